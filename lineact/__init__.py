@@ -1,0 +1,1 @@
+"""lineact: from a camera over one station to a real-time recogniser of the worker's actions."""

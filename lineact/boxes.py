@@ -1,0 +1,84 @@
+"""Geometry of boxes. `boxes_xyxy_px` are float arrays N x 4 (x1, y1, x2, y2), pixels, half-open, y down."""
+
+import numpy as np
+
+
+def iou_matrix(boxes_a_xyxy_px: np.ndarray, boxes_b_xyxy_px: np.ndarray) -> np.ndarray:
+    """Intersection over union of every pair.
+
+    Args:
+        boxes_a_xyxy_px: N x 4.
+        boxes_b_xyxy_px: M x 4.
+
+    Returns:
+        float64, N x M, 0 to 1; 0 where both boxes are empty.
+    """
+    a = np.asarray(boxes_a_xyxy_px, np.float64).reshape(-1, 1, 4)
+    b = np.asarray(boxes_b_xyxy_px, np.float64).reshape(1, -1, 4)
+    overlap_wh = np.clip(np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0, None)  # N x M x 2
+    intersection = overlap_wh.prod(-1)
+    union = area(a) + area(b) - intersection
+    return np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
+
+
+def area(boxes_xyxy_px: np.ndarray) -> np.ndarray:
+    """Area in square pixels, of boxes in the last axis; 0 for turned-over boxes."""
+    return np.clip(boxes_xyxy_px[..., 2:] - boxes_xyxy_px[..., :2], 0, None).prod(-1)
+
+
+def match_one_to_one(iou: np.ndarray, min_iou: float) -> list[tuple[int, int]]:
+    """Pairs rows with columns one to one so that the summed IoU of pairs at or above `min_iou` is greatest.
+
+    Args:
+        iou: N x M.
+        min_iou: the least IoU of a pair.
+
+    Returns:
+        (row, column) pairs, sorted by row.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    eligible = np.where(iou >= min_iou, iou, 0.0)
+    rows, columns = linear_sum_assignment(eligible, maximize=True)
+    return [(int(row), int(column)) for row, column in zip(rows, columns, strict=True) if iou[row, column] >= min_iou]
+
+
+def square_around(box_xyxy_px: np.ndarray, context: float) -> tuple[int, int, int, int]:
+    """The square with the box's centre and `context` times its longer side, in whole pixels.
+
+    Args:
+        box_xyxy_px: 4 numbers.
+        context: factor, 1 for a square that just holds the box.
+
+    Returns:
+        (x1, y1, x2, y2), possibly beyond the image.
+    """
+    x1, y1, x2, y2 = (float(value) for value in box_xyxy_px)
+    side = max(x2 - x1, y2 - y1, 1.0) * context
+    left, top = round((x1 + x2 - side) / 2), round((y1 + y2 - side) / 2)
+    return left, top, left + max(round(side), 1), top + max(round(side), 1)
+
+
+def crop_square(image_rgb: np.ndarray, box_xyxy_px: np.ndarray, context: float, side_px: int) -> np.ndarray:
+    """Cuts the square around a box and scales it; beyond the image the edge pixels repeat.
+
+    Args:
+        image_rgb: uint8, H x W x 3.
+        box_xyxy_px: 4 numbers.
+        context: see `square_around`.
+        side_px: side of the result.
+
+    Returns:
+        uint8, side_px x side_px x 3.
+    """
+    import cv2
+
+    height, width = image_rgb.shape[:2]
+    x1, y1, x2, y2 = square_around(box_xyxy_px, context)
+    inside = image_rgb[max(y1, 0) : max(min(y2, height), 1), max(x1, 0) : max(min(x2, width), 1)]
+    if inside.size == 0:  # the box lies outside the image
+        inside = image_rgb[-1:, -1:]
+    padding = (max(-y1, 0), max(y2 - height, 0), max(-x1, 0), max(x2 - width, 0))
+    padded = cv2.copyMakeBorder(inside, *padding, borderType=cv2.BORDER_REPLICATE)
+    shrinks = padded.shape[0] > side_px
+    return cv2.resize(padded, (side_px, side_px), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)

@@ -1,0 +1,1 @@
+"""What files: one module per DVC stage."""

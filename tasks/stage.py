@@ -1,0 +1,75 @@
+"""The one door of all stages: `python -m tasks.<stage> --line demo --raw data/demo/raw --out data/demo/ingest`.
+
+Paths come from the command line alone (dvc.yaml is the only place that knows them), settings from the stage's own
+section of params.yaml, which is what DVC tracks.
+"""
+
+import argparse
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lineact.errors import ConfigError, InputError, LineactError
+from lineact.settings import from_mapping
+
+PARAMS_FILE = Path("params.yaml")
+
+
+def run_stage(body: Callable[..., None], params_class: type) -> None:
+    """Runs a stage's body as a program.
+
+    Args:
+        body: `def ingest(params: IngestParams, *, raw: Path, out: Path)`: its name is the stage's, its keyword
+            arguments are the command line's options.
+        params_class: the stage's frozen settings.
+    """
+    stage = body.__name__
+    options = [name for name in inspect.signature(body).parameters if name != "params"]
+    parser = argparse.ArgumentParser(prog=f"python -m tasks.{stage}", description=inspect.getdoc(body))
+    parser.add_argument("--line", required=True, help="name of the line: a file of conf/line/")
+    for name in options:
+        parser.add_argument(f"--{name.replace('_', '-')}", type=Path, required=True)
+    arguments = vars(parser.parse_args())
+    line = arguments.pop("line")
+    try:
+        params: object = from_mapping(params_class, section_of(line, stage), f"{PARAMS_FILE}: lines.{line}.{stage}")
+        body(params, **arguments)
+    except LineactError as error:
+        print(f"{stage}@{line}: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        print(f"{stage}@{line}: {error.filename}: {os.strerror(error.errno)}; {_way_out(error)}", file=sys.stderr)
+        sys.exit(InputError.exit_code)
+
+
+def section_of(line: str, stage: str) -> dict[str, Any]:
+    """The section `lines.<line>.<stage>` of params.yaml.
+
+    Raises:
+        ConfigError: where the line or the stage is not there.
+    """
+    try:
+        lines = yaml.safe_load(PARAMS_FILE.read_text())["lines"]
+    except FileNotFoundError as error:
+        raise ConfigError(f"{PARAMS_FILE}: not found; `dvc repro configure` composes it from conf/") from error
+    if line not in lines:
+        known = ", ".join(sorted(lines))
+        raise ConfigError(f"unknown line {line!r}; active lines are {known} (conf/lines.yaml). To add one: make line")
+    if stage not in lines[line]:
+        raise ConfigError(f"{PARAMS_FILE}: lines.{line} has no section {stage!r}; run `dvc repro configure`")
+    return lines[line][stage]
+
+
+def _way_out(error: OSError) -> str:
+    import errno
+
+    if error.errno == errno.ENOSPC:
+        return "free some space and run the same command again: finished work is kept"
+    return "mend that and run the same command again: finished work is kept"
