@@ -1,0 +1,48 @@
+"""The vision tower of BLIP-2 (`transformers.Blip2VisionModel`), without the language model's gigabytes."""
+
+import json
+from typing import TYPE_CHECKING
+
+from lineact.errors import InputError
+from lineact.foundation.weights import Preprocessing, find_file, load_strictly, read_config, read_tensors
+
+if TYPE_CHECKING:
+    from transformers import Blip2VisionModel
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+def load_blip2_vision(name_or_folder: str, revision: str | None = None) -> tuple["Blip2VisionModel", Preprocessing]:
+    """Loads the frozen image encoder.
+
+    Args:
+        name_or_folder: a folder or hub name of a `Blip2VisionModel` or of a whole BLIP-2 model, of which only the
+            shards with `vision_model.` are read.
+        revision: the hub's commit.
+
+    Returns:
+        The module in evaluation mode (float32, no gradients; `module(pixels).pooler_output` is N x hidden_size), and
+        how images become its pixels.
+
+    Raises:
+        InputError: where files are missing or do not fit.
+    """
+    from transformers import Blip2VisionConfig, Blip2VisionModel
+
+    values = read_config(name_or_folder, revision)
+    config = Blip2VisionConfig(**values.get("vision_config", values))
+    tensors = read_tensors(name_or_folder, revision, "vision_model.") or read_tensors(name_or_folder, revision)
+    model = Blip2VisionModel(config)
+    load_strictly(model, tensors, name_or_folder)
+    model.eval().requires_grad_(False)
+    return model, _preprocessing(name_or_folder, revision, config.image_size)
+
+
+def _preprocessing(name_or_folder: str, revision: str | None, image_size: object) -> Preprocessing:
+    if not isinstance(image_size, int):
+        raise InputError(f"{name_or_folder}: expected a square image_size, found {image_size}")
+    path = find_file(name_or_folder, "preprocessor_config.json", revision, optional=True)
+    values = json.loads(path.read_text()) if path else {}
+    mean, std = values.get("image_mean", CLIP_MEAN), values.get("image_std", CLIP_STD)
+    return Preprocessing(image_size, tuple(mean), tuple(std))

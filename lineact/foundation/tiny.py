@@ -1,0 +1,97 @@
+"""The embedded set's architectures, and how its folders are written: float16 safetensors, config, model card."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lineact.files import write_json, write_text, write_whole
+from lineact.foundation.weights import CONFIG, WEIGHTS
+
+if TYPE_CHECKING:
+    import torch
+
+SIDE_PX = 96
+PATCH_PX = 12
+MEAN = (0.5, 0.5, 0.5)
+STD = (0.25, 0.25, 0.25)
+VIT_ARGUMENTS = {"img_size": SIDE_PX, "patch_size": PATCH_PX, "mlp_ratio": 3.0}
+TEACHER_ARGUMENTS = VIT_ARGUMENTS | {"embed_dim": 160, "depth": 6, "num_heads": 5}
+STUDENT_ARGUMENTS = VIT_ARGUMENTS | {"embed_dim": 96, "depth": 4, "num_heads": 3}
+BLIP2_ARGUMENTS = {
+    "hidden_size": 160,
+    "intermediate_size": 480,
+    "num_hidden_layers": 6,
+    "num_attention_heads": 5,
+    "image_size": SIDE_PX,
+    "patch_size": PATCH_PX,
+    "initializer_range": 0.02,
+}
+YOLOV5_WIDTH, YOLOV5_DEPTH = 0.125, 0.33  # yolov5n is 0.25, 0.33
+
+
+def vit_config(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """A timm hub config for one of the tiny ViTs."""
+    return {
+        "architecture": "vit_small_patch16_224",  # any plain ViT: model_args replace its sizes
+        "model_args": dict(arguments),
+        "pretrained_cfg": {"input_size": [3, SIDE_PX, SIDE_PX], "mean": list(MEAN), "std": list(STD), "num_classes": 0},
+    }
+
+
+def blip2_vision() -> "torch.nn.Module":
+    """The tiny BLIP-2 vision tower with random weights."""
+    from transformers import Blip2VisionConfig, Blip2VisionModel
+
+    return Blip2VisionModel(Blip2VisionConfig(**BLIP2_ARGUMENTS))
+
+
+def yolov5_description() -> dict[str, Any]:
+    """ultralytics' yolov5.yaml at the tiny width, for the one class hand."""
+    import yaml
+
+    from lineact.foundation.yolov5 import import_ultralytics
+
+    folder = Path(import_ultralytics().__file__).parent
+    description = yaml.safe_load((folder / "cfg/models/v5/yolov5.yaml").read_text())
+    return description | {"nc": 1, "scales": {"n": [YOLOV5_DEPTH, YOLOV5_WIDTH, 1024]}, "scale": "n"}
+
+
+def save_tensors(module: "torch.nn.Module", path: Path) -> None:
+    """Writes a module's weights whole, floats as float16, under the names of its state."""
+    import torch
+    from safetensors.torch import save_file
+
+    tensors = {
+        name: (tensor.half() if torch.is_floating_point(tensor) else tensor).contiguous().cpu()
+        for name, tensor in module.state_dict().items()
+    }
+    write_whole(path, lambda temporary: save_file(tensors, temporary, metadata={"format": "pt"}))
+
+
+def save_vit(module: "torch.nn.Module", arguments: Mapping[str, Any], folder: Path, card: str) -> None:
+    """Writes a ViT without head as a timm hub folder."""
+    write_json(folder / CONFIG, vit_config(arguments))
+    save_tensors(module, folder / WEIGHTS)
+    write_text(folder / "README.md", card)
+
+
+def save_blip2_vision(module: "torch.nn.Module", folder: Path, card: str) -> None:
+    """Writes a vision tower as a transformers hub folder."""
+    write_json(
+        folder / CONFIG, {"model_type": "blip_2_vision_model", "architectures": ["Blip2VisionModel"]} | BLIP2_ARGUMENTS
+    )
+    preprocessing = {"image_mean": list(MEAN), "image_std": list(STD), "size": {"height": SIDE_PX, "width": SIDE_PX}}
+    write_json(folder / "preprocessor_config.json", preprocessing)
+    save_tensors(module, folder / WEIGHTS)
+    write_text(folder / "README.md", card)
+
+
+def save_yolov5(module: "torch.nn.Module", folder: Path, card: str) -> None:
+    """Writes a detector: detector.yaml and weights."""
+    import yaml
+
+    from lineact.foundation.yolov5 import DETECTOR_YAML
+
+    write_text(folder / DETECTOR_YAML, yaml.safe_dump(yolov5_description(), sort_keys=False))
+    save_tensors(module, folder / WEIGHTS)
+    write_text(folder / "README.md", card)

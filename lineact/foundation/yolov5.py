@@ -1,0 +1,75 @@
+"""YOLOv5 as ultralytics builds it (`yolov5*.yaml`: the anchor-free "u" head), at any width.
+
+ultralytics must not phone home, install packages or touch a user's settings: `import_ultralytics` sets that before
+the first import. Call it, or this module's functions, in place of a bare import.
+"""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lineact.errors import InputError
+from lineact.foundation.weights import WEIGHTS, load_strictly, read_safetensors
+
+if TYPE_CHECKING:
+    from ultralytics.nn.tasks import DetectionModel
+
+DETECTOR_YAML = "detector.yaml"
+SETTINGS_FOLDER = Path(".lineact/ultralytics")
+
+
+def import_ultralytics() -> Any:
+    """Imports ultralytics offline, with private settings; its MLflow callback, which ends foreign runs, is off."""
+    SETTINGS_FOLDER.mkdir(parents=True, exist_ok=True)
+    os.environ["YOLO_OFFLINE"] = "True"
+    os.environ["YOLO_AUTOINSTALL"] = "False"
+    os.environ["YOLO_CONFIG_DIR"] = str(SETTINGS_FOLDER.resolve())
+    import ultralytics
+
+    switches = {"mlflow": False, "sync": False}
+    if any(ultralytics.settings.get(name) != value for name, value in switches.items()):
+        ultralytics.settings.update(switches)
+    return ultralytics
+
+
+def build_yolov5(yaml_path: Path) -> "DetectionModel":
+    """Builds the detector that a model yaml describes, with random weights.
+
+    Args:
+        yaml_path: ultralytics' format: nc, scales, backbone, head.
+
+    Returns:
+        The module in training mode, float32.
+
+    Raises:
+        InputError: where the file is missing or describes no detector.
+    """
+    import yaml
+
+    if not yaml_path.is_file():
+        raise InputError(f"{yaml_path}: expected a YOLOv5 model yaml, found nothing there")
+    import_ultralytics()
+    from ultralytics.nn.tasks import DetectionModel
+
+    description = yaml.safe_load(yaml_path.read_text())
+    if not isinstance(description, dict) or not {"nc", "backbone", "head"} <= set(description):
+        raise InputError(f"{yaml_path}: expected nc, backbone and head, found something else")
+    # Scale and file name are set by `yolo.yaml_model_load` only when given a path whose name holds the scale letter.
+    description = {"scale": next(iter(description.get("scales", {"n": None})))} | description
+    return DetectionModel(description, verbose=False)
+
+
+def load_weights(model: "DetectionModel", path: Path) -> None:
+    """Loads safetensors (cast to float32) into a detector built from the yaml they belong to.
+
+    Raises:
+        InputError: where the file is missing, broken, or belongs to another architecture.
+    """
+    load_strictly(model, read_safetensors(path), str(path))
+
+
+def load_yolov5(folder: Path | str) -> "DetectionModel":
+    """Builds and loads the detector of a folder with detector.yaml and model.safetensors."""
+    model = build_yolov5(Path(folder) / DETECTOR_YAML)
+    load_weights(model, Path(folder) / WEIGHTS)
+    return model
