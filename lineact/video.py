@@ -1,15 +1,21 @@
 """Video files: what they are, and their frames by the container's own timestamps (PyAV)."""
 
+from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from lineact.errors import InputError
 from lineact.files import sha256_of_file
 
-VIDEO_SUFFIXES = frozenset({".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv"})
+VIDEO_SUFFIXES = frozenset(
+    ".3gp .asf .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogv .ts .webm .wmv".split()  # in ffmpeg's reach
+)
+DEFAULT_FPS = 25.0  # where a container does not tell its rate
 PTS_TOLERANCE_S = 1e-4  # timestamps survive a trip through Parquet and CSV to far better than this
 
 
@@ -45,9 +51,69 @@ def find_videos(folder: Path) -> list[Path]:
     return videos
 
 
+def other_files(folder: Path) -> list[Path]:
+    """Files below a folder that `find_videos` passes over, sorted; hidden ones, such as .gitignore, are not named."""
+    if folder.is_file():
+        return []
+    below = (path for path in folder.rglob("*") if path.is_file() and path.suffix.lower() not in VIDEO_SUFFIXES)
+    return sorted(path for path in below if not path.name.startswith("."))
+
+
 def videos_by_sha256(raw: Path) -> dict[str, Path]:
-    """Video files of a folder by the SHA-256 of their content."""
-    return {sha256_of_file(path): path for path in find_videos(raw)}
+    """Video files of a folder by the SHA-256 of their content; of byte-identical copies the first by name."""
+    return {sha256_of_file(path): path for path in reversed(find_videos(raw))}
+
+
+@dataclass(frozen=True)
+class VideoFacts:
+    """What a container declares about its first video stream.
+
+    Attributes:
+        start_s: time of the first frame, seconds.
+        duration_s: declared length in seconds; None where it is not declared.
+        fps: mean rate, 25 where it is not declared.
+        codec: ffmpeg's name of it, e.g. "h264".
+    """
+
+    start_s: float
+    duration_s: float | None
+    fps: float
+    codec: str
+
+
+def video_facts(path: Path) -> VideoFacts:
+    """Reads a video's header.
+
+    Raises:
+        InputError: where the file is no video or has no video stream.
+    """
+    import av
+
+    with _opened(path) as container:
+        stream = container.streams.video[0]
+        start_s = float(stream.start_time * stream.time_base) if stream.start_time and stream.time_base else 0.0
+        if stream.duration and stream.time_base:
+            duration_s: float | None = float(stream.duration * stream.time_base)
+        else:
+            duration_s = container.duration / av.time_base if container.duration else None
+        fps = float(stream.average_rate or DEFAULT_FPS)
+        return VideoFacts(start_s, duration_s, fps, stream.codec_context.name)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """An open PyAV container with at least one video stream; its errors as InputError."""
+    import av
+
+    if path.stat().st_size == 0:
+        raise InputError(f"{path}: expected a video, found an empty file (0 bytes); replace or remove it")
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise InputError(f"{path}: expected a video stream, found none (a sound file?); replace or remove it")
+            yield container
+    except av.FFmpegError as error:
+        raise InputError(f"{path}: expected a readable video, found: {error}; replace or remove the file") from error
 
 
 def read_frames(path: Path, wanted_pts_s: Iterable[float] | None = None) -> Iterator[Frame]:
@@ -62,29 +128,38 @@ def read_frames(path: Path, wanted_pts_s: Iterable[float] | None = None) -> Iter
         Frames with their presentation time; a frame without a timestamp takes the place that the mean rate gives it.
 
     Raises:
-        InputError: where the file is no video, has no video stream, or breaks off while decoding.
+        InputError: where the file is no video, has no video stream, breaks off while decoding, or has no frame at a
+            wanted time.
     """
-    import av
-
-    wanted = None if wanted_pts_s is None else sorted(wanted_pts_s)
+    wanted = None if wanted_pts_s is None else deque(sorted(wanted_pts_s))
     if wanted is not None and not wanted:
         return
-    position = 0
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise InputError(f"{path}: expected a video stream, found none; is it a sound file?")
-            stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
-            for index, decoded in enumerate(container.decode(stream)):
-                pts_s = float(decoded.time) if decoded.time is not None else index / float(stream.average_rate or 25)
-                if wanted is not None:
-                    while position < len(wanted) and wanted[position] < pts_s - PTS_TOLERANCE_S:
-                        position += 1
-                    if position == len(wanted):
-                        return
-                    if wanted[position] > pts_s + PTS_TOLERANCE_S:
-                        continue
-                yield Frame(index, pts_s, decoded.to_ndarray(format="rgb24"))
-    except av.FFmpegError as error:
-        raise InputError(f"{path}: expected a readable video, found: {error}; replace or remove the file") from error
+    with _opened(path) as container:
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        fps = float(stream.average_rate or DEFAULT_FPS)
+        for index, decoded in enumerate(container.decode(stream)):
+            pts_s = float(decoded.time) if decoded.time is not None else index / fps
+            if wanted is not None and not _take(wanted, pts_s, path):
+                continue
+            yield Frame(index, pts_s, decoded.to_ndarray(format="rgb24"))
+            if wanted is not None and not wanted:
+                return  # what lies behind may be broken and is not needed
+    if wanted:
+        raise InputError(f"{path}: expected a frame at {wanted[0]:.6f} s, found the video's end; {_CHANGED}")
+
+
+_CHANGED = "is this the file that the table was made from? Run `dvc repro`"
+
+
+def _take(wanted_pts_s: deque[float], pts_s: float, path: Path) -> bool:
+    """Whether the frame at this time is the next wanted one; if so, takes it off the list."""
+    if wanted_pts_s[0] < pts_s - PTS_TOLERANCE_S:
+        raise InputError(
+            f"{path}: expected a frame at {wanted_pts_s[0]:.6f} s, found the next at {pts_s:.6f}; {_CHANGED}"
+        )
+    found = False
+    while wanted_pts_s and wanted_pts_s[0] <= pts_s + PTS_TOLERANCE_S:
+        wanted_pts_s.popleft()
+        found = True
+    return found
