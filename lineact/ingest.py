@@ -210,40 +210,37 @@ def sift(scored: Iterable[Scored], params: IngestParams) -> Iterator[dict]:
         Rows of schema FRAMES without `video_sha256`. At most `still_after_s` of thumbnails are held.
     """
     sieve = _Sieve(params)
-    waiting: deque[Scored] = deque()
+    for frame, still in mark_still(scored, params):
+        reason, duplicate_of = sieve.judge(frame, still=still)
+        yield {
+            "pts_s": frame.pts_s,
+            "index": frame.index,
+            "width_px": frame.size_wh[0],
+            "height_px": frame.size_wh[1],
+            "sharpness": frame.sharpness,
+            "motion": frame.motion,
+            "duplicate_of": duplicate_of,
+            "kept": reason == "kept",
+            "reason": reason,
+        }
+
+
+def mark_still(scored: Iterable[Scored], params: IngestParams) -> Iterator[tuple[Scored, bool]]:
+    """Pairs each frame with whether nothing moves within `still_after_s` before or after it, in the same order."""
+    waiting: deque[Scored] = deque()  # still so far; a move may yet come
     moved_at_s = -np.inf
-    next_moves_s: deque[float] = deque()
     for frame in scored:
-        waiting.append(frame)
+        while waiting and frame.pts_s - waiting[0].pts_s > params.still_after_s:
+            yield waiting.popleft(), True
         if frame.motion >= params.min_motion:
-            next_moves_s.append(frame.pts_s)
-        while waiting and waiting[0].pts_s + params.still_after_s < frame.pts_s:
-            moved_at_s = yield from _release(waiting, next_moves_s, moved_at_s, sieve, params)
-    while waiting:
-        moved_at_s = yield from _release(waiting, next_moves_s, moved_at_s, sieve, params)
-
-
-def _release(
-    waiting: deque[Scored], next_moves_s: deque[float], moved_at_s: float, sieve: "_Sieve", params: IngestParams
-) -> Iterator[dict]:
-    frame = waiting.popleft()
-    while next_moves_s and next_moves_s[0] <= frame.pts_s:
-        moved_at_s = next_moves_s.popleft()
-    moved_before = frame.pts_s - moved_at_s <= params.still_after_s
-    moves_after = bool(next_moves_s) and next_moves_s[0] - frame.pts_s <= params.still_after_s
-    reason, duplicate_of = sieve.judge(frame, still=not (moved_before or moves_after))
-    yield {
-        "pts_s": frame.pts_s,
-        "index": frame.index,
-        "width_px": frame.size_wh[0],
-        "height_px": frame.size_wh[1],
-        "sharpness": frame.sharpness,
-        "motion": frame.motion,
-        "duplicate_of": duplicate_of,
-        "kept": reason == "kept",
-        "reason": reason,
-    }
-    return moved_at_s
+            moved_at_s = frame.pts_s
+            yield from ((earlier, False) for earlier in waiting)
+            waiting.clear()
+        if frame.pts_s - moved_at_s <= params.still_after_s:
+            yield frame, False
+        else:
+            waiting.append(frame)
+    yield from ((frame, True) for frame in waiting)
 
 
 class _Sieve:

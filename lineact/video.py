@@ -13,7 +13,8 @@ from lineact.errors import InputError
 from lineact.files import sha256_of_file
 
 VIDEO_SUFFIXES = frozenset(
-    ".3gp .asf .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogv .ts .webm .wmv".split()  # in ffmpeg's reach
+    {".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv"}
+    | {".ts", ".webm", ".wmv"}
 )
 DEFAULT_FPS = 25.0  # where a container does not tell its rate
 PTS_TOLERANCE_S = 1e-4  # timestamps survive a trip through Parquet and CSV to far better than this

@@ -7,7 +7,7 @@ from dataclasses import astuple, fields
 from pathlib import Path
 
 from lineact.files import write_metrics, write_text
-from lineact.ingest import REASONS, IngestParams, Ingested, Problem, count_metrics, ingest_videos
+from lineact.ingest import REASONS, Ingested, IngestParams, Problem, count_metrics, ingest_videos
 from lineact.schema import FRAMES, VIDEOS, write_table
 from tasks.stage import run_stage
 
