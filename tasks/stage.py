@@ -25,17 +25,20 @@ def run_stage(body: Callable[..., None], params_class: type) -> None:
 
     Args:
         body: `def ingest(params: IngestParams, *, raw: Path, out: Path)`: its name is the stage's, its keyword
-            arguments are the command line's options.
+            arguments are the command line's options; one named `line` gets the line's name.
         params_class: the stage's frozen settings.
     """
     stage = body.__name__
-    options = [name for name in inspect.signature(body).parameters if name != "params"]
+    parameters = inspect.signature(body).parameters
+    options = [name for name in parameters if name not in ("params", "line")]
     parser = argparse.ArgumentParser(prog=f"python -m tasks.{stage}", description=inspect.getdoc(body))
     parser.add_argument("--line", required=True, help="name of the line: a file of conf/line/")
     for name in options:
         parser.add_argument(f"--{name.replace('_', '-')}", type=Path, required=True)
     arguments = vars(parser.parse_args())
     line = arguments.pop("line")
+    if "line" in parameters:
+        arguments["line"] = line
     try:
         params: object = from_mapping(params_class, section_of(line, stage), f"{PARAMS_FILE}: lines.{line}.{stage}")
         body(params, **arguments)
