@@ -1,0 +1,71 @@
+"""Random variation of a batch of crops, all of it on tensors, drawn from one generator."""
+
+import torch
+from torch.nn import functional
+
+from lineact.training.settings import AugmentParams
+
+_GREY = (0.299, 0.587, 0.114)  # luma of RGB, ITU-R BT.601
+
+
+def augment(images: torch.Tensor, params: AugmentParams, generator: torch.Generator) -> torch.Tensor:
+    """Shifts, scales, recolours, blurs and partly erases crops.
+
+    Args:
+        images: float32, B x 3 x S x S, RGB, 0 to 1.
+        params: how much of each.
+        generator: on the CPU; the same state gives the same result.
+
+    Returns:
+        float32, B x 3 x S x S, 0 to 1.
+    """
+    images = _move(images, params, generator)
+    images = _recolour(images, params, generator)
+    images = _blur(images, params.blur, generator)
+    return _erase(images, params.erase, generator).clamp(0, 1)
+
+
+def _uniform(count: int, low: float, high: float, generator: torch.Generator, like: torch.Tensor) -> torch.Tensor:
+    return (torch.rand(count, generator=generator) * (high - low) + low).to(like.device)  # B
+
+
+def _move(images: torch.Tensor, params: AugmentParams, generator: torch.Generator) -> torch.Tensor:
+    count = len(images)
+    zoom = _uniform(count, 1 - params.scale, 1 + params.scale, generator, images)
+    mirror = torch.where(_uniform(count, 0, 1, generator, images) < params.flip, -1.0, 1.0)
+    affine = torch.zeros(count, 2, 3, device=images.device)
+    affine[:, 0, 0] = zoom * mirror
+    affine[:, 1, 1] = zoom
+    # affine_grid counts from -1 to 1: a share of the side is twice as much there.
+    affine[:, 0, 2] = _uniform(count, -2 * params.shift, 2 * params.shift, generator, images)
+    affine[:, 1, 2] = _uniform(count, -2 * params.shift, 2 * params.shift, generator, images)
+    grid = functional.affine_grid(affine, list(images.shape), align_corners=False)  # B x S x S x 2
+    return functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+
+def _recolour(images: torch.Tensor, params: AugmentParams, generator: torch.Generator) -> torch.Tensor:
+    count = len(images)
+    brightness = _uniform(count, -params.brightness, params.brightness, generator, images).view(-1, 1, 1, 1)
+    contrast = _uniform(count, 1 - params.contrast, 1 + params.contrast, generator, images).view(-1, 1, 1, 1)
+    saturation = _uniform(count, 1 - params.saturation, 1 + params.saturation, generator, images).view(-1, 1, 1, 1)
+    mean = images.mean(dim=(1, 2, 3), keepdim=True)
+    images = (images - mean) * contrast + mean + brightness
+    grey = (images * torch.tensor(_GREY, device=images.device).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
+    return grey + (images - grey) * saturation
+
+
+def _blur(images: torch.Tensor, share: float, generator: torch.Generator) -> torch.Tensor:
+    chosen = (_uniform(len(images), 0, 1, generator, images) < share).view(-1, 1, 1, 1)
+    padded = functional.pad(images, (1, 1, 1, 1), mode="replicate")
+    return torch.where(chosen, functional.avg_pool2d(padded, 3, stride=1), images)
+
+
+def _erase(images: torch.Tensor, share: float, generator: torch.Generator) -> torch.Tensor:
+    count, _, side, _ = images.shape
+    chosen = _uniform(count, 0, 1, generator, images) < share
+    centre_x, centre_y = (_uniform(count, 0, side, generator, images).view(-1, 1, 1) for _ in range(2))
+    half_w, half_h = (_uniform(count, side * 0.05, side * 0.15, generator, images).view(-1, 1, 1) for _ in range(2))
+    pixel = torch.arange(side, device=images.device, dtype=images.dtype)
+    inside = ((pixel.view(1, 1, -1) - centre_x).abs() < half_w) & ((pixel.view(1, -1, 1) - centre_y).abs() < half_h)
+    painted = _uniform(count, 0, 1, generator, images).view(-1, 1, 1, 1)
+    return torch.where((inside & chosen.view(-1, 1, 1)).unsqueeze(1), painted, images)

@@ -1,0 +1,81 @@
+"""What a classifier's training leaves for people and for `dvc plots`: learning curves and the confusion matrix."""
+
+import csv
+import dataclasses
+import io
+from pathlib import Path
+
+import numpy as np
+
+from lineact.files import write_text, write_whole
+from lineact.metrics import confusion_matrix
+from lineact.training.state import EpochRecord
+
+
+def write_plots(
+    folder: Path, history: list[EpochRecord], actual: np.ndarray, predicted: np.ndarray, labels: tuple[str, ...]
+) -> None:
+    """Writes curves.csv, curves.png, confusion.csv (actual, predicted) and confusion.png.
+
+    Args:
+        folder: the stage's `plots`.
+        history: one record per epoch.
+        actual: int, N, classes of the validation crops.
+        predicted: int, N.
+        labels: class names.
+    """
+    fields = [field.name for field in dataclasses.fields(EpochRecord)]
+    write_csv(folder / "curves.csv", fields, [list(dataclasses.astuple(record)) for record in history])
+    names = np.array(labels)
+    pairs = zip(names[actual], names[predicted], strict=True)
+    write_csv(folder / "confusion.csv", ["actual", "predicted"], [list(pair) for pair in pairs])
+    _draw_curves(folder / "curves.png", history)
+    _draw_confusion(folder / "confusion.png", confusion_matrix(actual, predicted, len(labels)), labels)
+
+
+def write_csv(path: Path, header: list[str], rows: list[list]) -> None:
+    """Writes a CSV file whole."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    write_text(path, stream.getvalue())
+
+
+def _draw_curves(path: Path, history: list[EpochRecord]) -> None:
+    from matplotlib.figure import Figure
+
+    epochs = [record.epoch for record in history]
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    losses, scores = figure.subplots(1, 2)
+    losses.plot(epochs, [record.train_loss for record in history], "o-", markersize=3, label="training")
+    losses.plot(epochs, [record.val_loss for record in history], "o-", markersize=3, label="validation")
+    losses.set(xlabel="epoch", ylabel="loss", ylim=(0, None))
+    scores.plot(epochs, [record.val_accuracy for record in history], "o-", markersize=3, label="accuracy")
+    scores.plot(epochs, [record.val_macro_f1 for record in history], "o-", markersize=3, label="macro F1")
+    scores.set(xlabel="epoch", ylabel="validation, share", ylim=(0, 1.02))
+    for axes in (losses, scores):
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+        axes.legend()
+    write_whole(path, lambda temporary: figure.savefig(temporary, dpi=120))
+
+
+def _draw_confusion(path: Path, confusion: np.ndarray, labels: tuple[str, ...]) -> None:
+    from matplotlib.figure import Figure
+
+    count = len(labels)
+    row_sums = confusion.sum(axis=1, keepdims=True)
+    shares = confusion / np.maximum(row_sums, 1)
+    side = 2.6 + 0.7 * count
+    figure = Figure(figsize=(side + 0.6, side), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.set(xlabel="predicted", ylabel="actual", xticks=range(count), yticks=range(count))
+    axes.set_xticklabels(labels, rotation=30, ha="right")
+    axes.set_yticklabels(labels)
+    for (row, column), number in np.ndenumerate(confusion):
+        colour = "white" if shares[row, column] > 0.5 else "black"
+        axes.text(column, row, str(number), ha="center", va="center", color=colour)
+    figure.colorbar(image, ax=axes, label="share of the actual class", shrink=0.8)
+    write_whole(path, lambda temporary: figure.savefig(temporary, dpi=120))

@@ -1,0 +1,15 @@
+"""Stage `distil`: a small ViT learns from the teacher."""
+
+from pathlib import Path
+
+from lineact import distil as student
+from tasks.stage import run_stage
+
+
+def distil(params: student.DistilParams, *, crops: Path, teacher: Path, tiny: Path, out: Path) -> None:
+    """Trains the student on the line's labelled crops and the teacher's answers."""
+    student.distil(params, crops, teacher, tiny, out)
+
+
+if __name__ == "__main__":
+    run_stage(distil, student.DistilParams)
