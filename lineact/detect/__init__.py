@@ -1,0 +1,222 @@
+"""Finds hands on the frames kept for labelling: one interface for several backends, cached, then filtered by rules."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lineact.detect.backend import Backend, Detections, Recording
+from lineact.detect.filters import RULES, FilterParams, clipped, drop_by_rules
+from lineact.detect.grounding_dino import GroundingDinoParams
+from lineact.detect.groundingdino_py import GroundingDinoPyParams
+from lineact.detect.motion import MotionParams
+from lineact.errors import InputError
+from lineact.files import cache_folder, write_whole
+from lineact.schema import BOXES, table_of
+from lineact.video import videos_by_sha256
+
+PROGRESS_EVERY_S = 5.0
+
+
+@dataclass(frozen=True)
+class DetectParams:
+    """Settings of the stage. Of the backends' sections exactly that of the chosen one is there.
+
+    Attributes:
+        backend: which detector answers.
+        shard_frames: so many frames' boxes are stored together; a killed run loses at most that many.
+        filters: which boxes are dropped afterwards.
+        contact_sheet_frames: how many frames are drawn for people.
+        motion: settings of that backend.
+        grounding_dino: likewise.
+        groundingdino_py: likewise.
+    """
+
+    backend: Literal["motion", "grounding_dino", "groundingdino_py"]
+    shard_frames: int
+    filters: FilterParams
+    contact_sheet_frames: int
+    motion: MotionParams | None = None
+    grounding_dino: GroundingDinoParams | None = None
+    groundingdino_py: GroundingDinoPyParams | None = None
+
+    def __post_init__(self) -> None:
+        sections = ("motion", "grounding_dino", "groundingdino_py")
+        present = [name for name in sections if getattr(self, name) is not None]
+        if present != [self.backend]:
+            raise ValueError(
+                f"backend is {self.backend!r}, so expected exactly the section {self.backend!r}, found {present}; "
+                "choose with `override /detector: ...` in the line's file"
+            )
+        for name in ("shard_frames", "contact_sheet_frames"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
+        floor = getattr(getattr(self, self.backend), "score_floor", 0.0)
+        if self.filters.box_threshold < floor:
+            raise ValueError(f"filters.box_threshold is {self.filters.box_threshold}, under score_floor {floor}")
+
+
+def open_backend(params: DetectParams) -> Backend:
+    """The chosen backend, its weights loaded.
+
+    Raises:
+        InputError: where its weights are missing.
+    """
+    if params.motion is not None:
+        from lineact.detect.motion import MotionDetector
+
+        return MotionDetector(params.motion)
+    if params.grounding_dino is not None:
+        from lineact.detect.grounding_dino import GroundingDino
+
+        return GroundingDino(params.grounding_dino)
+    from lineact.detect.groundingdino_py import GroundingDinoPy
+
+    assert params.groundingdino_py is not None
+    return GroundingDinoPy(params.groundingdino_py)
+
+
+def detect_boxes(raw: Path, frames: pa.Table, params: DetectParams, backend: Backend) -> pa.Table:
+    """Boxes on every kept frame, each with the rule that dropped it.
+
+    Args:
+        raw: the folder of recordings.
+        frames: schema FRAMES.
+        params: the settings.
+        backend: see `open_backend`.
+
+    Returns:
+        A table of schema BOXES, by recording and time.
+
+    Raises:
+        InputError: where a recording of the table is not in the folder any more.
+    """
+    paths = videos_by_sha256(raw)
+    tables = []
+    for sha256 in frames["video_sha256"].unique().to_pylist():
+        if sha256 not in paths:
+            raise InputError(f"{raw}: expected the recording {sha256[:12]} of the frame table; run `dvc repro ingest`")
+        of_video = frames.filter(pa.compute.equal(frames["video_sha256"], sha256))
+        kept = of_video.filter(of_video["kept"])
+        recording = Recording(paths[sha256], sha256, of_video["pts_s"].to_numpy())
+        sizes_wh = zip(kept["width_px"].to_pylist(), kept["height_px"].to_pylist(), strict=True)
+        pts_s = kept["pts_s"].to_pylist()
+        detections = detect_recording(recording, pts_s, params.shard_frames, backend)
+        rows: list[dict] = []
+        for time_s, size_wh, found in zip(pts_s, sizes_wh, detections, strict=True):
+            rows.extend(_rows(sha256, time_s, clipped(found, size_wh), size_wh, params))
+        tables.append(table_of(rows, BOXES))
+    return pa.concat_tables(tables)
+
+
+def detect_recording(
+    recording: Recording, pts_s: Sequence[float], shard_frames: int, backend: Backend
+) -> Iterator[Detections]:
+    """One recording's boxes before any rule, from stored shards where they are there.
+
+    Yields:
+        Detections in the order of `pts_s`. The backend makes one pass over the frames of the missing shards.
+    """
+    shards = [list(pts_s[start : start + shard_frames]) for start in range(0, len(pts_s), shard_frames)]
+    files = [_shard_file(recording, shard, backend) for shard in shards]
+    missing = [index for index, file in enumerate(files) if not file.is_file()]
+    todo = [time_s for index in missing for time_s in shards[index]]
+    done = len(pts_s) - len(todo)
+    print(f"detect: {recording.path.name}: {done} of {len(pts_s)} frames are stored, {len(todo)} to go", flush=True)
+    if todo:
+        told_at = time.monotonic()
+        running = backend.detect(recording, todo)
+        for index in missing:
+            # strict zip would ask the backend for one more frame than the shard has
+            found = [next(running) for _ in shards[index]]
+            write_whole(files[index], lambda path, found=found: pq.write_table(_shard_table(found), path))  # type: ignore[misc]
+            done += len(found)
+            if time.monotonic() - told_at > PROGRESS_EVERY_S:
+                told_at = time.monotonic()
+                print(f"detect: {recording.path.name}: {done} of {len(pts_s)} frames", flush=True)
+    for shard, file in zip(shards, files, strict=True):
+        yield from _read_shard(file, len(shard))
+
+
+def count_metrics(frames: pa.Table, boxes: pa.Table) -> dict[str, float | int | None]:
+    """Flat numbers for `metrics.json`: frames with and without a box, boxes by rule."""
+    kept_frames = sum(frames["kept"].to_pylist())
+    rules = Counter(boxes["dropped_by"].to_pylist())
+    stays = boxes.filter(pa.compute.is_null(boxes["dropped_by"]))
+    places = set(zip(stays["video_sha256"].to_pylist(), stays["pts_s"].to_pylist(), strict=True))
+    scores = stays["score"].to_numpy()
+    metrics: dict[str, float | int | None] = {
+        "frames": kept_frames,
+        "frames_with_boxes": len(places),
+        "frames_empty": kept_frames - len(places),
+        "boxes_found": boxes.num_rows,
+        "boxes_kept": stays.num_rows,
+        "mean_score": float(scores.mean()) if len(scores) else None,
+    }
+    return metrics | {f"boxes_dropped_{rule}": rules[rule] for rule in RULES}
+
+
+def _rows(
+    sha256: str, pts_s: float, found: Detections, size_wh: tuple[int, int], params: DetectParams
+) -> Iterator[dict]:
+    taken: set[str] = set()
+    dropped = drop_by_rules(found, size_wh, params.filters)
+    for box, score, phrase, rule in zip(found.boxes_xyxy_px, found.scores, found.phrases, dropped, strict=True):
+        # The id tells frame and place, so that it stays where nothing changed and a decision can be re-attached.
+        box_id = f"{sha256[:12]}@{pts_s:.6f}#" + "-".join(str(round(float(value))) for value in box)
+        while box_id in taken:
+            box_id += "'"
+        taken.add(box_id)
+        x1, y1, x2, y2 = (float(value) for value in box)
+        yield {
+            "video_sha256": sha256,
+            "pts_s": pts_s,
+            "box_id": box_id,
+            "x1": x1,
+            "y1": y1,
+            "x2": x2,
+            "y2": y2,
+            "score": float(score),
+            "phrase": phrase,
+            "source": params.backend,
+            "dropped_by": rule,
+        }
+
+
+_SHARD = pa.schema(
+    [
+        pa.field("frame", pa.int32(), nullable=False),
+        *(pa.field(name, pa.float32(), nullable=False) for name in ("x1", "y1", "x2", "y2", "score")),
+        pa.field("phrase", pa.string(), nullable=False),
+    ]
+)
+
+
+def _shard_file(recording: Recording, pts_s: list[float], backend: Backend) -> Path:
+    key = {"video": recording.sha256, "pts_s": pts_s, "backend": backend.key}
+    return cache_folder("detect", key) / "boxes.parquet"
+
+
+def _shard_table(found: list[Detections]) -> pa.Table:
+    rows = [
+        dict(zip(_SHARD.names, (number, *map(float, box), float(score), phrase), strict=True))
+        for number, one in enumerate(found)
+        for box, score, phrase in zip(one.boxes_xyxy_px, one.scores, one.phrases, strict=True)
+    ]
+    return table_of(rows, _SHARD)
+
+
+def _read_shard(path: Path, frame_count: int) -> Iterator[Detections]:
+    table = pq.read_table(path, schema=_SHARD)
+    frame = table["frame"].to_numpy()
+    boxes = np.stack([table[name].to_numpy() for name in ("x1", "y1", "x2", "y2")], axis=1).astype(np.float32)
+    scores, phrases = table["score"].to_numpy(), np.array(table["phrase"].to_pylist(), dtype=object)
+    for number in range(frame_count):
+        chosen = frame == number
+        yield Detections(boxes[chosen], scores[chosen], tuple(phrases[chosen]))

@@ -1,0 +1,161 @@
+"""Grounding DINO (Hugging Face port), asked with words. Reads weights by hub name and revision, or from a folder."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lineact.detect.backend import Detections, Recording, detect_in_batches
+from lineact.errors import InputError
+from lineact.files import sha256_of_tree
+from lineact.foundation.weights import CONFIG, find_file
+
+CODE_VERSION = 1  # raise it where the same frames and settings give other boxes
+
+
+@dataclass(frozen=True)
+class GroundingDinoParams:
+    """Settings of the backend `grounding_dino`.
+
+    Attributes:
+        weights: hub name, or a local folder in the hub's layout.
+        revision: the hub's commit, branch or tag; ignored for a folder.
+        prompt: the words to look for, e.g. ["hand"].
+        text_threshold: least probability with which a word of the prompt names a box, 0 to 1.
+        score_floor: boxes below this score are not even stored, 0 to 1; `filters.box_threshold` may be raised and
+            lowered above it without running the model again.
+        batch_size: images per forward pass.
+    """
+
+    weights: str
+    revision: str
+    prompt: tuple[str, ...]
+    text_threshold: float
+    score_floor: float
+    batch_size: int
+
+    def __post_init__(self) -> None:
+        check_prompt(self.prompt)
+        for name in ("text_threshold", "score_floor"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be from 0 to 1, found {getattr(self, name)}")
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, found {self.batch_size}")
+        if not self.weights:
+            raise ValueError("weights must be a hub name or a folder, found nothing")
+
+
+def check_prompt(prompt: tuple[str, ...]) -> None:
+    """Raises ValueError where the words cannot be asked for: none, an empty one, or one with a separator in it."""
+    if not prompt:
+        raise ValueError("prompt must name at least one thing to look for, e.g. [hand], found an empty list")
+    for words in prompt:
+        if not words.strip():
+            raise ValueError(f"prompt must hold words, found {words!r}")
+        if "." in words or "?" in words:  # both separate phrases in the model's text
+            raise ValueError(f"prompt must list phrases one by one, without '.' and '?', found {words!r}")
+
+
+def prompt_text(prompt: tuple[str, ...]) -> str:
+    """The model's text for a list of phrases: lower case, each ended by a full stop."""
+    return " ".join(f"{words.strip().lower()}." for words in prompt)
+
+
+class GroundingDino:
+    """The backend `grounding_dino`. The model is loaded when the first frame is not stored yet."""
+
+    def __init__(self, params: GroundingDinoParams) -> None:
+        self.params = params
+        settings = {key: value for key, value in asdict(params).items() if key not in ("weights", "revision")}
+        del settings["batch_size"]
+        self.key: dict[str, object] = {
+            "backend": "grounding_dino",
+            "settings": settings,
+            "weights": _revision(params),
+            "code": CODE_VERSION,
+        }
+
+    def detect(self, recording: Recording, pts_s: Sequence[float]) -> Iterator[Detections]:
+        """Regions on the frames at these times, in ascending order of time."""
+        return detect_in_batches(self, recording, pts_s, self.params.batch_size)
+
+    def detect_images(self, images_rgb: Sequence[np.ndarray]) -> list[Detections]:
+        """Regions on each image (uint8, H x W x 3) with a score of at least `score_floor`."""
+        import torch
+
+        processor, model = self._loaded
+        images = processor.image_processor(images=list(images_rgb), return_tensors="pt").to(model.device)
+        text = {name: ids.expand(len(images_rgb), -1) for name, ids in self._text.items()}
+        with torch.inference_mode():
+            output = model(**images, **text)
+        found = processor.post_process_grounded_object_detection(
+            output,
+            text["input_ids"],
+            threshold=self.params.score_floor,
+            text_threshold=self.params.text_threshold,
+            target_sizes=[image.shape[:2] for image in images_rgb],
+        )
+        return [
+            Detections(
+                one["boxes"].cpu().numpy().astype(np.float32),
+                one["scores"].cpu().numpy().astype(np.float32),
+                tuple(one["text_labels"]),
+            )
+            for one in found
+        ]
+
+    @cached_property
+    def _loaded(self) -> tuple[Any, Any]:
+        """Processor and model, whose text branch runs once per prompt."""
+        import torch
+        from transformers import AutoProcessor, GroundingDinoForObjectDetection
+
+        from lineact.detect.text_once import EncodedOnce
+
+        weights, revision = self.params.weights, self.params.revision
+        try:
+            processor = AutoProcessor.from_pretrained(weights, revision=revision)
+            model = GroundingDinoForObjectDetection.from_pretrained(weights, revision=revision)
+        except (OSError, ValueError) as error:
+            raise _missing(self.params, error) from error
+        model.model.text_backbone = EncodedOnce(model.model.text_backbone)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        return processor, model.eval().to(torch.device(device))
+
+    @cached_property
+    def _text(self) -> dict[str, Any]:
+        """The tokenised prompt, each 1 x L."""
+        processor, model = self._loaded
+        text = processor.tokenizer(prompt_text(self.params.prompt), return_tensors="pt", return_token_type_ids=True)
+        longest = model.config.max_text_len
+        if text["input_ids"].shape[1] > longest:
+            raise InputError(
+                f"detect.grounding_dino.prompt: expected at most {longest} tokens, found {text['input_ids'].shape[1]}; "
+                "ask for fewer things"
+            )
+        return dict(text.to(model.device))
+
+
+def _revision(params: GroundingDinoParams) -> str:
+    """What names the weights' exact bytes: a folder's hash, or the hub's commit."""
+    folder = Path(params.weights)
+    if folder.is_dir():
+        return sha256_of_tree(folder)
+    try:
+        config = find_file(params.weights, CONFIG, params.revision)
+    except InputError as error:
+        raise _missing(params, error.__cause__ or error) from error
+    assert config is not None
+    return config.parent.name  # the hub's cache keeps files under .../snapshots/<commit>/
+
+
+def _missing(params: GroundingDinoParams, error: BaseException) -> InputError:
+    return InputError(
+        f"Grounding DINO weights {params.weights!r} (revision {params.revision}): expected a local folder in the hub's "
+        f"layout, or a hub name that is cached or can be fetched, found neither ({type(error).__name__}: "
+        f"{str(error).splitlines()[0] if str(error) else ''}); ways out: set detect.grounding_dino.weights to a local "
+        "folder with the model's files, or choose `detector: motion`, which needs no weights"
+    )

@@ -1,0 +1,28 @@
+"""Stage `detect`: boxes of hands on the kept frames."""
+
+from pathlib import Path
+
+from lineact.detect import DetectParams, count_metrics, detect_boxes, open_backend
+from lineact.detect.contact_sheet import write_contact_sheet
+from lineact.files import write_metrics
+from lineact.schema import BOXES, FRAMES, read_table, write_table
+from tasks.stage import run_stage
+
+
+def detect(params: DetectParams, *, raw: Path, ingest: Path, out: Path) -> None:
+    """Runs the detector over the kept frames and writes its boxes, each with the rule that dropped it."""
+    frames = read_table(ingest / "frames.parquet", FRAMES)
+    boxes = detect_boxes(raw, frames, params, open_backend(params))
+    metrics = count_metrics(frames, boxes)
+    write_table(boxes, out / "boxes.parquet", BOXES)
+    write_contact_sheet(out / "plots" / "contact_sheet.png", raw, frames, boxes, params.contact_sheet_frames)
+    write_metrics(out, metrics)
+    print(
+        f"detect: {metrics['boxes_kept']} of {metrics['boxes_found']} boxes stay, "
+        f"on {metrics['frames_with_boxes']} of {metrics['frames']} frames",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    run_stage(detect, DetectParams)
