@@ -79,3 +79,53 @@ def _draw_confusion(path: Path, confusion: np.ndarray, labels: tuple[str, ...]) 
         axes.text(column, row, str(number), ha="center", va="center", color=colour)
     figure.colorbar(image, ax=axes, label="share of the actual class", shrink=0.8)
     write_whole(path, lambda temporary: figure.savefig(temporary, dpi=120))
+
+
+def draw_detector_curves(path: Path, rows: list[dict[str, float]]) -> None:
+    """Draws a detector's losses and scores over epochs.
+
+    Args:
+        path: PNG.
+        rows: one per epoch, as in curves.csv.
+    """
+    from matplotlib.figure import Figure
+
+    epochs = [row["epoch"] for row in rows]
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    losses, scores = figure.subplots(1, 2)
+    for column, label in (("train_box_loss", "training"), ("val_box_loss", "validation")):
+        losses.plot(epochs, [row[column] for row in rows], "o-", markersize=3, label=label)
+    losses.set(xlabel="epoch", ylabel="box loss", ylim=(0, None))
+    for column, label in (("val_precision", "precision"), ("val_recall", "recall"), ("val_map50", "mAP50")):
+        scores.plot(epochs, [row[column] for row in rows], "o-", markersize=3, label=label)
+    scores.set(xlabel="epoch", ylabel="validation, share", ylim=(0, 1.02))
+    for axes in (losses, scores):
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+        axes.legend()
+    write_whole(path, lambda temporary: figure.savefig(temporary, dpi=120))
+
+
+def draw_precision_recall(path: Path, rows: list[list[float]], threshold: float) -> None:
+    """Draws one-to-one precision over recall, and both over the score threshold.
+
+    Args:
+        path: PNG.
+        rows: (threshold, precision, recall, F1).
+        threshold: the chosen one.
+    """
+    from matplotlib.figure import Figure
+
+    thresholds, precisions, recalls, f1s = (list(column) for column in zip(*rows, strict=True)) if rows else ([],) * 4
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    curve, over = figure.subplots(1, 2)
+    curve.plot(recalls, precisions, "o-", markersize=3)
+    curve.set(xlabel="recall at IoU 0.4", ylabel="one-to-one precision", xlim=(0, 1.02), ylim=(0, 1.02))
+    for values, label in ((precisions, "precision"), (recalls, "recall"), (f1s, "F1")):
+        over.plot(thresholds, values, label=label)
+    over.axvline(threshold, color="grey", linestyle="--", label=f"best F1 at {threshold:.2f}")
+    over.set(xlabel="score threshold", ylabel="validation, share", xlim=(0, 1), ylim=(0, 1.02))
+    over.legend()
+    for axes in (curve, over):
+        axes.grid(alpha=0.3)
+    write_whole(path, lambda temporary: figure.savefig(temporary, dpi=120))

@@ -1,0 +1,421 @@
+"""ultralytics' detection trainer, with state that survives a kill exactly and nothing written outside its folder."""
+
+import json
+import logging
+import math
+import random
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import torch
+import yaml
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from lineact.errors import InputError
+from lineact.files import write_metrics, write_text, write_whole
+from lineact.foundation.yolov5 import DETECTOR_YAML, build_yolov5, import_ultralytics, load_weights, load_yolov5
+from lineact.metrics import ScoredFrame, average_precision, score_detection
+from lineact.training.loop import PROGRESS_EVERY_S, TrainingDivergedError
+from lineact.training.report import draw_detector_curves, draw_precision_recall, write_csv
+
+if TYPE_CHECKING:
+    from lineact.train_detector import TrainDetectorParams
+
+import_ultralytics()  # before any of its modules, so that it stays offline
+
+from ultralytics.cfg import get_cfg  # noqa: E402
+from ultralytics.data.dataset import YOLODataset  # noqa: E402
+from ultralytics.models.yolo.detect import DetectionTrainer  # noqa: E402
+from ultralytics.nn.tasks import DetectionModel  # noqa: E402
+from ultralytics.utils import DEFAULT_CFG, LOGGER  # noqa: E402
+from ultralytics.utils.nms import non_max_suppression  # noqa: E402
+
+STATE_FILE = "state.safetensors"
+BEST_FILE = "best.safetensors"
+JUDGED_IOU = 0.4  # IoU of the papers' recall and accuracy at which the score threshold is chosen
+LEAST_SCORE = 0.01
+NMS_IOU = 0.6
+COLUMNS = {  # ultralytics' name -> the column of curves.csv
+    "train/box_loss": "train_box_loss",
+    "train/cls_loss": "train_class_loss",
+    "train/dfl_loss": "train_dfl_loss",
+    "val/box_loss": "val_box_loss",
+    "val/cls_loss": "val_class_loss",
+    "val/dfl_loss": "val_dfl_loss",
+    "metrics/precision(B)": "val_precision",
+    "metrics/recall(B)": "val_recall",
+    "metrics/mAP50(B)": "val_map50",
+    "metrics/mAP50-95(B)": "val_map50_95",
+}
+
+
+def copy_data(images: Mapping[str, list[Path]], folder: Path) -> tuple[Path, set[tuple[int, int]]]:
+    """Copies a checked YOLO set to where ultralytics may write its label caches, decoding every image once.
+
+    Args:
+        images: split to images; labels lie in `labels` where the images lie in `images`.
+        folder: replaced.
+
+    Returns:
+        The data.yaml in there, and all sizes (width, height) in pixels.
+
+    Raises:
+        InputError: names an image that cannot be decoded.
+    """
+    sizes_wh = set()
+    if folder.is_dir():
+        shutil.rmtree(folder)
+    for split, paths in images.items():
+        (folder / "images" / split).mkdir(parents=True)
+        (folder / "labels" / split).mkdir(parents=True)
+        for path in paths:
+            image = cv2.imread(str(path))
+            if image is None:
+                raise InputError(f"{path}: expected an image, found something else; run `dvc repro` for the data set")
+            sizes_wh.add((image.shape[1], image.shape[0]))
+            labels = path.parents[2] / "labels" / split / f"{path.stem}.txt"
+            shutil.copyfile(path, folder / "images" / split / path.name)
+            shutil.copyfile(labels, folder / "labels" / split / labels.name)
+    description = {"path": str(folder), "train": "images/train", "val": "images/val", "names": {0: "hand"}}
+    write_text(folder / "data.yaml", yaml.safe_dump(description))
+    return folder / "data.yaml", sizes_wh
+
+
+def load_start(start: str) -> DetectionModel:
+    """The detector that training starts from, with one class.
+
+    Args:
+        start: a folder (detector.yaml, model.safetensors), a .pt file of ultralytics, or the name of one.
+
+    Returns:
+        The module, float32; of another number of classes the class outputs start at random.
+
+    Raises:
+        InputError: where there are no such weights.
+    """
+    if Path(start).is_dir():
+        return load_yolov5(start)
+    from ultralytics.nn.tasks import load_checkpoint
+    from ultralytics.utils.downloads import attempt_download_asset
+
+    kept = Path(".lineact/ultralytics") / Path(start).name
+    path = Path(start) if Path(start).is_file() else kept
+    try:
+        if not path.is_file():
+            attempt_download_asset(path)
+        stored, _ = load_checkpoint(path)
+    except Exception as error:  # ultralytics raises many kinds for a file it cannot get or read
+        raise InputError(
+            f"weights {start!r}: expected a folder with {DETECTOR_YAML}, a .pt file or an ultralytics name that can be "
+            f"fetched, found none ({type(error).__name__}); ways out: name a local file, or set `foundation: tiny`"
+        ) from error
+    model = DetectionModel(stored.yaml | {"nc": 1}, verbose=False)
+    model.load(stored, verbose=False)
+    return model
+
+
+class HandTrainer(DetectionTrainer):
+    """Differs from ultralytics' trainer in its state.
+
+    ultralytics keeps half-precision averages and no random state, so a resumed run is another run; and it writes its
+    file in place, so a kill can leave half of one. Here every tensor is kept as it is, in one file that is renamed into
+    place, and the epoch's number alone decides what is random in it.
+    """
+
+    # ultralytics sets these to None before it knows them.
+    model: Any
+    ema: Any
+    optimizer: Any
+    loss: Any
+    fitness: Any
+    best_fitness: Any
+
+    def __init__(self, overrides: dict[str, Any], start: DetectionModel, folder: Path) -> None:
+        super().__init__(overrides=overrides)
+        self.start = start
+        self.folder = folder
+        self.epoch_rows: list[dict[str, float]] = []
+        self.best_epoch = 0
+        self.epoch_started_s = self.told_s = time.monotonic()
+
+    def setup_model(self) -> None:
+        """Takes the start as it is."""
+        self.model = self.start
+
+    def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> YOLODataset:
+        """Rectangular images without padding beyond the grid: what the runtime will see."""
+        return YOLODataset(
+            img_path=img_path,
+            imgsz=self.args.imgsz,
+            batch_size=batch,
+            augment=mode == "train",
+            hyp=self.args,
+            rect=True,
+            stride=32,
+            pad=0.0,
+            task="detect",
+            data=self.data,
+        )
+
+    def resume_training(self, ckpt: None) -> None:  # noqa: ARG002  ultralytics' own checkpoint
+        """Goes on from the state file where there is one."""
+        path = self.folder / STATE_FILE
+        if not path.exists():
+            return
+        state, tensors = _read_state(path), load_file(path)
+        self.model.load_state_dict(_under(tensors, "model."))
+        self.ema.ema.load_state_dict(_under(tensors, "average."))
+        self.ema.updates = state["updates"]
+        slots: dict[int, dict[str, torch.Tensor]] = {}
+        for name, value in _under(tensors, "optimiser.").items():
+            index, slot = name.split(".", 1)
+            slots.setdefault(int(index), {})[slot] = value
+        self.optimizer.load_state_dict({"state": slots, "param_groups": self.optimizer.state_dict()["param_groups"]})
+        self.best_fitness, self.best_epoch = state["best_fitness"], state["best_epoch"]
+        self.stopper.best_fitness, self.stopper.best_epoch = state["stopper"]
+        self.epoch_rows = state["rows"]
+        self.start_epoch = len(self.epoch_rows)
+        print(f"goes on after epoch {self.start_epoch}", flush=True)
+
+    def save_model(self) -> bool:
+        """Writes the best averages, then the whole state."""
+        average = {name: value.cpu().contiguous() for name, value in self.ema.ema.state_dict().items()}
+        if self.best_fitness == self.fitness:
+            self.best_epoch = self.epoch + 1
+            write_whole(self.folder / BEST_FILE, lambda temporary: save_file(average, temporary))
+        tensors = {f"model.{name}": value.cpu().contiguous() for name, value in self.model.state_dict().items()}
+        tensors |= {f"average.{name}": value for name, value in average.items()}
+        for index, slots in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimiser.{index}.{slot}": value.cpu() for slot, value in slots.items()}
+        state = {
+            "updates": self.ema.updates,
+            "best_epoch": self.best_epoch,
+            "best_fitness": float(self.best_fitness),
+            "stopper": [float(self.stopper.best_fitness), self.stopper.best_epoch],
+            "rows": self.epoch_rows,
+            "stopped": bool(self.stop),
+        }
+        metadata = {"state": json.dumps(state)}
+        write_whole(self.folder / STATE_FILE, lambda temporary: save_file(tensors, temporary, metadata))
+        return True
+
+    def save_metrics(self, metrics: dict[str, float]) -> None:
+        """Keeps an epoch's figures and prints its line."""
+        seconds = round(time.monotonic() - self.epoch_started_s, 1)
+        row = {column: float(metrics[name]) for name, column in COLUMNS.items()}
+        self.epoch_rows.append({"epoch": self.epoch + 1, **row, "seconds": seconds})
+        print(
+            f"epoch {self.epoch + 1} of at most {self.epochs}: box loss {row['train_box_loss']:.3f}, "
+            f"val box loss {row['val_box_loss']:.3f}, precision {row['val_precision']:.3f}, "
+            f"recall {row['val_recall']:.3f}, mAP50 {row['val_map50']:.3f}, mAP50-95 {row['val_map50_95']:.3f}, "
+            f"{seconds:.1f} s",
+            flush=True,
+        )
+
+    def _model_train(self) -> None:
+        """Begins an epoch: everything random in it depends on (seed, epoch) alone."""
+        super()._model_train()
+        self.epoch_started_s = time.monotonic()
+        seed = self.args.seed * 100_003 + self.epoch
+        random.seed(seed)
+        np.random.seed(seed % 2**32)  # noqa: NPY002  ultralytics draws from the global generator
+        torch.manual_seed(seed)
+        self.train_loader.generator.manual_seed(seed)
+        self.train_loader.reset()  # the iterator reads ahead in its order of images
+
+    def _handle_nan_recovery(self, epoch: int) -> bool:
+        """Stops instead of trying again: with the same seed the same would happen."""
+        if not math.isfinite(float(self.loss.detach())) or not math.isfinite(float(self.fitness)):
+            raise TrainingDivergedError(
+                f"epoch {epoch + 1}: expected a finite loss, found {float(self.loss.detach())}; set a lower lr (now "
+                f"{self.args.lr0}); the state of the last whole epoch is kept"
+            )
+        return False
+
+    def run_callbacks(self, event: str) -> None:
+        """Calls none of ultralytics' integrations; tells where it is within a long epoch."""
+        if event == "on_train_batch_end" and time.monotonic() - self.told_s > PROGRESS_EVERY_S:
+            self.told_s = time.monotonic()
+            print(f"epoch {self.epoch + 1}: loss {float(self.loss.detach()):.3f}", flush=True)
+
+    def final_eval(self) -> None:
+        """Left to `write_detector`, which needs no trainer."""
+
+
+def fit_detector(params: "TrainDetectorParams", start: DetectionModel, data_yaml: Path, folder: Path) -> None:
+    """Trains until epochs or patience run out; goes on where an earlier call was killed.
+
+    Args:
+        params: the stage's settings.
+        start: changed in place.
+        data_yaml: of `copy_data`.
+        folder: for the state; afterwards holds BEST_FILE, the averaged weights of the best epoch.
+    """
+    path = folder / STATE_FILE
+    if path.exists() and _read_state(path)["stopped"]:
+        return
+    LOGGER.setLevel(logging.WARNING)
+    overrides = {
+        "model": "yolov5n.yaml",  # a name it accepts; the start replaces it
+        "data": str(data_yaml),
+        "save_dir": str(folder / "run"),
+        "imgsz": params.long_side_px,
+        "epochs": params.epochs,
+        "patience": params.patience,
+        "batch": params.batch_size,
+        "nbs": params.batch_size,  # a step per batch: no gradients carried over an epoch's end
+        "optimizer": "AdamW",
+        "lr0": params.lr,
+        "lrf": params.final_lr_share,
+        "cos_lr": True,
+        "momentum": 0.9,
+        "warmup_epochs": params.warmup_epochs,
+        "warmup_bias_lr": 0.0,
+        "rect": True,
+        "mosaic": 0.0,  # pastes four images together: nothing a fixed camera ever sees
+        "close_mosaic": 0,
+        "translate": params.shift,
+        "scale": params.scale,
+        "hsv_h": params.hue,
+        "hsv_s": params.saturation,
+        "hsv_v": params.brightness,
+        "fliplr": params.flip,
+        "flipud": 0.0,
+        "amp": False,
+        "seed": params.seed,
+        "deterministic": True,
+        "plots": False,
+        "exist_ok": True,
+        "device": "0" if torch.cuda.is_available() else "cpu",
+    }
+    HandTrainer(overrides, start, folder).train()
+
+
+def predict(model: DetectionModel, data_yaml: Path, long_side_px: int) -> list[ScoredFrame]:
+    """Predictions and truth on the validation images, in pixels of the network's input.
+
+    Args:
+        model: is left in evaluation mode.
+        data_yaml: of `copy_data`.
+        long_side_px: longer side of the input.
+    """
+    folder = data_yaml.parent / "images" / "val"
+    dataset = YOLODataset(
+        img_path=str(folder),
+        imgsz=long_side_px,
+        batch_size=1,
+        augment=False,
+        hyp=get_cfg(DEFAULT_CFG),
+        rect=True,
+        stride=32,
+        pad=0.0,
+        task="detect",
+        data=yaml.safe_load(data_yaml.read_text()) | {"channels": 3},
+    )
+    model.eval()
+    device = next(model.parameters()).device
+    frames = []
+    with torch.inference_mode():
+        for index in range(len(dataset)):
+            row = dataset[index]
+            images = row["img"].unsqueeze(0).to(device).float() / 255  # 1 x 3 x H x W
+            found = non_max_suppression(model(images), LEAST_SCORE, NMS_IOU)[0].cpu().numpy()  # P x 6
+            input_wh = np.array([images.shape[3], images.shape[2]], np.float32)
+            centre_xy, size_wh = row["bboxes"].numpy()[:, :2] * input_wh, row["bboxes"].numpy()[:, 2:] * input_wh
+            truth = np.concatenate([centre_xy - size_wh / 2, centre_xy + size_wh / 2], axis=1)  # T x 4
+            frames.append(ScoredFrame(found[:, :4], found[:, 4], truth))
+    return frames
+
+
+def precision_recall_rows(frames: list[ScoredFrame]) -> list[list[float]]:
+    """One-to-one precision and recall at IoU 0.4 over the score threshold.
+
+    Returns:
+        Rows (threshold, precision, recall, F1); thresholds at which nothing is predicted are left out.
+    """
+    rows = []
+    for threshold in np.arange(0.02, 1.0, 0.02).round(2):
+        score = score_detection([_above(frame, threshold) for frame in frames], JUDGED_IOU)
+        precision, recall = score.one_to_one_precision, score.one_to_one_recall
+        if precision is not None and recall is not None:
+            f1 = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+            rows.append([float(threshold), precision, recall, f1])
+    return rows
+
+
+def write_detector(
+    finished: Path,
+    start: DetectionModel,
+    params: "TrainDetectorParams",
+    input_wh: tuple[int, int],
+    data_yaml: Path,
+    folder: Path,
+    image_counts: dict[str, int],
+) -> None:
+    """Scores the best epoch and writes the stage's files.
+
+    Args:
+        finished: gets detector.safetensors, detector.yaml, metrics.json and plots/.
+        start: any module of the architecture; gets the best weights.
+        params: the stage's settings.
+        input_wh: of the network.
+        data_yaml: of `copy_data`.
+        folder: of `fit_detector`.
+        image_counts: metric name to number of images.
+    """
+    state = _read_state(folder / STATE_FILE)
+    rows, best_epoch = state["rows"], state["best_epoch"]
+    start = start.cpu().float()
+    load_weights(start, folder / BEST_FILE)
+    frames = predict(start, data_yaml, params.long_side_px)
+    curve = precision_recall_rows(frames)
+    threshold = max(curve, key=lambda row: row[3])[0] if curve else 0.5
+    chosen = score_detection([_above(frame, threshold) for frame in frames], JUDGED_IOU)
+
+    architecture: Any = start.yaml
+    shutil.copyfile(folder / BEST_FILE, finished / "detector.safetensors")
+    extra = {"names": {0: "hand"}, "input_wh": list(input_wh), "score_threshold": threshold}
+    write_text(finished / DETECTOR_YAML, yaml.safe_dump(architecture | {"nc": 1} | extra, sort_keys=False))
+    load_weights(build_yolov5(finished / DETECTOR_YAML), finished / "detector.safetensors")  # what was written, fits
+    plots = finished / "plots"
+    write_csv(plots / "curves.csv", list(rows[0]), [list(row.values()) for row in rows])
+    write_csv(plots / "precision_recall.csv", ["score_threshold", "precision", "recall", "f1"], curve)
+    draw_detector_curves(plots / "curves.png", rows)
+    draw_precision_recall(plots / "precision_recall.png", curve, threshold)
+    write_metrics(
+        finished,
+        {
+            "val_map50": average_precision(frames, 0.5),
+            "val_map50_95": rows[best_epoch - 1]["val_map50_95"],
+            "val_recall_iou_0.4": chosen.recall,
+            "val_accuracy_iou_0.4": chosen.accuracy,
+            "val_one_to_one_precision_iou_0.4": chosen.one_to_one_precision,
+            "best_score_threshold": threshold,
+            "epochs": len(rows),
+            "best_epoch": best_epoch,
+            "parameters": sum(value.numel() for value in start.parameters()),
+            "input_width_px": input_wh[0],
+            "input_height_px": input_wh[1],
+            **image_counts,
+        },
+    )
+
+
+def _above(frame: ScoredFrame, threshold: float) -> ScoredFrame:
+    kept = frame.scores >= threshold
+    return ScoredFrame(frame.boxes_xyxy_px[kept], frame.scores[kept], frame.truth_xyxy_px)
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    with safe_open(path, "pt") as stream:
+        return json.loads(stream.metadata()["state"])
+
+
+def _under(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
