@@ -15,13 +15,13 @@ PATCH_PX = 12
 MEAN = (0.5, 0.5, 0.5)
 STD = (0.25, 0.25, 0.25)
 VIT_ARGUMENTS = {"img_size": SIDE_PX, "patch_size": PATCH_PX, "mlp_ratio": 3.0}
-TEACHER_ARGUMENTS = VIT_ARGUMENTS | {"embed_dim": 160, "depth": 6, "num_heads": 5}
+TEACHER_ARGUMENTS = VIT_ARGUMENTS | {"embed_dim": 128, "depth": 6, "num_heads": 4}
 STUDENT_ARGUMENTS = VIT_ARGUMENTS | {"embed_dim": 96, "depth": 4, "num_heads": 3}
 BLIP2_ARGUMENTS = {
-    "hidden_size": 160,
-    "intermediate_size": 480,
+    "hidden_size": 128,
+    "intermediate_size": 384,
     "num_hidden_layers": 6,
-    "num_attention_heads": 5,
+    "num_attention_heads": 4,
     "image_size": SIDE_PX,
     "patch_size": PATCH_PX,
     "initializer_range": 0.02,

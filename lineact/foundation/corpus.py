@@ -1,0 +1,109 @@
+"""The pretraining corpus on disk: crops with attributes, and scenes with boxes in YOLO layout. Resumable by shard."""
+
+import os
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from lineact.files import cache_folder, write_bytes, write_text, write_whole
+
+CODE_VERSION = 1  # raise where pictures change
+SHARD = 1024
+ATTRIBUTES = ("held", "pose", "target", "gloved", "left", "angle")
+SCENE_SIZE_WH = (320, 192)
+
+
+@dataclass(frozen=True)
+class Crops:
+    """Crops with attributes.
+
+    Attributes:
+        images_rgb: uint8, N x side x side x 3.
+        attributes: int64, N x 6 in the order of ATTRIBUTES.
+    """
+
+    images_rgb: np.ndarray
+    attributes: np.ndarray
+
+
+def crop_corpus(count: int, seed: int, side_px: int, workers: int) -> Crops:
+    """Crops, rendered or taken from the cache.
+
+    Args:
+        count: how many; rounded up to whole shards.
+        seed: another seed gives other pictures.
+        side_px: side of a crop.
+        workers: processes.
+    """
+    folder = cache_folder("foundation_crops", {"code": CODE_VERSION, "seed": seed, "side_px": side_px})
+    shards = [folder / f"{index:05d}.npz" for index in range(-(-count // SHARD))]
+    _run_missing(_render_crops, [(path, seed, side_px) for path in shards], workers)
+    parts = [np.load(path) for path in shards]
+    images = np.concatenate([part["images_rgb"] for part in parts])
+    return Crops(images, np.concatenate([part["attributes"] for part in parts]))
+
+
+def scene_corpus(count: int, seed: int, workers: int) -> Path:
+    """A folder `images/`, `labels/` of scenes with boxes of class 0, hand (gloved or not); rounded up to whole shards.
+
+    Args:
+        count: how many.
+        seed: another seed gives other pictures.
+        workers: processes.
+    """
+    folder = cache_folder("foundation_scenes", {"code": CODE_VERSION, "seed": seed, "size_wh": SCENE_SIZE_WH})
+    marks = [folder / f"{index:05d}.done" for index in range(-(-count // SHARD))]
+    _run_missing(_render_scenes, [(path, seed) for path in marks], workers)
+    return folder
+
+
+def _run_missing(render: object, jobs: list[tuple], workers: int) -> None:
+    missing = [job for job in jobs if not job[0].is_file()]
+    if not missing:
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
+        for number, path in enumerate(pool.map(render, missing), 1):  # type: ignore[arg-type]
+            print(f"corpus: {path.parent.parent.name} {number}/{len(missing)} shards", flush=True)
+
+
+def _one_thread() -> None:
+    os.nice(5)
+    cv2.setNumThreads(1)
+
+
+def _render_crops(job: tuple[Path, int, int]) -> Path:
+    from lineact.foundation.scenes import render_crop
+
+    path, seed, side_px = job
+    generator = np.random.default_rng([seed, int(path.stem)])
+    crops = [render_crop(generator, side_px) for _ in range(SHARD)]
+    attributes = np.array([[getattr(crop, name) for name in ATTRIBUTES] for crop in crops], np.int64)
+    images = np.stack([crop.image_rgb for crop in crops])
+    write_whole(path, lambda temporary: np.savez(temporary, images_rgb=images, attributes=attributes))
+    return path
+
+
+def _render_scenes(job: tuple[Path, int]) -> Path:
+    from lineact.foundation.scenes import render_scene
+
+    mark, seed = job
+    generator = np.random.default_rng([seed, int(mark.stem)])
+    width, height = SCENE_SIZE_WH
+    for index in range(SHARD):
+        image_rgb, objects = render_scene(generator, SCENE_SIZE_WH)
+        name = f"{mark.stem}_{index:04d}"
+        rows = []
+        for thing in objects:
+            if thing.name in ("hand", "glove"):
+                x1, y1, x2, y2 = thing.box_xyxy_px
+                centre_x, centre_y = (x1 + x2) / 2 / width, (y1 + y2) / 2 / height
+                rows.append(f"0 {centre_x:.6f} {centre_y:.6f} {(x2 - x1) / width:.6f} {(y2 - y1) / height:.6f}\n")
+        encoded = cv2.imencode(".jpg", image_rgb[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])[1]
+        write_bytes(mark.parent / "images" / f"{name}.jpg", encoded.tobytes())
+        write_text(mark.parent / "labels" / f"{name}.txt", "".join(rows))
+    write_text(mark, "")
+    return mark

@@ -1,0 +1,278 @@
+"""Pretraining of the tiny encoders: several attributes at once, and cosine similarity that groups by what a hand does.
+
+All encoders learn from the same crops: one linear head per attribute (thrown away afterwards), and the supervised
+contrastive loss of Khosla et al. (2020), equation 2, on the normalised pooled output itself, because that is what
+matching compares.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from lineact.files import write_whole
+from lineact.foundation.corpus import ATTRIBUTES, Crops
+from lineact.foundation.scenes import ANGLE_BINS, HELD, POSE_NAMES, TARGETS
+from lineact.foundation.weights import Preprocessing
+
+CLASS_COUNTS = (len(HELD), len(POSE_NAMES), len(TARGETS), 2, 2, ANGLE_BINS)
+HEAD_WEIGHTS = (1.0, 1.0, 0.3, 0.2, 0.2, 0.2)
+
+
+@dataclass(frozen=True)
+class EncoderRun:
+    """How an encoder is trained.
+
+    Attributes:
+        steps: optimiser steps in all.
+        decay_steps: last steps, in which the learning rate falls to zero; before them it is constant, so that a run
+            can be prolonged from its checkpoint.
+        batch: crops per step.
+        learning_rate: AdamW's.
+        weight_decay: AdamW's.
+        contrast: weight of the contrastive loss.
+        temperature: of the contrastive loss.
+        seed: order of crops, augmentation and initial weights.
+    """
+
+    steps: int
+    decay_steps: int
+    batch: int
+    learning_rate: float
+    weight_decay: float
+    contrast: float
+    temperature: float
+    seed: int
+
+
+class Heads(nn.Module):
+    """One linear classifier per attribute."""
+
+    def __init__(self, width: int) -> None:
+        """Makes the classifiers for features of this width."""
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.heads = nn.ModuleList(nn.Linear(width, count) for count in CLASS_COUNTS)
+
+    def forward(self, features: torch.Tensor) -> list[torch.Tensor]:
+        """Logits per attribute, each N x classes, of features N x width."""
+        normed = self.norm(features)
+        return [head(normed) for head in self.heads]
+
+
+def pooled(encoder: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
+    """Pooled features, N x width, of either family."""
+    output = encoder(pixels)
+    return output if isinstance(output, torch.Tensor) else output.pooler_output
+
+
+def train_encoder(
+    encoder: nn.Module, width: int, crops: Crops, preprocessing: Preprocessing, run: EncoderRun, checkpoint: Path
+) -> Heads:
+    """Trains in place; goes on from the checkpoint where there is one.
+
+    Args:
+        encoder: a ViT or a BLIP-2 vision tower.
+        width: of its features.
+        crops: the corpus.
+        preprocessing: the encoder's.
+        run: settings.
+        checkpoint: file for what must survive a kill.
+
+    Returns:
+        The trained heads.
+    """
+    torch.manual_seed(run.seed)
+    heads = Heads(width)
+    both = nn.ModuleDict({"encoder": encoder, "heads": heads})
+    optimiser = torch.optim.AdamW(_groups(both, run), lr=run.learning_rate, betas=(0.9, 0.98))
+    done = _resume(both, optimiser, checkpoint)
+    encoder.train()
+    began, told, losses = time.monotonic(), time.monotonic(), []
+    for step, (images, attributes) in enumerate(_batches(crops, run, done, preprocessing), done):
+        rate = _rate(step, run)
+        for group in optimiser.param_groups:
+            group["lr"] = run.learning_rate * rate
+        with torch.autocast("cpu", torch.bfloat16):
+            features = pooled(encoder, images).float()
+        loss = _loss(heads, features, attributes, run)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(both.parameters(), 1.0)
+        optimiser.step()
+        losses.append(loss.item())
+        if time.monotonic() - told > 20 or step + 1 == run.steps:
+            speed = (step + 1 - done) / (time.monotonic() - began)
+            print(f"{checkpoint.stem}: step {step + 1}/{run.steps}, loss {np.mean(losses):.3f}, {speed:.2f} steps/s", flush=True)
+            told, losses = time.monotonic(), []
+            # The state before the decay is kept: a longer run starts from there.
+            if step < run.steps - run.decay_steps or step + 1 == run.steps:
+                _save(both, optimiser, step + 1, checkpoint if step + 1 < run.steps else checkpoint.with_suffix(".end.pt"))
+    encoder.eval()
+    return heads
+
+
+@torch.no_grad()
+def start_mimetic(vit: nn.Module) -> None:
+    """Sets initial weights that attend to near places, in place: plain ones take far longer to find that out.
+
+    Mimetic initialisation (Trockman and Kolter 2023, section 4): Wq Wk^T near 0.7 Z + 0.7 I, Wv Wproj near
+    0.4 Z - 0.4 I with Z random of variance 1 / width, factored by singular values; sine-cosine position embeddings.
+    """
+    width: int = vit.embed_dim  # type: ignore[assignment]
+    heads: int = vit.blocks[0].attn.num_heads  # type: ignore[index, union-attr, assignment]
+    side = width // heads
+    identity = torch.eye(width)
+    for block in vit.blocks:  # type: ignore[union-attr]
+        weight = block.attn.qkv.weight  # type: ignore[union-attr]
+        for head in range(heads):
+            left, values, right = torch.linalg.svd(0.7 * torch.randn(width, width) / width**0.5 + 0.7 * identity)
+            root = values[:side].sqrt()
+            rows = slice(head * side, (head + 1) * side)
+            weight[rows] = (left[:, :side] * root).T
+            weight[width:][rows] = root[:, None] * right[:side]
+        left, values, right = torch.linalg.svd(0.4 * torch.randn(width, width) / width**0.5 - 0.4 * identity)
+        weight[2 * width :] = values.sqrt()[:, None] * right
+        block.attn.proj.weight.copy_(left * values.sqrt())  # type: ignore[union-attr]
+    count: int = vit.patch_embed.num_patches  # type: ignore[union-attr, assignment]
+    grid = torch.arange(int(count**0.5)).float()
+    omega = 1.0 / 10000 ** (torch.arange(width // 4).float() / (width // 4))
+    ys, xs = torch.meshgrid(grid, grid, indexing="ij")
+    waves = [wave(axis.reshape(-1, 1) * omega) for axis in (ys, xs) for wave in (torch.sin, torch.cos)]
+    vit.pos_embed[0, 1:] = 0.5 * torch.cat(waves, 1)  # type: ignore[index]
+
+
+@torch.no_grad()
+def attribute_accuracy(encoder: nn.Module, heads: Heads, crops: Crops, preprocessing: Preprocessing) -> dict[str, float]:
+    """Share of right answers per attribute on crops."""
+    encoder.eval()
+    right = np.zeros(len(ATTRIBUTES))
+    for start in range(0, len(crops.images_rgb), 256):
+        pixels = preprocessing.to_tensor(crops.images_rgb[start : start + 256])
+        answers = np.stack([logits.argmax(1).numpy() for logits in heads(pooled(encoder, pixels))], 1)
+        right += (answers == crops.attributes[start : start + 256]).sum(0)
+    return {name: float(count / len(crops.images_rgb)) for name, count in zip(ATTRIBUTES, right, strict=True)}
+
+
+def supervised_contrast(features: torch.Tensor, keys: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Supervised contrastive loss (Khosla et al. 2020, L_out).
+
+    Args:
+        features: N x width.
+        keys: int, N: crops of one key attract each other.
+        temperature: above 0.
+
+    Returns:
+        A scalar; 0 where no two keys agree.
+    """
+    unit = functional.normalize(features, dim=1)
+    cosine = unit @ unit.T / temperature  # N x N
+    itself = torch.eye(len(keys), dtype=torch.bool)
+    log_share = cosine - torch.logsumexp(cosine.masked_fill(itself, -torch.inf), 1, keepdim=True)
+    alike = (keys[:, None] == keys[None]) & ~itself
+    count = alike.sum(1)
+    mean = (log_share * alike).sum(1) / count.clamp(min=1)
+    return -(mean[count > 0]).sum() / (count > 0).sum().clamp(min=1)
+
+
+def keys_of(attributes: torch.Tensor) -> torch.Tensor:
+    """What a crop is about: the thing held, or else the pose of the empty hand."""
+    held, pose = attributes[:, 0], attributes[:, 1]
+    return torch.where(held > 0, held, len(HELD) + pose)
+
+
+def to_blip2(vit: nn.Module, tower: nn.Module) -> None:
+    """Copies a timm ViT into a BLIP-2 vision tower of the same size, in place: the same network but for the second
+    normalisation that BLIP-2 applies to its pooled output.
+    """
+    source: dict[str, Any] = vit.state_dict()
+    names = {
+        "cls_token": "embeddings.class_embedding",
+        "pos_embed": "embeddings.position_embedding",
+        "patch_embed.proj": "embeddings.patch_embedding",
+        "norm": "post_layernorm",
+    }
+    inside = {"norm1": "layer_norm1", "norm2": "layer_norm2", "attn.qkv": "self_attn.qkv", "attn.proj": "self_attn.projection"}
+    for index in range(len(vit.blocks)):  # type: ignore[arg-type]
+        for ours, theirs in (inside | {"mlp.fc1": "mlp.fc1", "mlp.fc2": "mlp.fc2"}).items():
+            names[f"blocks.{index}.{ours}"] = f"encoder.layers.{index}.{theirs}"
+    state = {}
+    for name, tensor in source.items():
+        stem, _, last = name.rpartition(".")
+        state[f"{names[stem]}.{last}" if stem in names else names[name]] = tensor
+    tower.load_state_dict(state)
+
+
+def _loss(heads: Heads, features: torch.Tensor, attributes: torch.Tensor, run: EncoderRun) -> torch.Tensor:
+    absent = attributes[:, 1] == POSE_NAMES.index("absent")
+    loss = features.new_zeros(())
+    for column, (logits, weight) in enumerate(zip(heads(features), HEAD_WEIGHTS, strict=True)):
+        # Where there is no hand, only "held" and "pose" have an answer.
+        answer = attributes[:, column].masked_fill(absent, -100) if column > 1 else attributes[:, column]
+        loss = loss + weight * functional.cross_entropy(logits, answer)
+    if run.contrast > 0:
+        loss = loss + run.contrast * supervised_contrast(features, keys_of(attributes), run.temperature)
+    return loss
+
+
+def _batches(
+    crops: Crops, run: EncoderRun, done: int, preprocessing: Preprocessing
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    for step in range(done, run.steps):
+        generator = np.random.default_rng([run.seed, step])
+        rows = np.sort(generator.integers(0, len(crops.images_rgb), run.batch))
+        images = torch.from_numpy(crops.images_rgb[rows])
+        attributes = torch.from_numpy(crops.attributes[rows].copy())
+        images, attributes = _turned(images, attributes, generator)
+        gains = torch.from_numpy(generator.uniform(0.8, 1.2, (run.batch, 1, 1, 3)).astype(np.float32))
+        pixels = (images.float() * gains).clamp(0, 255)
+        yield preprocessing.to_tensor(pixels), attributes
+
+
+def _turned(
+    images: torch.Tensor, attributes: torch.Tensor, generator: np.random.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Each eighth of a batch mirrored and turned its own way, attributes with it."""
+    order = torch.from_numpy(generator.permutation(len(images)))
+    parts = []
+    for index, rows in enumerate(order.chunk(8)):
+        part, answers = images[rows], attributes[rows].clone()  # n x H x W x 3, n x 6
+        if index % 2:
+            part = part.flip(2)
+            answers[:, 4] = 1 - answers[:, 4]
+            answers[:, 5] = (ANGLE_BINS // 2 - 1 - answers[:, 5]) % ANGLE_BINS
+        quarters = index // 2
+        part = torch.rot90(part, quarters, (1, 2))
+        answers[:, 5] = (answers[:, 5] - quarters * ANGLE_BINS // 4) % ANGLE_BINS
+        parts.append((part, answers))
+    return torch.cat([part for part, _ in parts]), torch.cat([answers for _, answers in parts])
+
+
+def _groups(module: nn.Module, run: EncoderRun) -> list[dict[str, Any]]:
+    decayed = [parameter for parameter in module.parameters() if parameter.ndim > 1]
+    others = [parameter for parameter in module.parameters() if parameter.ndim <= 1]
+    return [{"params": decayed, "weight_decay": run.weight_decay}, {"params": others, "weight_decay": 0.0}]
+
+
+def _rate(step: int, run: EncoderRun) -> float:
+    return min(1.0, (step + 1) / 150, (run.steps - step) / max(run.decay_steps, 1))
+
+
+def _save(module: nn.Module, optimiser: torch.optim.Optimizer, step: int, checkpoint: Path) -> None:
+    state = {"module": module.state_dict(), "optimiser": optimiser.state_dict(), "step": step}
+    write_whole(checkpoint, lambda temporary: torch.save(state, temporary))
+
+
+def _resume(module: nn.Module, optimiser: torch.optim.Optimizer, checkpoint: Path) -> int:
+    if not checkpoint.is_file():
+        return 0
+    state = torch.load(checkpoint, weights_only=True)
+    module.load_state_dict(state["module"])
+    optimiser.load_state_dict(state["optimiser"])
+    return int(state["step"])
