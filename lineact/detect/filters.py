@@ -65,7 +65,7 @@ def drop_by_rules(found: Detections, size_wh: tuple[int, int], params: FilterPar
     scale = np.array(size_wh, np.float64)
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2 / scale
     region = np.array(params.region)
-    inside = np.asarray((centres >= region[:2]) & (centres < region[2:])).all(axis=1)
+    inside = np.all((centres >= region[:2]) & (centres < region[2:]), axis=1)
     share = area(boxes) / scale.prod()
     sides = np.clip(boxes[:, 2:] - boxes[:, :2], 1e-9, None)
     kept: list[int] = []

@@ -120,6 +120,7 @@ class GroundingDinoPy:
 
         arguments = SLConfig.fromfile(self.params.config)
         arguments.device = "cuda" if torch.cuda.is_available() else "cpu"
+        arguments.use_checkpoint = arguments.use_transformer_ckpt = False  # they spare memory in training only
         arguments.text_encoder_type = self.params.text_encoder
         with local_text_encoder():
             model = build_model(arguments)

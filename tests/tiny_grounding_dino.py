@@ -1,0 +1,100 @@
+"""Random Grounding DINO models of a few thousand weights, in the layouts that the backends read."""
+
+from pathlib import Path
+
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", "?", "hand", "glove", "tool"]
+TEXT = {
+    "vocab_size": len(WORDS),
+    "hidden_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+}
+
+
+def write_tokenizer(folder: Path) -> None:
+    """A BERT tokenizer that knows `WORDS`."""
+    from transformers import BertTokenizerFast
+
+    folder.mkdir(parents=True, exist_ok=True)
+    BertTokenizerFast(vocab={word: number for number, word in enumerate(WORDS)}).save_pretrained(folder)
+
+
+def write_hub_model(folder: Path) -> Path:
+    """Config, safetensors, tokenizer and image processor in the hub's layout."""
+    import torch
+    from transformers import (
+        AutoTokenizer,
+        BertConfig,
+        GroundingDinoConfig,
+        GroundingDinoForObjectDetection,
+        GroundingDinoImageProcessor,
+        GroundingDinoProcessor,
+        SwinConfig,
+    )
+
+    torch.manual_seed(0)
+    backbone = SwinConfig(
+        image_size=64,
+        embed_dim=8,
+        depths=[1, 1, 1, 1],
+        num_heads=[1, 1, 2, 2],
+        window_size=4,
+        out_indices=[2, 3, 4],
+    )
+    config = GroundingDinoConfig(
+        backbone_config=backbone,
+        text_config=BertConfig(**TEXT),
+        d_model=32,
+        encoder_layers=1,
+        decoder_layers=2,  # one layer cannot tie its box heads
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=32,
+        decoder_ffn_dim=32,
+        num_queries=10,
+        max_text_len=16,
+    )
+    write_tokenizer(folder)
+    GroundingDinoForObjectDetection(config).save_pretrained(folder)
+    processor = GroundingDinoImageProcessor(size={"shortest_edge": 64, "longest_edge": 96})
+    GroundingDinoProcessor(processor, AutoTokenizer.from_pretrained(folder)).save_pretrained(folder)
+    return folder
+
+
+def write_original_model(folder: Path) -> tuple[Path, Path, Path]:
+    """Configuration, checkpoint and text encoder of groundingdino-py, with random weights.
+
+    Returns:
+        Paths of the three.
+    """
+    import torch
+    from groundingdino.config import GroundingDINO_SwinT_OGC as released
+    from groundingdino.models import build_model
+    from groundingdino.util.slconfig import SLConfig
+    from transformers import BertConfig, BertModel
+
+    from lineact.detect.bert_masks import local_text_encoder
+
+    torch.manual_seed(0)
+    text_encoder = folder / "text_encoder"
+    write_tokenizer(text_encoder)
+    BertModel(BertConfig(**TEXT)).save_pretrained(text_encoder)
+    small = {  # the width and the Swin-T backbone are fixed in the package's code
+        "dim_feedforward": 32,
+        "enc_layers": 1,
+        "dec_layers": 1,
+        "nheads": 4,
+        "num_queries": 10,
+        "text_encoder_type": str(text_encoder),
+    }
+    settings = {name: value for name, value in vars(released).items() if not name.startswith("__")} | small
+    config = folder / "config.py"
+    config.write_text("".join(f"{name} = {value!r}\n" for name, value in settings.items()))
+    arguments = SLConfig.fromfile(str(config))
+    arguments.device = "cpu"
+    with local_text_encoder():
+        model = build_model(arguments)
+    checkpoint = folder / "checkpoint.pth"
+    torch.save({"model": model.state_dict()}, checkpoint)
+    return config, checkpoint, text_encoder
