@@ -161,9 +161,8 @@ class Bundle:
         self.manifest = manifest
         self.runtime = runtime
         self.precision = precision
-        load = _load_openvino if runtime == "openvino" else _load_onnxruntime
-        self._detector: Network = load(folder / "detector", precision, threads)
-        self._classifier: Network = load(folder / "classifier", precision, threads)
+        self._detector = open_network(folder, "detector", runtime, precision, threads)
+        self._classifier = open_network(folder, "classifier", runtime, precision, threads)
 
     def detect(self, image_rgb: np.ndarray, min_score: float | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Finds hands.
@@ -288,7 +287,7 @@ def read_manifest(folder: Path) -> Manifest:
         manifest = from_mapping(Manifest, values, str(path))
     except ConfigError as error:
         raise InputError(f"{error}; {way_out}") from error
-    samples = (sample.file for sample in (*manifest.crops, *manifest.frames))
+    samples = {crop.file for crop in manifest.crops} | {frame.file for frame in manifest.frames}
     for name in sorted({*NETWORK_FILES, *samples, *manifest.files}):
         _check_file(folder, name, manifest.files.get(name), way_out)
     return manifest
@@ -428,33 +427,46 @@ def read_png(path: Path) -> np.ndarray:
     return np.ascontiguousarray(image_bgr[..., ::-1])
 
 
-def _load_openvino(stem: Path, precision: Precision, threads: int) -> Network:
+def open_network(folder: Path, name: str, runtime: Runtime, precision: Precision, threads: int) -> Network:
+    """Loads one network of a bundle: uint8 N x H x W x 3 -> float32.
+
+    Args:
+        folder: the bundle's.
+        name: "detector" or "classifier".
+        runtime: what runs it.
+        precision: of the arithmetic; must be one of `supported_precisions`.
+        threads: CPU threads.
+    """
+    if runtime == "openvino":
+        return _open_with_openvino(folder / f"{name}.xml", precision, threads)
+    return _open_with_onnxruntime(folder / f"{name}.onnx", threads)
+
+
+def _open_with_openvino(path: Path, precision: Precision, threads: int) -> Network:
     import openvino
 
     settings: dict[str, Any] = {
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": 1,
         "INFERENCE_NUM_THREADS": threads,
-        "INFERENCE_PRECISION_HINT": precision,
+        "INFERENCE_PRECISION_HINT": precision,  # its own default is bf16 where the CPU has it
     }
-    compiled = openvino.Core().compile_model(stem.with_suffix(".xml"), "CPU", settings)
-    request = compiled.create_infer_request()
+    request = openvino.Core().compile_model(path, "CPU", settings).create_infer_request()
 
     def run(images: np.ndarray) -> np.ndarray:
         request.infer({0: images})
-        return request.get_output_tensor(0).data.copy()
+        return request.get_output_tensor(0).data.copy()  # the next call overwrites it
 
     return run
 
 
-def _load_onnxruntime(stem: Path, precision: Precision, threads: int) -> Network:  # noqa: ARG001
+def _open_with_onnxruntime(path: Path, threads: int) -> Network:
     import onnxruntime
 
-    onnxruntime.set_default_logger_severity(3)  # without this it warns of absent GPUs
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(stem.with_suffix(".onnx"), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
 
     def run(images: np.ndarray) -> np.ndarray:

@@ -1,0 +1,314 @@
+"""How long the released pair takes on this machine: per call and per frame, with decoding, preparing and selecting."""
+
+import concurrent.futures
+import csv
+import io
+import itertools
+import multiprocessing
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lineact.bundle import Bundle, Precision, Runtime, load_bundle, read_png, supported_precisions
+from lineact.errors import InputError
+from lineact.files import write_text, write_whole
+from lineact.video import Frame, read_frames
+
+PARTS = ("classifier", "detector", "decode", "frame")
+PERCENTILES = (50, 95, 99)
+PROCESS_STATUS = Path("/proc/self/status")
+
+
+@dataclass(frozen=True)
+class BenchmarkParams:
+    """Settings of the stage `benchmark`.
+
+    Attributes:
+        runtimes: to compare.
+        precisions: to compare, where runtime and CPU have them.
+        threads: to compare, up to the machine's cores.
+        recordings: from so many recordings, the first by name, frames are taken.
+        frames: measured frames of each combination, over all these recordings.
+        every: of the decoded frames one in so many goes through the pair: hands differ more from one to the next.
+        calls: measured calls of the classifier with one crop.
+        warmup: calls and frames before the measured ones.
+        logits_tolerance: precision -> greatest difference of a sample's logit from PyTorch's with which it may run.
+    """
+
+    runtimes: tuple[Runtime, ...]
+    precisions: tuple[Precision, ...]
+    threads: tuple[int, ...]
+    recordings: int
+    frames: int
+    every: int
+    calls: int
+    warmup: int
+    logits_tolerance: dict[str, float]
+
+    def __post_init__(self) -> None:
+        if not (self.runtimes and self.precisions and self.threads):
+            raise ValueError("runtimes, precisions and threads must each name at least one")
+        if min(*self.threads, self.recordings, self.frames, self.every, self.calls) < 1 or self.warmup < 0:
+            raise ValueError("threads, recordings, frames, every and calls must be at least 1, warmup at least 0")
+        without = [precision for precision in self.precisions if precision not in self.logits_tolerance]
+        if without:
+            raise ValueError(f"logits_tolerance must name every precision, found none for {', '.join(without)}")
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What runs the networks."""
+
+    runtime: Runtime
+    precision: Precision
+    threads: int
+
+    @property
+    def name(self) -> str:
+        """E.g. "openvino_bf16_2t"."""
+        return f"{self.runtime}_{self.precision}_{self.threads}t"
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One setup's figures.
+
+    Attributes:
+        setup: what ran.
+        durations_ms: per part of `PARTS`, float64. "classifier" is one call with one crop, scaling and softmax
+            included; "detector" one call with one frame, scaling and suppression included; "decode" one frame out of
+            the file; "frame" decoding, detecting, cropping and classifying all its hands.
+        hands: found per measured frame.
+        logits_difference: from PyTorch's on the bundle's samples.
+        load_ms: until the pair is ready.
+        memory_peak_mb: of the process that did nothing else, 10^6 bytes.
+    """
+
+    setup: Setup
+    durations_ms: dict[str, np.ndarray]
+    hands: np.ndarray
+    logits_difference: float
+    load_ms: float
+    memory_peak_mb: float
+
+    def percentile_ms(self, part: str, percent: float) -> float:
+        """Percentile of a part's durations."""
+        return float(np.percentile(self.durations_ms[part], percent))
+
+
+def setups(params: BenchmarkParams, cores: int) -> list[Setup]:
+    """All combinations that this machine has; others are named on the way."""
+    found = []
+    for runtime, precision, threads in itertools.product(params.runtimes, params.precisions, params.threads):
+        if precision not in supported_precisions(runtime):
+            print(f"{runtime} {precision}: not on this machine", flush=True)
+        elif threads > cores:
+            print(f"{runtime} {precision}: {threads} threads are more than {cores} cores", flush=True)
+        else:
+            found.append(Setup(runtime, precision, threads))
+    if not found:
+        raise InputError(
+            f"benchmark: expected a setting that this machine has ({cores} cores), found none; "
+            "add f32 to benchmark.precisions or 1 to benchmark.threads"
+        )
+    return found
+
+
+def measure_apart(params: BenchmarkParams, setup: Setup, bundle: Path, recordings: Sequence[Path]) -> Measurement:
+    """Measures one setup in a process of its own, so that its peak of memory is its own, too."""
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as executor:
+        return executor.submit(measure, params, setup, bundle, list(recordings)).result()
+
+
+def measure(params: BenchmarkParams, setup: Setup, bundle: Path, recordings: Sequence[Path]) -> Measurement:
+    """Measures one setup.
+
+    Args:
+        params: how much.
+        setup: what runs the networks.
+        bundle: the released pair's folder.
+        recordings: videos of the line.
+
+    Raises:
+        InputError: where the recordings have no frames.
+    """
+    started_s = time.perf_counter()
+    pair = load_bundle(bundle, setup.runtime, precision=setup.precision, threads=setup.threads)
+    load_ms = (time.perf_counter() - started_s) * 1000
+    durations_ms: dict[str, list[float]] = {part: [] for part in PARTS}
+    hands = []
+    for index, (frame, decode_ms) in enumerate(_some_frames(params, recordings)):
+        detector_ms, rest_ms, count = _time_frame(pair, frame.image_rgb)
+        if index >= params.warmup:
+            durations_ms["decode"].append(decode_ms)
+            durations_ms["detector"].append(detector_ms)
+            durations_ms["frame"].append(decode_ms + detector_ms + rest_ms)
+            hands.append(count)
+    if not hands:
+        raise InputError(
+            f"{recordings[0].parent}: expected more than {params.warmup * params.every} frames, found fewer; "
+            "lower benchmark.warmup or benchmark.every, or add recordings"
+        )
+    durations_ms["classifier"] = _time_classifier(pair, params)
+    arrays = {part: np.array(values) for part, values in durations_ms.items()}
+    return Measurement(setup, arrays, np.array(hands), pair.logits_difference(), load_ms, memory_peak_mb())
+
+
+def fastest(params: BenchmarkParams, measurements: Sequence[Measurement]) -> Measurement:
+    """The one with the lowest p95 of a whole frame among those that answer as PyTorch does.
+
+    Raises:
+        InputError: where none does.
+    """
+    sound = [
+        measurement
+        for measurement in measurements
+        if measurement.logits_difference <= params.logits_tolerance[measurement.setup.precision]
+    ]
+    if not sound:
+        found = ", ".join(f"{each.setup.name} {each.logits_difference:.3g}" for each in measurements)
+        raise InputError(
+            f"benchmark: expected a setting within benchmark.logits_tolerance {params.logits_tolerance} "
+            f"of PyTorch's answers, found {found}; add f32 to benchmark.precisions"
+        )
+    return min(sound, key=lambda measurement: measurement.percentile_ms("frame", 95))
+
+
+def headline(chosen: Measurement, measurements: Sequence[Measurement]) -> dict[str, float]:
+    """The stage's metrics: the chosen setup's by plain names, the others' p95 by their setup's name."""
+    metrics = {
+        f"{part}_p{percent}_ms": chosen.percentile_ms(part, percent) for part in PARTS for percent in PERCENTILES
+    }
+    metrics |= {
+        "frames_per_s": 1000 / float(chosen.durations_ms["frame"].mean()),
+        "hands_per_frame": float(chosen.hands.mean()),
+        "frames": len(chosen.hands),
+        "threads": chosen.setup.threads,
+        "load_ms": chosen.load_ms,
+        "memory_peak_mb": chosen.memory_peak_mb,
+        "logits_difference": chosen.logits_difference,
+    }
+    for each in measurements:
+        metrics[f"{each.setup.name}_classifier_p95_ms"] = each.percentile_ms("classifier", 95)
+        metrics[f"{each.setup.name}_frame_p95_ms"] = each.percentile_ms("frame", 95)
+        metrics[f"{each.setup.name}_logits_difference"] = each.logits_difference
+    return metrics
+
+
+def write_latencies(path: Path, measurements: Sequence[Measurement]) -> None:
+    """Writes one CSV row per setup and part."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    names = [f"p{percent}_ms" for percent in PERCENTILES]
+    writer.writerow(
+        ["runtime", "precision", "threads", "part", "count", *names, "mean_ms", "load_ms", "memory_peak_mb",
+         "logits_difference"]
+    )  # fmt: skip
+    for each in measurements:
+        for part in PARTS:
+            values_ms = each.durations_ms[part]
+            figures = [*(each.percentile_ms(part, percent) for percent in PERCENTILES), float(values_ms.mean())]
+            figures += [each.load_ms, each.memory_peak_mb]
+            writer.writerow(
+                [each.setup.runtime, each.setup.precision, each.setup.threads, part, len(values_ms)]
+                + [f"{value:.3f}" for value in figures]
+                + [f"{each.logits_difference:.2e}"]
+            )
+    write_text(path, stream.getvalue())
+
+
+def write_plots(folder: Path, chosen: Measurement, measurements: Sequence[Measurement], machine: str) -> None:
+    """Writes the distributions of latencies: cdf.csv (of the chosen setup) and cdf.png (of all).
+
+    Args:
+        folder: the stage's plots.
+        chosen: see `fastest`.
+        measurements: all setups.
+        machine: the CPU's name, for the heading.
+    """
+    percents = np.arange(0, 101)
+    rows = ["part,share,ms"]
+    for part in PARTS:
+        values_ms = np.percentile(chosen.durations_ms[part], percents)
+        rows += [f"{part},{percent / 100:.2f},{value:.3f}" for percent, value in zip(percents, values_ms, strict=True)]
+    write_text(folder / "cdf.csv", "\n".join(rows) + "\n")
+    _draw(folder / "cdf.png", chosen, measurements, machine)
+
+
+def memory_peak_mb() -> float:
+    """Greatest resident memory of this process so far, 10^6 bytes."""
+    if PROCESS_STATUS.is_file():  # getrusage would give the parent's peak where that was greater
+        line = next(line for line in PROCESS_STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024 / 1e6
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # bytes on macOS
+
+
+def _some_frames(params: BenchmarkParams, recordings: Sequence[Path]) -> Iterator[tuple[Frame, float]]:
+    """Frames and how long each took to decode, from each recording the same number."""
+    wanted = params.frames + params.warmup
+    taken = 0
+    for index, path in enumerate(recordings):
+        share = -(-(wanted - taken) // (len(recordings) - index))  # what an earlier, short recording lacks is made up
+        frames = _timed(read_frames(path))
+        for frame, decode_ms in itertools.islice(frames, 0, share * params.every, params.every):
+            taken += 1
+            yield frame, decode_ms
+
+
+def _timed(frames: Iterator[Frame]) -> Iterator[tuple[Frame, float]]:
+    while True:
+        started_s = time.perf_counter()
+        frame = next(frames, None)
+        if frame is None:
+            return
+        yield frame, (time.perf_counter() - started_s) * 1000
+
+
+def _time_frame(pair: Bundle, image_rgb: np.ndarray) -> tuple[float, float, int]:
+    """Milliseconds of detecting, milliseconds of the rest, number of hands: what `Bundle.recognise` does, in two."""
+    started_s = time.perf_counter()
+    boxes_xyxy_px, _ = pair.detect(image_rgb)
+    detected_s = time.perf_counter()
+    pair.classify(pair.crops(image_rgb, boxes_xyxy_px))
+    ended_s = time.perf_counter()
+    return (detected_s - started_s) * 1000, (ended_s - detected_s) * 1000, len(boxes_xyxy_px)
+
+
+def _time_classifier(pair: Bundle, params: BenchmarkParams) -> list[float]:
+    crops_rgb = [read_png(pair.folder / sample.file)[None] for sample in pair.manifest.crops]
+    durations_ms = []
+    for index in range(params.warmup + params.calls):
+        started_s = time.perf_counter()
+        pair.classify(crops_rgb[index % len(crops_rgb)])
+        durations_ms.append((time.perf_counter() - started_s) * 1000)
+    return durations_ms[params.warmup :]
+
+
+def _draw(path: Path, chosen: Measurement, measurements: Sequence[Measurement], machine: str) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    figure.suptitle(machine)
+    parts, frames = figure.subplots(1, 2, sharey=True)
+    for part in PARTS:
+        _step(parts, chosen.durations_ms[part], part)
+    parts.set(title=f"parts of a frame, {chosen.setup.name}", ylabel="share of calls", ylim=(0, 1.02))
+    for each in measurements:
+        _step(frames, each.durations_ms["frame"], each.setup.name)
+    frames.set(title="whole frame, by setting")
+    for axes in (parts, frames):
+        axes.set(xlabel="milliseconds", xscale="log")
+        axes.grid(alpha=0.3, which="both")
+        axes.legend(fontsize="small")
+    write_whole(path, lambda temporary: figure.savefig(temporary, dpi=120))
+
+
+def _step(axes: object, values_ms: np.ndarray, label: str) -> None:
+    ordered = np.sort(values_ms)
+    axes.step(ordered, np.arange(1, len(ordered) + 1) / len(ordered), where="post", label=label)  # type: ignore[attr-defined]

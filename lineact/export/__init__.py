@@ -1,0 +1,51 @@
+"""From trained weights to the released pair: ONNX and OpenVINO, held against PyTorch on real crops and frames."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class ExportParams:
+    """Settings of the stage `export`.
+
+    Attributes:
+        classifier: which of the two classifiers is released.
+        score_threshold: boxes below are no hands, 0 to 1; null takes the one that `train_detector` found best.
+        nms_iou: of two boxes that overlap by more, the lower-scored one is dropped, 0 to 1.
+        max_hands: most boxes of a frame.
+        crop_context: the crop's side is this factor times the box's longer side; as the training crops were cut.
+        crop_side_px: side of the training crops.
+        parity_crops: crops on which PyTorch and the runtimes are compared.
+        parity_frames: validation images likewise.
+        sample_crops: of these, so many go into the bundle, with their logits.
+        sample_frames: likewise.
+        logits_tolerance: greatest allowed difference of a logit.
+        scores_tolerance: greatest allowed difference of a detector's score.
+        boxes_tolerance_px: greatest allowed difference of a box's edge, pixels of the input.
+    """
+
+    classifier: Literal["student", "teacher"]
+    score_threshold: float | None
+    nms_iou: float
+    max_hands: int
+    crop_context: float
+    crop_side_px: int
+    parity_crops: int
+    parity_frames: int
+    sample_crops: int
+    sample_frames: int
+    logits_tolerance: float
+    scores_tolerance: float
+    boxes_tolerance_px: float
+
+    def __post_init__(self) -> None:
+        for name in ("score_threshold", "nms_iou"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value <= 1:
+                raise ValueError(f"{name} must be above 0 and at most 1, found {value}")
+        if self.max_hands < 1 or self.crop_context <= 0 or self.crop_side_px < 1:
+            raise ValueError("max_hands, crop_context and crop_side_px must be above 0")
+        if not (1 <= self.sample_crops <= self.parity_crops and 1 <= self.sample_frames <= self.parity_frames):
+            raise ValueError("sample_crops and sample_frames must be at least 1 and at most what parity is checked on")
+        if min(self.logits_tolerance, self.scores_tolerance, self.boxes_tolerance_px) <= 0:
+            raise ValueError("tolerances must be above 0")

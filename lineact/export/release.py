@@ -1,0 +1,252 @@
+"""Putting the released pair together: networks, thresholds, samples, manifest."""
+
+import dataclasses
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+
+from lineact.bundle import (
+    MANIFEST,
+    MANIFEST_VERSION,
+    NETWORKS,
+    ClassifierManifest,
+    CropSample,
+    DetectorManifest,
+    FrameSample,
+    Manifest,
+    fit_into,
+    read_png,
+    scale_crop,
+    select_boxes,
+)
+from lineact.errors import InputError
+from lineact.export import ExportParams
+from lineact.export.graphs import ClassifierGraph, DetectorGraph, write_onnx, write_openvino
+from lineact.export.parity import Reference, differences, refuse_differences
+from lineact.files import sha256_of_file, sha256_of_tree, write_json
+from lineact.foundation.yolov5 import build_yolov5, load_weights
+from lineact.schema import LABELLED_CROPS, read_table
+from lineact.training.classifier import ClassifierSpec, load_classifier
+
+IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png"})
+DECIMALS = 4  # of sample outputs: below what runtimes differ by, so that bytes repeat
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The trained networks, ready for export.
+
+    Attributes:
+        detector: see `DetectorGraph`.
+        input_wh: width and height of its input, pixels.
+        score_threshold: the one that its training found best, 0 to 1.
+        classifier: see `ClassifierGraph`.
+        spec: labels and preprocessing of the classifier.
+    """
+
+    detector: DetectorGraph
+    input_wh: tuple[int, int]
+    score_threshold: float
+    classifier: ClassifierGraph
+    spec: ClassifierSpec
+
+
+@dataclass(frozen=True)
+class RealInputs:
+    """What the pair is checked on.
+
+    Attributes:
+        crops_png: encoded crops of `crop_side_px`.
+        actions: what each crop shows.
+        frames_rgb: uint8, F x H x W x 3, at the detector's input size.
+    """
+
+    crops_png: list[bytes]
+    actions: list[str]
+    frames_rgb: np.ndarray
+
+
+def load_pair(params: ExportParams, train_detector: Path, train_teacher: Path, distil: Path) -> Pair:
+    """Loads the trained networks.
+
+    Raises:
+        InputError: where a file is missing or broken.
+    """
+    description = train_detector / "detector.yaml"
+    model = build_yolov5(description)
+    load_weights(model, train_detector / "detector.safetensors")
+    facts = yaml.safe_load(description.read_text())
+    if not {"input_wh", "score_threshold"} <= set(facts):
+        raise InputError(f"{description}: expected input_wh and score_threshold, found none; run `dvc repro`")
+    folder = distil if params.classifier == "student" else train_teacher
+    classifier, spec = load_classifier(folder, params.classifier)
+    preprocessing = spec.preprocessing
+    return Pair(
+        DetectorGraph(model),
+        tuple(facts["input_wh"]),
+        facts["score_threshold"],
+        ClassifierGraph(classifier, preprocessing.mean, preprocessing.std),
+        spec,
+    )
+
+
+def read_inputs(params: ExportParams, crops: Path, detection: Path, input_wh: tuple[int, int]) -> RealInputs:
+    """Reads real crops (validation ones first, every action in turn) and validation images.
+
+    Args:
+        params: how many.
+        crops: LABELLED_CROPS table.
+        detection: YOLO detection set.
+        input_wh: width and height of the detector's input, pixels.
+
+    Raises:
+        InputError: where there are none.
+    """
+    table = read_table(crops, LABELLED_CROPS)
+    if not len(table):
+        raise InputError(f"{crops}: expected crops to check the classifier on, found none; review some of the queue")
+    rows = _spread(table.select(["split", "action", "box_id"]).to_pylist(), params.parity_crops)
+    chosen = table.take(rows).select(["crop_png", "action"]).to_pylist()
+    images = sorted(path for path in (detection / "images/val").glob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    if not images:
+        raise InputError(f"{detection}/images/val: expected validation images, found none; run `dvc repro dataset`")
+    shown = [
+        images[row] for row in np.unique(np.linspace(0, len(images) - 1, params.parity_frames).round().astype(int))
+    ]
+    frames_rgb = np.stack([fit_into(read_png(path), input_wh)[0] for path in shown])
+    return RealInputs([row["crop_png"] for row in chosen], [row["action"] for row in chosen], frames_rgb)
+
+
+def build_bundle(
+    params: ExportParams, pair: Pair, inputs: RealInputs, line: str, data_sha256: str, folder: Path
+) -> dict:
+    """Fills a folder with the bundle and checks it.
+
+    Args:
+        params: the settings.
+        pair: the trained networks.
+        inputs: what they are checked on.
+        line: the line's name.
+        data_sha256: of what they were trained on.
+        folder: does not exist yet.
+
+    Returns:
+        Metrics: parity, the threshold, sizes.
+
+    Raises:
+        InputError: where a released file answers differently from the trained network.
+    """
+    (folder / "samples").mkdir(parents=True)
+    side_px, input_wh = pair.spec.preprocessing.side_px, pair.input_wh
+    print("writing ONNX and OpenVINO", flush=True)
+    write_onnx(pair.detector, folder / "detector.onnx", (input_wh[1], input_wh[0]), any_batch=False)
+    write_onnx(pair.classifier, folder / "classifier.onnx", (side_px, side_px), any_batch=True)
+    for name in NETWORKS:
+        write_openvino(folder / f"{name}.onnx")
+
+    crops_rgb = np.stack([scale_crop(_decode(content), side_px) for content in inputs.crops_png])
+    logits = _run(pair.classifier, crops_rgb)
+    reference = Reference(crops_rgb, logits, inputs.frames_rgb, _run(pair.detector, inputs.frames_rgb))
+    print(f"comparing with PyTorch on {len(crops_rgb)} crops and {len(inputs.frames_rgb)} frames", flush=True)
+    parity = differences(folder, reference)
+    refuse_differences(parity, params)
+
+    threshold = pair.score_threshold if params.score_threshold is None else params.score_threshold
+    detector = DetectorManifest(input_wh, threshold, params.nms_iou, params.max_hands)
+    crop_samples = _write_crop_samples(folder, inputs, logits, params.sample_crops)
+    frame_samples = _write_frame_samples(folder, reference, detector, params.sample_frames)
+    _write_manifest(params, pair.spec, line, data_sha256, detector, crop_samples, frame_samples, folder)
+    return parity | {
+        "score_threshold": detector.score_threshold,
+        "parity_crops": len(crops_rgb),
+        "parity_frames": len(inputs.frames_rgb),
+        "classifier_parameters": sum(value.numel() for value in pair.classifier.parameters()),
+        "detector_parameters": sum(value.numel() for value in pair.detector.parameters()),
+        "bundle_bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
+    }
+
+
+def hash_of_data(crops: Path, detection: Path) -> str:
+    """Hex SHA-256 over the training crops and the detection set."""
+    return hashlib.sha256(f"{sha256_of_file(crops)}\n{sha256_of_tree(detection)}\n".encode()).hexdigest()
+
+
+def _spread(rows: list[dict[str, str]], count: int) -> list[int]:
+    """Row numbers: actions in turn, validation before training, then by box_id, which is a hash and so no order."""
+    by_action: dict[str, list[int]] = {}
+    for index in sorted(range(len(rows)), key=lambda index: (rows[index]["split"] != "val", rows[index]["box_id"])):
+        by_action.setdefault(rows[index]["action"], []).append(index)
+    turns = [(turn, action, index) for action, found in by_action.items() for turn, index in enumerate(found)]
+    return [index for _, _, index in sorted(turns)[:count]]
+
+
+def _run(graph: torch.nn.Module, images: np.ndarray) -> np.ndarray:
+    with torch.inference_mode():
+        return np.concatenate([graph(torch.from_numpy(image[None])).numpy() for image in images])
+
+
+def _decode(content: bytes) -> np.ndarray:
+    import cv2
+
+    image_bgr = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    if image_bgr is None:
+        raise InputError("crops: expected PNG images in column crop_png, found something else; run `dvc repro dataset`")
+    return np.ascontiguousarray(image_bgr[..., ::-1])
+
+
+def _write_crop_samples(folder: Path, inputs: RealInputs, logits: np.ndarray, count: int) -> tuple[CropSample, ...]:
+    samples = []
+    for index, content in enumerate(inputs.crops_png[:count]):
+        name = f"samples/crop_{index:02d}.png"
+        (folder / name).write_bytes(content)
+        samples.append(CropSample(name, inputs.actions[index], _rounded(logits[index])))
+    return tuple(samples)
+
+
+def _write_frame_samples(
+    folder: Path, reference: Reference, detector: DetectorManifest, count: int
+) -> tuple[FrameSample, ...]:
+    import cv2
+
+    samples = []
+    for index, (frame_rgb, output) in enumerate(zip(reference.frames_rgb[:count], reference.outputs, strict=False)):
+        name = f"samples/frame_{index:02d}.png"
+        cv2.imwrite(str(folder / name), frame_rgb[..., ::-1])
+        boxes, scores = select_boxes(output, detector.score_threshold, detector.nms_iou, detector.max_hands)
+        corners: Any = tuple(_rounded(box) for box in boxes)
+        samples.append(FrameSample(name, corners, _rounded(scores)))
+    return tuple(samples)
+
+
+def _rounded(values: np.ndarray) -> tuple[float, ...]:
+    return tuple(round(float(value), DECIMALS) for value in values)
+
+
+def _write_manifest(
+    params: ExportParams,
+    spec: ClassifierSpec,
+    line: str,
+    data_sha256: str,
+    detector: DetectorManifest,
+    crops: tuple[CropSample, ...],
+    frames: tuple[FrameSample, ...],
+    folder: Path,
+) -> None:
+    preprocessing = spec.preprocessing
+    classifier = ClassifierManifest(
+        kind=params.classifier,
+        labels=spec.labels,
+        input_side_px=preprocessing.side_px,
+        crop_context=params.crop_context,
+        crop_side_px=params.crop_side_px,
+        mean=preprocessing.mean,
+        std=preprocessing.std,
+    )
+    files = {path.relative_to(folder).as_posix(): sha256_of_file(path) for path in folder.rglob("*") if path.is_file()}
+    manifest = Manifest(MANIFEST_VERSION, line, data_sha256, detector, classifier, files, crops, frames)
+    write_json(folder / MANIFEST, dataclasses.asdict(manifest))

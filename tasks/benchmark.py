@@ -1,0 +1,43 @@
+"""Stage `benchmark`: how long the released pair takes on this machine."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from lineact.benchmark import (
+    BenchmarkParams,
+    fastest,
+    headline,
+    measure_apart,
+    setups,
+    write_latencies,
+    write_plots,
+)
+from lineact.files import write_json, write_metrics
+from lineact.video import find_videos
+from tasks.stage import run_stage
+
+
+def benchmark(params: BenchmarkParams, *, raw: Path, export: Path, machine: Path, out: Path) -> None:
+    """Measures call and frame latencies of every setting, and chooses the fastest that answers as PyTorch does."""
+    description = json.loads((machine / "machine.json").read_text())
+    recordings = find_videos(raw)[: params.recordings]
+    measurements = []
+    for setup in setups(params, description["cores"]):
+        measured = measure_apart(params, setup, export / "bundle", recordings)
+        print(
+            f"{setup.name}: classifier p95 {measured.percentile_ms('classifier', 95):.2f} ms, "
+            f"frame p95 {measured.percentile_ms('frame', 95):.2f} ms, "
+            f"logits within {measured.logits_difference:.2g} of PyTorch's",
+            flush=True,
+        )
+        measurements.append(measured)
+    chosen = fastest(params, measurements)
+    write_latencies(out / "latency.csv", measurements)
+    write_json(out / "chosen.json", asdict(chosen.setup) | {"machine": description})
+    write_plots(out / "plots", chosen, measurements, f"{description['cpu']}, {description['cores']} cores")
+    write_metrics(out, headline(chosen, measurements))
+
+
+if __name__ == "__main__":
+    run_stage(benchmark, BenchmarkParams)
