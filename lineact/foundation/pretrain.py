@@ -22,6 +22,7 @@ from lineact.foundation.scenes import ANGLE_BINS, HELD, POSE_NAMES, TARGETS
 from lineact.foundation.weights import Preprocessing
 
 CLASS_COUNTS = (len(HELD), len(POSE_NAMES), len(TARGETS), 2, 2, ANGLE_BINS)
+ANY_DIRECTION = 0.15  # share of crops whose hand may point anywhere
 HEAD_WEIGHTS = (1.0, 1.0, 0.3, 0.2, 0.2, 0.2)
 
 
@@ -99,8 +100,7 @@ def train_encoder(
         rate = _rate(step, run)
         for group in optimiser.param_groups:
             group["lr"] = run.learning_rate * rate
-        with torch.autocast("cpu", torch.bfloat16):
-            features = pooled(encoder, images).float()
+        features = pooled(encoder, images)
         loss = _loss(heads, features, attributes, run)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -238,20 +238,23 @@ def _batches(
 def _turned(
     images: torch.Tensor, attributes: torch.Tensor, generator: np.random.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Each eighth of a batch mirrored and turned its own way, attributes with it."""
-    order = torch.from_numpy(generator.permutation(len(images)))
-    parts = []
-    for index, rows in enumerate(order.chunk(8)):
-        part, answers = images[rows], attributes[rows].clone()  # n x H x W x 3, n x 6
-        if index % 2:
-            part = part.flip(2)
-            answers[:, 4] = 1 - answers[:, 4]
-            answers[:, 5] = (ANGLE_BINS // 2 - 1 - answers[:, 5]) % ANGLE_BINS
-        quarters = index // 2
-        part = torch.rot90(part, quarters, (1, 2))
-        answers[:, 5] = (answers[:, 5] - quarters * ANGLE_BINS // 4) % ANGLE_BINS
-        parts.append((part, answers))
-    return torch.cat([part for part, _ in parts]), torch.cat([answers for _, answers in parts])
+    """Half of a batch mirrored, all turned by quarters so that most hands point up, as seen from behind a worker."""
+    count = len(images)
+    answers = attributes.clone()
+    mirrored = torch.from_numpy(generator.random(count) < 0.5)
+    images = torch.where(mirrored[:, None, None, None], images.flip(2), images)
+    answers[:, 4] = torch.where(mirrored, 1 - answers[:, 4], answers[:, 4])
+    answers[:, 5] = torch.where(mirrored, (ANGLE_BINS // 2 - 1 - answers[:, 5]) % ANGLE_BINS, answers[:, 5])
+    # Angles run clockwise from the right in eighths, so 5 and 6 point up; a quarter turn takes 2 away.
+    quarters = (answers[:, 5] - 5) % ANGLE_BINS // 2
+    elsewhere = torch.from_numpy(generator.random(count) < ANY_DIRECTION)
+    quarters = torch.where(elsewhere, torch.from_numpy(generator.integers(0, 4, count)), quarters)
+    answers[:, 5] = (answers[:, 5] - 2 * quarters) % ANGLE_BINS
+    turned = images.clone()
+    for quarter in range(1, 4):
+        rows = quarters == quarter
+        turned[rows] = torch.rot90(images[rows], quarter, (1, 2))
+    return turned, answers
 
 
 def _groups(module: nn.Module, run: EncoderRun) -> list[dict[str, Any]]:

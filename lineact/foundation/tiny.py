@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import torch
 
 SIDE_PX = 96
-PATCH_PX = 12
+PATCH_PX = 16
 MEAN = (0.5, 0.5, 0.5)
 STD = (0.25, 0.25, 0.25)
 VIT_ARGUMENTS = {"img_size": SIDE_PX, "patch_size": PATCH_PX, "mlp_ratio": 3.0}
