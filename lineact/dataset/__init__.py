@@ -1,0 +1,62 @@
+"""Labels and decisions become training data: crops with actions, frames with hand boxes, and held-out truth.
+
+`labels` applies names and decisions, `awaiting` says whether enough is decided, `parts` splits, `pictures` cuts crops
+and writes the detector's files.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from lineact.splits import HoldoutParams, ValidationParams
+
+
+@dataclass(frozen=True)
+class DatasetParams:
+    """Settings of the stage.
+
+    Attributes:
+        actions: the line's actions; NG is added as the last class.
+        policy: "required" waits for a person's decisions, "none" goes on with what there is.
+        min_decided_share: share of the crops, audits and training frames asked that must be decided, 0 to 1. Every
+            group must be.
+        min_holdout_frames: held-out frames that must be decided; fewer where fewer are asked.
+        max_bad_share: the stage fails where more than this share of the decisions' rows is unusable, 0 to 1.
+        min_iou: a decision whose box was found again elsewhere attaches at this IoU, 0 to 1.
+        context: a crop's side as a multiple of the box's longer side, as in `embed`.
+        crop_px: side of a stored crop, pixels, as in `embed`.
+        detector_frames: frames that nobody corrected, as the detector labelled them, added for training it.
+        jpeg_quality: of the detector's pictures, 1 to 100.
+        holdout: what measures the line.
+        validation: how validation is split from training.
+        seed: of the split.
+    """
+
+    actions: tuple[str, ...]
+    policy: Literal["required", "none"]
+    min_decided_share: float
+    min_holdout_frames: int
+    max_bad_share: float
+    min_iou: float
+    context: float
+    crop_px: int
+    detector_frames: int
+    jpeg_quality: int
+    holdout: HoldoutParams
+    validation: ValidationParams
+    seed: int
+
+    def __post_init__(self) -> None:
+        if not self.actions or len(set(self.actions)) != len(self.actions) or {"NG", "mixed"} & set(self.actions):
+            raise ValueError(f"actions must be different names other than NG and mixed, found {list(self.actions)}")
+        for name in ("min_decided_share", "max_bad_share", "min_iou"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be from 0 to 1, found {getattr(self, name)}")
+        for name in ("min_holdout_frames", "detector_frames"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, found {getattr(self, name)}")
+        if not 1 <= self.jpeg_quality <= 100:
+            raise ValueError(f"jpeg_quality must be from 1 to 100, found {self.jpeg_quality}")
+        if self.context < 1 or self.crop_px < 16:
+            raise ValueError(
+                f"context must be at least 1 and crop_px at least 16, found {self.context}, {self.crop_px}"
+            )

@@ -1,0 +1,231 @@
+"""Applies a person's names and decisions to what was found, and accounts for every decision that could not be used."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from lineact.dataset import DatasetParams
+from lineact.decisions import (
+    MIXED,
+    Decision,
+    Decisions,
+    HandBox,
+    PlacedBox,
+    attach,
+    boxes_of_text,
+    frame_key,
+    frame_of_item,
+)
+from lineact.splits import Holdout
+
+FrameId = tuple[str, float]  # recording, seconds
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the earlier stages know.
+
+    Attributes:
+        videos: schema VIDEOS.
+        frames: schema FRAMES.
+        boxes: schema BOXES.
+        embedded: schema EMBEDDED.
+        crops: schema CROPS.
+        queue: schema QUEUE.
+    """
+
+    videos: pa.Table
+    frames: pa.Table
+    boxes: pa.Table
+    embedded: pa.Table
+    crops: pa.Table
+    queue: pa.Table
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A decision that was not used as it stands.
+
+    Attributes:
+        item_id: the item.
+        task: its task.
+        problem: "bad row", "superseded", "stale" (what was shown has changed), "unattached", "no such frame", "guard"
+            or "held out".
+        detail: in words.
+    """
+
+    item_id: str
+    task: str
+    problem: str
+    detail: str
+
+
+@dataclass
+class Resolved:
+    """Decisions bound to what exists today.
+
+    Attributes:
+        names: group to its name.
+        crop_actions: today's box id to the action that a person decided.
+        hands: frame of the training part to all its hands.
+        holdout_hands: frame of the held-out part to all its hands and who decided.
+        answered: items of the queue that a decision answers.
+        problems: what was not used, or used although stale.
+    """
+
+    names: dict[int, str] = field(default_factory=dict)
+    crop_actions: dict[str, str] = field(default_factory=dict)
+    hands: dict[FrameId, list[HandBox]] = field(default_factory=dict)
+    holdout_hands: dict[FrameId, tuple[list[HandBox], str]] = field(default_factory=dict)
+    answered: set[str] = field(default_factory=set)
+    problems: list[Problem] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class LabelledCrop:
+    """A crop of the training part with its action.
+
+    Attributes:
+        frame: recording and time.
+        box_id: today's box, or one made for a box that a person drew.
+        box_xyxy_px: pixels of the source frame.
+        action: one of the line's actions, or NG.
+        decided_by: "person" or "match".
+        crop_png: the stored crop; None where it must be cut.
+    """
+
+    frame: FrameId
+    box_id: str
+    box_xyxy_px: tuple[float, float, float, float]
+    action: str
+    decided_by: str
+    crop_png: bytes | None
+
+
+def resolve(found: Found, decisions: Decisions, holdout: Holdout, params: DatasetParams) -> Resolved:
+    """Binds decisions to groups, boxes and frames of today.
+
+    A group's decision whose basis changed names another set of crops and is not used. A crop's attaches to the box that
+    took its place, by one-to-one IoU on the same frame. A frame's tells all its hands whatever was shown, so it stays
+    valid. Decisions on frames that nobody queued count as well.
+
+    Args:
+        found: the tables.
+        decisions: see `read_decisions`.
+        holdout: resolved from the settings.
+        params: the settings.
+    """
+    resolved = Resolved()
+    resolved.problems += [
+        Problem("", "", "bad row", f"row {bad.row}, {bad.column}: {bad.found}") for bad in decisions.bad
+    ]
+    resolved.problems += [
+        Problem(decision.item_id, decision.task, "superseded", f"by a later row; was {decision.decided}")
+        for decision in decisions.superseded
+    ]
+    bases = dict(zip(found.queue["item_id"].to_pylist(), found.queue["basis"].to_pylist(), strict=True))
+    for decision in decisions.rows:
+        if decision.item_id in bases and decision.basis != bases[decision.item_id]:
+            detail = "what was shown has changed since" + ("; decide it again" if decision.task == "group" else "")
+            resolved.problems.append(Problem(decision.item_id, decision.task, "stale", detail))
+    _resolve_groups([one for one in decisions.rows if one.task == "group"], bases, resolved)
+    _resolve_frames([one for one in decisions.rows if one.task == "box"], found, holdout, resolved)
+    _resolve_crops([one for one in decisions.rows if one.task in ("crop", "audit")], found, holdout, params, resolved)
+    return resolved
+
+
+def label_crops(found: Found, resolved: Resolved, holdout: Holdout) -> list[LabelledCrop]:
+    """Every crop of the training part that has an action, by frame and box id.
+
+    The action is a person's decision on the crop, else the name of its group where the crop was accepted and the group
+    is not mixed. On a frame that a person corrected, the person's boxes take the place of those found.
+    """
+    places = {row["box_id"]: row for row in found.boxes.to_pylist()}
+    labelled = []
+    pngs = dict(zip(found.embedded["box_id"].to_pylist(), found.embedded["crop_png"], strict=True))
+    for crop in found.crops.to_pylist():
+        place = places[crop["box_id"]]
+        frame = (place["video_sha256"], place["pts_s"])
+        if frame in resolved.hands or holdout.part_of(*frame) != "train":
+            continue
+        decided = resolved.crop_actions.get(crop["box_id"])
+        name = resolved.names.get(crop["group"], MIXED) if crop["status"] != "rejected" else MIXED
+        if decided is None and name == MIXED:
+            continue
+        box = (place["x1"], place["y1"], place["x2"], place["y2"])
+        by = "match" if decided is None else "person"
+        png = pngs[crop["box_id"]].as_py()
+        labelled.append(LabelledCrop(frame, crop["box_id"], box, decided or name, by, png))
+    for frame, hands in resolved.hands.items():
+        for number, hand in enumerate(hands):
+            box_id = _drawn_id(frame, hand, number)
+            labelled.append(LabelledCrop(frame, box_id, hand.box_xyxy_px, hand.action, "person", None))
+    return sorted(labelled, key=lambda crop: (crop.frame, crop.box_id))
+
+
+def boxes_on_frames(found: Found) -> dict[FrameId, list[PlacedBox]]:
+    """Frame to the boxes on it that no rule dropped."""
+    frames: dict[FrameId, list[PlacedBox]] = {}
+    for row in found.boxes.to_pylist():
+        if row["dropped_by"] is None:
+            box = (row["x1"], row["y1"], row["x2"], row["y2"])
+            frames.setdefault((row["video_sha256"], row["pts_s"]), []).append((row["box_id"], box))
+    return frames
+
+
+def _resolve_groups(decided: Iterable[Decision], bases: dict[str, str], resolved: Resolved) -> None:
+    for decision in decided:
+        if decision.item_id not in bases:
+            detail = "there is no such group any more; its crops are in others"
+            resolved.problems.append(Problem(decision.item_id, decision.task, "unattached", detail))
+        elif decision.basis == bases[decision.item_id]:
+            resolved.names[int(decision.item_id.removeprefix("group:"))] = decision.decided
+            resolved.answered.add(decision.item_id)
+
+
+def _resolve_frames(decided: Iterable[Decision], found: Found, holdout: Holdout, resolved: Resolved) -> None:
+    frame_ids = zip(found.frames["video_sha256"].to_pylist(), found.frames["pts_s"].to_pylist(), strict=True)
+    frames = {frame_key(*frame): frame for frame in frame_ids}
+    for decision in decided:
+        frame = frames.get(frame_key(*frame_of_item(decision.item_id)))
+        if frame is None:
+            detail = "the recordings have no such frame"
+            resolved.problems.append(Problem(decision.item_id, decision.task, "no such frame", detail))
+            continue
+        resolved.answered.add(decision.item_id)
+        hands = boxes_of_text(decision.decided)
+        part = holdout.part_of(*frame)
+        if part == "train":
+            resolved.hands[frame] = hands
+        elif part == "holdout":
+            resolved.holdout_hands[frame] = hands, decision.reviewer
+        else:
+            detail = "lies in the gap before the held-out part, which nobody uses"
+            resolved.problems.append(Problem(decision.item_id, decision.task, "guard", detail))
+
+
+def _resolve_crops(
+    decided: list[Decision], found: Found, holdout: Holdout, params: DatasetParams, resolved: Resolved
+) -> None:
+    boxes = {frame_key(*frame): placed for frame, placed in boxes_on_frames(found).items()}
+    parts = {frame_key(*frame): holdout.part_of(*frame) for frame in boxes_on_frames(found)}
+    attached = attach([decision.item_id for decision in decided], boxes, params.min_iou)
+    part_of_box = {box_id: parts[frame] for frame, placed in boxes.items() for box_id, _ in placed}
+    for decision in decided:
+        box_id = attached.get(decision.item_id)
+        if box_id is None:
+            detail = f"no box of today overlaps it by IoU {params.min_iou:g} on its frame; decided {decision.decided}"
+            resolved.problems.append(Problem(decision.item_id, decision.task, "unattached", detail))
+            continue
+        resolved.answered |= {decision.item_id, box_id}
+        if part_of_box[box_id] == "train":
+            resolved.crop_actions[box_id] = decision.decided
+        else:
+            detail = f"lies in the {part_of_box[box_id]} part, which trains nothing"
+            resolved.problems.append(Problem(decision.item_id, decision.task, "held out", detail))
+
+
+def _drawn_id(frame: FrameId, hand: HandBox, number: int) -> str:
+    # The same form as a found box's, but a mark of its own: a found box in the same place is another row.
+    return f"{frame_key(*frame)}#" + "-".join(f"{value:.0f}" for value in hand.box_xyxy_px) + f"+{number}"

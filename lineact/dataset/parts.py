@@ -1,0 +1,133 @@
+"""Which labelled frame trains and which validates, for crops and the detector's pictures alike."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from lineact.dataset import DatasetParams
+from lineact.dataset.labels import Found, FrameId, LabelledCrop, Resolved, boxes_on_frames
+from lineact.decisions import NG
+from lineact.errors import InputError
+from lineact.sampling import evenly
+from lineact.splits import Holdout, ValidationBlocks, choose_validation, refuse_leak
+
+BoxPx = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class LabelledFrame:
+    """A frame of the training part with all its hand boxes.
+
+    Attributes:
+        frame: recording and time.
+        boxes_xyxy_px: pixels of the source frame; none on a frame checked as empty.
+        decided_by: "person" or "detector".
+    """
+
+    frame: FrameId
+    boxes_xyxy_px: tuple[BoxPx, ...]
+    decided_by: str
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Labelled crops and frames by split; what lies in the gap between is left out and counted.
+
+    Attributes:
+        crops: "train" and "val" to crops.
+        frames: likewise, for the detector.
+        guard_crops: crops left out.
+        guard_frames: frames left out.
+    """
+
+    crops: dict[str, list[LabelledCrop]]
+    frames: dict[str, list[LabelledFrame]]
+    guard_crops: int
+    guard_frames: int
+
+
+def frames_for_detector(found: Found, resolved: Resolved, holdout: Holdout, count: int) -> list[LabelledFrame]:
+    """Frames that a person corrected, and `count` others as the detector labelled them.
+
+    The others are evenly spaced among the frames of the training part on which every box was accepted: a doubtful box
+    is no example to learn from.
+    """
+    corrected = [
+        LabelledFrame(frame, tuple(hand.box_xyxy_px for hand in hands), "person")
+        for frame, hands in sorted(resolved.hands.items())
+    ]
+    rejected = {crop["box_id"] for crop in found.crops.to_pylist() if crop["status"] == "rejected"}
+    accepted = [
+        LabelledFrame(frame, tuple(box for _, box in placed), "detector")
+        for frame, placed in sorted(boxes_on_frames(found).items())
+        if frame not in resolved.hands
+        and holdout.part_of(*frame) == "train"
+        and not rejected & {box_id for box_id, _ in placed}
+    ]
+    chosen = [accepted[index] for index in evenly(len(accepted), count)]
+    return sorted(corrected + chosen, key=lambda labelled: labelled.frame)
+
+
+def split(
+    crops: list[LabelledCrop], frames: list[LabelledFrame], holdout_frames: Iterable[FrameId], params: DatasetParams
+) -> Parts:
+    """Splits by recording or time block with a gap, one choice for both kinds, and checks the result for leaks.
+
+    Raises:
+        InputError: where a label or a split lacks, or parts leak.
+    """
+    _refuse_lacking(Counter(crop.action for crop in crops), params.actions, "")
+    moments = [(*crop.frame, crop.action) for crop in crops] + [(*labelled.frame, "a frame") for labelled in frames]
+    blocks = choose_validation(moments, params.validation, params.seed)
+    parts = Parts(
+        {name: [crop for crop in crops if blocks.split_of(*crop.frame) == name] for name in ("train", "val")},
+        {name: [one for one in frames if blocks.split_of(*one.frame) == name] for name in ("train", "val")},
+        sum(blocks.split_of(*crop.frame) == "guard" for crop in crops),
+        sum(blocks.split_of(*labelled.frame) == "guard" for labelled in frames),
+    )
+    _check(parts, list(holdout_frames), blocks, params)
+    return parts
+
+
+def _check(parts: Parts, holdout_frames: list[FrameId], blocks: ValidationBlocks, params: DatasetParams) -> None:
+    _refuse_lacking(Counter(crop.action for crop in parts.crops["train"]), params.actions, " to train on")
+    lacking = "expected labelled frames with hands in both training and validation, found none in"
+    for name in ("train", "val"):
+        if not any(labelled.boxes_xyxy_px for labelled in parts.frames[name]):
+            raise InputError(f"{lacking} {name!r}; review more frames or raise dataset.detector_frames")
+        if not parts.crops[name]:
+            raise InputError(
+                f"expected labelled crops in {name!r}, found none; review more, or change dataset.validation"
+            )
+    used = {
+        name: _times([crop.frame for crop in parts.crops[name]] + [one.frame for one in parts.frames[name]])
+        for name in ("train", "val")
+    }
+    refuse_leak(used["train"], used["val"], blocks.guard_s, "training and validation")
+    for name, times in used.items():
+        refuse_leak(times, _times(holdout_frames), params.holdout.guard_s, f"{name} and held-out part")
+
+
+def _refuse_lacking(counts: Counter[str], actions: tuple[str, ...], where: str) -> None:
+    if not counts:
+        raise InputError(
+            f"expected labelled crops{where}, found none: no group has a name and no crop is decided, or lambda "
+            "(match.min_similarity) rejects all; review more or lower it"
+        )
+    if len(counts) == 1:
+        raise InputError(f"expected crops of several classes{where}, found only {next(iter(counts))!r}; review more")
+    if lacking := [action for action in actions if not counts[action]]:
+        known = ", ".join(f"{label} {count}" for label, count in sorted(counts.items()))
+        raise InputError(
+            f"action {', '.join(map(repr, lacking))}: expected crops{where}, found none (there are {known}); name a "
+            "group or decide crops with it, record it, or take it off the line's actions"
+        )
+    if not counts[NG]:
+        print(f"dataset: no crops of NG{where}: the classifier will not know irrelevant actions", flush=True)
+
+
+def _times(frames: Iterable[FrameId]) -> dict[str, list[float]]:
+    times: dict[str, list[float]] = {}
+    for sha256, pts_s in frames:
+        times.setdefault(sha256, []).append(pts_s)
+    return times

@@ -1,0 +1,115 @@
+"""Cuts the crops of boxes that a person drew, and writes the detector's pictures and labels. One pass per recording."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from lineact.boxes import crop_square
+from lineact.dataset import DatasetParams
+from lineact.dataset.labels import FrameId, LabelledCrop
+from lineact.dataset.parts import BoxPx, LabelledFrame, Parts
+from lineact.errors import InputError
+from lineact.png import encode_png
+from lineact.progress import Progress
+from lineact.video import PTS_TOLERANCE_S, read_frames, videos_by_sha256
+
+HAND = 0  # the detector's only class
+
+
+def write_pictures(raw: Path, parts: Parts, params: DatasetParams, folder: Path) -> list[dict]:
+    """Writes the detection set and returns the rows of the crops.
+
+    Args:
+        raw: the folder of recordings.
+        parts: see `split`.
+        params: the settings.
+        folder: gets data.yaml, images/{train,val}/*.jpg and labels/{train,val}/*.txt (class, centre and size as shares
+            of the picture; an empty file where there is no hand).
+
+    Returns:
+        Rows of schema LABELLED_CROPS by recording, time and box id.
+
+    Raises:
+        InputError: where a recording is not in the folder any more.
+    """
+    frames = {one.frame: (name, one) for name in ("train", "val") for one in parts.frames[name]}
+    drawn: dict[FrameId, list[LabelledCrop]] = {}
+    for crop in (crop for name in ("train", "val") for crop in parts.crops[name]):
+        if crop.crop_png is None:
+            drawn.setdefault(crop.frame, []).append(crop)
+    for name in ("train", "val"):
+        (folder / "images" / name).mkdir(parents=True)
+        (folder / "labels" / name).mkdir(parents=True)
+    pngs: dict[str, bytes] = {}
+    for frame, image_rgb in _decoded(raw, sorted(set(frames) | set(drawn))):
+        if frame in frames:
+            name, labelled = frames[frame]
+            _write_picture(folder, name, labelled, image_rgb, params.jpeg_quality)
+        for crop in drawn.get(frame, []):
+            box_xyxy_px = np.array(crop.box_xyxy_px)
+            pngs[crop.box_id] = encode_png(crop_square(image_rgb, box_xyxy_px, params.context, params.crop_px))
+    # No `path`: ultralytics then takes the folder that holds the file.
+    content = {"train": "images/train", "val": "images/val", "names": {HAND: "hand"}}
+    (folder / "data.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    rows = [_crop_row(crop, name, pngs) for name in ("train", "val") for crop in parts.crops[name]]
+    return sorted(rows, key=lambda row: (row["video_sha256"], row["pts_s"], row["box_id"]))
+
+
+def yolo_lines(boxes_xyxy_px: tuple[BoxPx, ...], size_wh: tuple[int, int]) -> list[str]:
+    """Labels in YOLO's format: class, centre x, centre y, width, height, as shares of the picture, clipped to it.
+
+    Args:
+        boxes_xyxy_px: pixels of the frame.
+        size_wh: of the frame, pixels.
+    """
+    lines = []
+    for x1, y1, x2, y2 in boxes_xyxy_px:
+        left, right = (min(max(value / size_wh[0], 0.0), 1.0) for value in (x1, x2))
+        top, bottom = (min(max(value / size_wh[1], 0.0), 1.0) for value in (y1, y2))
+        if right > left and bottom > top:
+            numbers = ((left + right) / 2, (top + bottom) / 2, right - left, bottom - top)
+            lines.append(f"{HAND} " + " ".join(f"{number:.6f}" for number in numbers))
+    return lines
+
+
+def _decoded(raw: Path, frames: list[FrameId]) -> Iterator[tuple[FrameId, np.ndarray]]:
+    paths = videos_by_sha256(raw)
+    progress = Progress("dataset: cutting pictures, frames", len(frames))
+    for sha256 in sorted({sha256 for sha256, _ in frames}):
+        if sha256 not in paths:
+            raise InputError(f"{raw}: expected the recording {sha256[:12]} of the labels, found none; run `dvc repro`")
+        wanted_s = [pts_s for video, pts_s in frames if video == sha256]
+        for pts_s, frame in zip(wanted_s, read_frames(paths[sha256], wanted_s), strict=True):
+            assert abs(frame.pts_s - pts_s) <= PTS_TOLERANCE_S
+            yield (sha256, pts_s), frame.image_rgb
+            progress.add(1)
+
+
+def _write_picture(folder: Path, name: str, labelled: LabelledFrame, image_rgb: np.ndarray, jpeg_quality: int) -> None:
+    import cv2
+
+    sha256, pts_s = labelled.frame
+    stem = f"{sha256[:12]}_{round(pts_s * 1000):09d}"
+    jpeg = cv2.imencode(".jpg", image_rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality])[1]
+    (folder / "images" / name / f"{stem}.jpg").write_bytes(jpeg.tobytes())
+    lines = yolo_lines(labelled.boxes_xyxy_px, (image_rgb.shape[1], image_rgb.shape[0]))
+    (folder / "labels" / name / f"{stem}.txt").write_text("".join(f"{line}\n" for line in lines))
+
+
+def _crop_row(crop: LabelledCrop, name: str, pngs: dict[str, bytes]) -> dict:
+    x1, y1, x2, y2 = crop.box_xyxy_px
+    return {
+        "video_sha256": crop.frame[0],
+        "pts_s": crop.frame[1],
+        "box_id": crop.box_id,
+        "x1": x1,
+        "y1": y1,
+        "x2": x2,
+        "y2": y2,
+        "action": crop.action,
+        "split": name,
+        "decided_by": crop.decided_by,
+        "crop_png": crop.crop_png or pngs[crop.box_id],
+    }

@@ -1,0 +1,113 @@
+"""A simulated reviewer: answers the queue from the simulator's ground truth, with a stated error rate."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from lineact.decisions import MIXED, NG, Decision, HandBox
+from lineact.reviewer import Answers, Reviewer, SecondsParams, action_by_overlap
+
+REVIEWER = "simulated reviewer"
+
+
+@dataclass(frozen=True)
+class SimulateReviewParams:
+    """Settings of the stage.
+
+    Attributes:
+        actions: the line's actions.
+        error_rate: share of items answered wrongly, 0 to 1; held-out items are always answered exactly.
+        min_group_purity: a group is named "mixed" where no label reaches this share of the shown crops, 0 to 1.
+        min_iou: a box under this IoU with every hand shows no hand and is NG, 0 to 1.
+        seconds: how long an item takes.
+        seed: of the errors.
+    """
+
+    actions: tuple[str, ...]
+    error_rate: float
+    min_group_purity: float
+    min_iou: float
+    seconds: SecondsParams
+    seed: int
+
+    def __post_init__(self) -> None:
+        for name in ("error_rate", "min_group_purity", "min_iou"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be from 0 to 1, found {getattr(self, name)}")
+
+    @property
+    def reviewer(self) -> Reviewer:
+        """Who answers."""
+        labels = (*self.actions, NG)
+        return Reviewer(REVIEWER, labels, self.error_rate, self.min_group_purity, self.seconds, self.seed)
+
+
+class SimulatedTruth:
+    """The simulator's ground truth, which knows every frame."""
+
+    def __init__(self, truth_boxes: pa.Table, min_iou: float) -> None:
+        """Takes a table of schema TRUTH_BOXES."""
+        self._min_iou = min_iou
+        self._hands: dict[tuple[str, int], list[HandBox]] = {}
+        for row in truth_boxes.to_pylist():
+            hand = HandBox((row["x1"], row["y1"], row["x2"], row["y2"]), row["action"])
+            self._hands.setdefault((row["video_sha256"], _microseconds(row["pts_s"])), []).append(hand)
+
+    def hands_on(self, video_sha256: str, pts_s: float) -> list[HandBox]:
+        """Every hand on a frame with its action."""
+        return self._hands.get((video_sha256, _microseconds(pts_s)), [])
+
+    def action_of(self, video_sha256: str, pts_s: float, box_xyxy_px: np.ndarray) -> str:
+        """The action of the hand in a box, NG where there is none."""
+        return action_by_overlap(box_xyxy_px, self.hands_on(video_sha256, pts_s), self._min_iou)
+
+
+def review_metrics(params: SimulateReviewParams, answers: Answers) -> dict[str, float | int | None]:
+    """Flat numbers for `metrics.json`: what was asked, what was answered wrongly, how long it took."""
+    tasks = Counter(decision.task for decision in answers.decisions)
+    metrics: dict[str, float | int | None] = {"error_rate": params.error_rate}
+    for task in ("group", "crop", "audit", "box"):
+        metrics[f"decided_{task}"] = tasks[task]
+        metrics[f"wrong_{task}"] = answers.wrong[task]
+        metrics[f"seconds_per_{task}"] = getattr(params.seconds, task)
+    metrics["groups_mixed"] = sum(decision.decided == MIXED for decision in answers.decisions)
+    metrics["minutes"] = sum(decision.seconds for decision in answers.decisions) / 60
+    return metrics
+
+
+def label_quality(
+    crops: pa.Table, boxes: pa.Table, decisions: list[Decision], truth: SimulatedTruth
+) -> dict[str, float | int | None]:
+    """How right the labels are that matching alone gives, by the groups' names, before any crop is decided.
+
+    Args:
+        crops: schema CROPS.
+        boxes: schema BOXES.
+        decisions: with the groups' names.
+        truth: the simulator's.
+
+    Returns:
+        Shares (None where there is nothing to share): of accepted crops that a name reaches; of these the ones that are
+        right, with NG and without it.
+    """
+    names = {decision.item_id: decision.decided for decision in decisions if decision.task == "group"}
+    places = {row["box_id"]: row for row in boxes.to_pylist()}
+    accepted = [crop for crop in crops.to_pylist() if crop["status"] != "rejected"]
+    pairs = []
+    for crop in accepted:
+        name, place = names.get(f"group:{crop['group']}", MIXED), places[crop["box_id"]]
+        box_xyxy_px = np.array([place[key] for key in ("x1", "y1", "x2", "y2")])
+        if name != MIXED:
+            pairs.append((name, truth.action_of(place["video_sha256"], place["pts_s"], box_xyxy_px)))
+    of_actions = [name == right for name, right in pairs if right != NG]
+    return {
+        "matched_crops_named": len(pairs) / len(accepted) if accepted else None,
+        "matched_labels_right": float(np.mean([name == right for name, right in pairs])) if pairs else None,
+        "matched_labels_right_without_ng": float(np.mean(of_actions)) if of_actions else None,
+    }
+
+
+def _microseconds(pts_s: float) -> int:
+    return round(pts_s * 1_000_000)

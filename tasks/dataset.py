@@ -1,0 +1,104 @@
+"""Stage `dataset`: labels and decisions become a detection set, classification crops and held-out truth."""
+
+import csv
+import io
+from dataclasses import astuple, fields
+from pathlib import Path
+
+from lineact.dataset import DatasetParams
+from lineact.dataset.awaiting import refuse_undecided, still_waiting
+from lineact.dataset.labels import Found, Problem, label_crops, resolve
+from lineact.dataset.parts import frames_for_detector, split
+from lineact.dataset.pictures import write_pictures
+from lineact.dataset.report import audit_agreement, count_metrics, holdout_rows
+from lineact.decisions import Decisions, read_decisions
+from lineact.errors import InputError
+from lineact.files import write_metrics, write_text, write_whole
+from lineact.schema import (
+    BOXES,
+    CROPS,
+    EMBEDDED,
+    FRAMES,
+    HOLDOUT_BOXES,
+    LABELLED_CROPS,
+    QUEUE,
+    VIDEOS,
+    read_table,
+    table_of,
+    write_table,
+)
+from lineact.splits import Holdout
+from tasks.stage import run_stage
+
+
+def dataset(
+    params: DatasetParams,
+    *,
+    line: str,
+    raw: Path,
+    ingest: Path,
+    detect: Path,
+    embed: Path,
+    match: Path,
+    queue: Path,
+    decisions: Path,
+    out: Path,
+) -> None:
+    """Writes detection/, crops.parquet, holdout.parquet and problems.csv, or says that decisions are missing."""
+    found = Found(
+        videos=read_table(ingest / "videos.parquet", VIDEOS),
+        frames=read_table(ingest / "frames.parquet", FRAMES),
+        boxes=read_table(detect / "boxes.parquet", BOXES),
+        embedded=read_table(embed / "crops.parquet", EMBEDDED),
+        crops=read_table(match / "crops.parquet", CROPS),
+        queue=read_table(queue / "queue.parquet", QUEUE),
+    )
+    decided = read_decisions(decisions, params.actions)
+    _refuse_bad_rows(decided, params.max_bad_share, decisions)
+    holdout = Holdout(params.holdout, found.videos)
+    resolved = resolve(found, decided, holdout, params)
+    for problem in resolved.problems:
+        print(f"dataset: {problem.problem}: {problem.task} {problem.item_id}: {problem.detail}", flush=True)
+    waiting = still_waiting(found.queue, resolved, params)
+    refuse_undecided(waiting, params, line)
+
+    crops = label_crops(found, resolved, holdout)
+    frames = frames_for_detector(found, resolved, holdout, params.detector_frames)
+    parts = split(crops, frames, resolved.holdout_hands, params)
+    rows: list[dict] = []
+    write_whole(out / "detection", lambda folder: rows.extend(write_pictures(raw, parts, params, folder)))
+    labelled = table_of(rows, LABELLED_CROPS)
+    write_table(labelled, out / "crops.parquet", LABELLED_CROPS)
+    write_table(table_of(holdout_rows(resolved.holdout_hands), HOLDOUT_BOXES), out / "holdout.parquet", HOLDOUT_BOXES)
+    _write_problems(out / "problems.csv", resolved.problems)
+    metrics = count_metrics(found, resolved, waiting, parts, labelled, params)
+    metrics["audit_agreement"] = audit_agreement(found, decided, resolved)
+    write_metrics(out, metrics)
+    print(
+        f"dataset: {metrics['crops_train']} crops train and {metrics['crops_val']} validate "
+        f"({metrics['crops_by_person']} decided by a person), {metrics['frames_train']} and {metrics['frames_val']} "
+        f"frames for the detector, {metrics['holdout_frames']} held-out frames",
+        flush=True,
+    )
+
+
+def _refuse_bad_rows(decided: Decisions, max_bad_share: float, path: Path) -> None:
+    rows = len(decided.rows) + len(decided.superseded) + len(decided.bad)
+    if decided.bad and len(decided.bad) > max_bad_share * rows:
+        named = "; ".join(f"row {bad.row}, column {bad.column!r}: {bad.found}" for bad in decided.bad[:5])
+        raise InputError(
+            f"{path}: {len(decided.bad)} of {rows} rows are unusable, more than the share {max_bad_share:g} of "
+            f"dataset.max_bad_share: {named}; mend these rows"
+        )
+
+
+def _write_problems(path: Path, problems: list[Problem]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(field.name for field in fields(Problem))
+    writer.writerows(astuple(problem) for problem in problems)
+    write_text(path, text.getvalue())
+
+
+if __name__ == "__main__":
+    run_stage(dataset, DatasetParams)
