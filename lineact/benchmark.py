@@ -1,8 +1,6 @@
 """How long the released pair takes on this machine: per call and per frame, with decoding, preparing and selecting."""
 
 import concurrent.futures
-import csv
-import io
 import itertools
 import multiprocessing
 import time
@@ -14,7 +12,7 @@ import numpy as np
 
 from lineact.bundle import Bundle, Precision, Runtime, load_bundle, read_png, supported_precisions
 from lineact.errors import InputError
-from lineact.files import write_text, write_whole
+from lineact.files import write_csv, write_whole
 from lineact.video import Frame, read_frames
 
 PARTS = ("classifier", "detector", "decode", "frame")
@@ -201,24 +199,21 @@ def headline(chosen: Measurement, measurements: Sequence[Measurement]) -> dict[s
 
 def write_latencies(path: Path, measurements: Sequence[Measurement]) -> None:
     """Writes one CSV row per setup and part."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
     names = [f"p{percent}_ms" for percent in PERCENTILES]
-    writer.writerow(
-        ["runtime", "precision", "threads", "part", "count", *names, "mean_ms", "load_ms", "memory_peak_mb",
-         "logits_difference"]
-    )  # fmt: skip
+    rows: list[Sequence[object]] = []
     for each in measurements:
+        setup = each.setup
         for part in PARTS:
             values_ms = each.durations_ms[part]
             figures = [*(each.percentile_ms(part, percent) for percent in PERCENTILES), float(values_ms.mean())]
             figures += [each.load_ms, each.memory_peak_mb]
-            writer.writerow(
-                [each.setup.runtime, each.setup.precision, each.setup.threads, part, len(values_ms)]
+            rows.append(
+                [setup.runtime, setup.precision, setup.threads, part, len(values_ms)]
                 + [f"{value:.3f}" for value in figures]
                 + [f"{each.logits_difference:.2e}"]
             )
-    write_text(path, stream.getvalue())
+    header = ["runtime", "precision", "threads", "part", "count", *names]
+    write_csv(path, [*header, "mean_ms", "load_ms", "memory_peak_mb", "logits_difference"], rows)
 
 
 def write_plots(folder: Path, chosen: Measurement, measurements: Sequence[Measurement], machine: str) -> None:
@@ -230,12 +225,12 @@ def write_plots(folder: Path, chosen: Measurement, measurements: Sequence[Measur
         measurements: all setups.
         machine: the CPU's name, for the heading.
     """
-    percents = np.arange(0, 101)
-    rows = ["part,share,ms"]
-    for part in PARTS:
-        values_ms = np.percentile(chosen.durations_ms[part], percents)
-        rows += [f"{part},{percent / 100:.2f},{value:.3f}" for percent, value in zip(percents, values_ms, strict=True)]
-    write_text(folder / "cdf.csv", "\n".join(rows) + "\n")
+    rows = [
+        (part, f"{percent / 100:.2f}", f"{np.percentile(chosen.durations_ms[part], percent):.3f}")
+        for part in PARTS
+        for percent in range(101)
+    ]
+    write_csv(folder / "cdf.csv", ("part", "share", "ms"), rows)
     _draw(folder / "cdf.png", chosen, measurements, machine)
 
 

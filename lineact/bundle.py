@@ -164,6 +164,16 @@ class Bundle:
         self._detector = open_network(folder, "detector", runtime, precision, threads)
         self._classifier = open_network(folder, "classifier", runtime, precision, threads)
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Of the classifier's outputs, in order; "NG" is the last."""
+        return self.manifest.classifier.labels
+
+    @property
+    def score_threshold(self) -> float:
+        """Boxes below are no hands, 0 to 1."""
+        return self.manifest.detector.score_threshold
+
     def detect(self, image_rgb: np.ndarray, min_score: float | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Finds hands.
 
@@ -177,7 +187,7 @@ class Bundle:
         spec = self.manifest.detector
         fitted, placement = fit_into(image_rgb, spec.input_wh)
         output = self._detector(fitted[None])[0]  # 4 + classes x anchors
-        threshold = spec.score_threshold if min_score is None else min_score
+        threshold = self.score_threshold if min_score is None else min_score
         boxes_xyxy_px, scores = select_boxes(output, threshold, spec.nms_iou, spec.max_hands)
         return placement.to_source(boxes_xyxy_px), scores
 
@@ -192,7 +202,7 @@ class Bundle:
         """
         side_px = self.manifest.classifier.input_side_px
         if not len(crops_rgb):
-            return np.zeros((0, len(self.manifest.classifier.labels)), np.float32)
+            return np.zeros((0, len(self.labels)), np.float32)
         return self._classifier(np.stack([scale_crop(crop, side_px) for crop in crops_rgb]))
 
     def classify(self, crops_rgb: np.ndarray) -> np.ndarray:
@@ -231,9 +241,8 @@ class Bundle:
         """
         boxes_xyxy_px, scores = self.detect(image_rgb)
         probabilities = self.classify(self.crops(image_rgb, boxes_xyxy_px))
-        labels = self.manifest.classifier.labels
         return [
-            Hand(box_xyxy_px, float(score), labels[row.argmax()], float(row.max()))
+            Hand(box_xyxy_px, float(score), self.labels[row.argmax()], float(row.max()))
             for box_xyxy_px, score, row in zip(boxes_xyxy_px, scores, probabilities, strict=True)
         ]
 

@@ -1,10 +1,12 @@
 """Files written whole or not at all, and hashes of what is on disk."""
 
+import csv
 import hashlib
+import io
 import json
 import shutil
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 CACHE = Path(".lineact/cache")
@@ -45,6 +47,15 @@ def write_text(path: Path, content: str) -> None:
 def write_json(path: Path, content: object) -> None:
     """Writes sorted, indented JSON whole."""
     write_text(path, json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Writes a CSV file whole."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    write_text(path, stream.getvalue())
 
 
 def write_metrics(folder: Path, metrics: Mapping[str, float | int | None]) -> None:

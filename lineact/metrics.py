@@ -137,30 +137,44 @@ def score_detection(frames: Sequence[ScoredFrame], min_iou: float) -> DetectionS
     )
 
 
-def average_precision(frames: Sequence[ScoredFrame], min_iou: float) -> float | None:
-    """Area under the precision envelope over recall (PASCAL VOC 2010 and later); mAP50 of one class at 0.5.
+def precision_recall(frames: Sequence[ScoredFrame], min_iou: float) -> tuple[np.ndarray, np.ndarray]:
+    """Precision and recall after each prediction, in falling order of score.
 
-    Predictions are taken in falling order of score; each takes the free true box of its frame that it overlaps most, if
-    by at least `min_iou`. Equal scores keep the order of frames and boxes.
+    Each prediction takes the free true box of its frame that it overlaps most, if by at least `min_iou`. Equal scores
+    keep the order of frames and boxes.
 
     Args:
         frames: predictions and truth.
         min_iou: IoU from which a prediction can be right.
 
     Returns:
+        precision and recall, float64, one per prediction, 0 to 1; recall is NaN where there is no true box.
+    """
+    if not frames:
+        return np.zeros(0), np.zeros(0)
+    truth_count = sum(len(frame.truth_xyxy_px) for frame in frames)
+    scores = np.concatenate([np.asarray(frame.scores, np.float64).reshape(-1) for frame in frames])
+    flags = np.concatenate([_greedy_hits(frame, min_iou) for frame in frames])
+    true_positives = np.cumsum(flags[np.argsort(-scores, kind="stable")])
+    recall = true_positives / truth_count if truth_count else np.full(len(flags), np.nan)
+    return true_positives / np.arange(1, len(flags) + 1), recall
+
+
+def average_precision(frames: Sequence[ScoredFrame], min_iou: float) -> float | None:
+    """Area under the precision envelope over recall (PASCAL VOC 2010 and later); mAP50 of one class at 0.5.
+
+    Args:
+        frames: predictions and truth.
+        min_iou: IoU from which a prediction can be right; see `precision_recall`.
+
+    Returns:
         0 to 1; None where there is no true box.
     """
-    truth_count = sum(len(frame.truth_xyxy_px) for frame in frames)
-    if not truth_count:
+    if not sum(len(frame.truth_xyxy_px) for frame in frames):
         return None
-    flags = [_greedy_hits(frame, min_iou) for frame in frames]
-    scores = np.concatenate([np.asarray(frame.scores, np.float64).reshape(-1) for frame in frames])
-    hits = np.concatenate(flags)[np.argsort(-scores, kind="stable")]
-    if not hits.size:
+    precision, recall = precision_recall(frames, min_iou)
+    if not precision.size:
         return 0.0
-    true_positives = np.cumsum(hits)
-    recall = true_positives / truth_count
-    precision = true_positives / np.arange(1, len(hits) + 1)
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
     return float(np.sum(np.diff(recall, prepend=0.0) * envelope))
 

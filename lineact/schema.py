@@ -126,6 +126,18 @@ HOLDOUT_BOXES = pa.schema(  # truth on held-out frames; a frame checked as empty
         _required("decided_by", pa.string()),
     ]
 )
+PREDICTIONS = pa.schema(  # one row per predicted box, and one per missed true box, which has no score
+    [
+        _required("model", pa.string()),  # "challenger" or "champion"
+        *_FRAME,
+        *(pa.field(name, pa.float32()) for name in ("x1", "y1", "x2", "y2", "score")),
+        pa.field("action", pa.string()),
+        pa.field("confidence", pa.float32()),  # the action's probability, 0 to 1
+        *(pa.field(f"truth_{name}", pa.float32()) for name in ("x1", "y1", "x2", "y2")),  # null: no hand is there
+        pa.field("truth_action", pa.string()),
+        pa.field("truth_box_action", pa.string()),  # what the classifier says of the true box
+    ]
+)
 DECISION_COLUMNS = (
     "item_id",
     "task",
