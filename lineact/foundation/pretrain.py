@@ -13,11 +13,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 from torch.nn import functional
 
 from lineact.files import write_whole
 from lineact.foundation.corpus import ATTRIBUTES, Crops
+from lineact.foundation.guide import WIDTH as GUIDE_WIDTH
+from lineact.foundation.guide import Guide
 from lineact.foundation.scenes import ANGLE_BINS, HELD, POSE_NAMES, TARGETS
 from lineact.foundation.weights import Preprocessing
 
@@ -39,6 +42,7 @@ class EncoderRun:
         weight_decay: AdamW's.
         contrast: weight of the contrastive loss.
         temperature: of the contrastive loss.
+        guidance: weight of the distance to the guide's features; 0 where there is no guide.
         seed: order of crops, augmentation and initial weights.
     """
 
@@ -49,6 +53,7 @@ class EncoderRun:
     weight_decay: float
     contrast: float
     temperature: float
+    guidance: float
     seed: int
 
 
@@ -74,7 +79,13 @@ def pooled(encoder: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
 
 
 def train_encoder(
-    encoder: nn.Module, width: int, crops: Crops, preprocessing: Preprocessing, run: EncoderRun, checkpoint: Path
+    encoder: nn.Module,
+    width: int,
+    crops: Crops,
+    preprocessing: Preprocessing,
+    run: EncoderRun,
+    checkpoint: Path,
+    guide: Guide | None = None,
 ) -> Heads:
     """Trains in place; goes on from the checkpoint where there is one.
 
@@ -85,6 +96,7 @@ def train_encoder(
         preprocessing: the encoder's.
         run: settings.
         checkpoint: file for what must survive a kill.
+        guide: a trained network whose features the encoder's tokens shall carry.
 
     Returns:
         The trained heads.
@@ -92,6 +104,9 @@ def train_encoder(
     torch.manual_seed(run.seed)
     heads = Heads(width)
     both = nn.ModuleDict({"encoder": encoder, "heads": heads})
+    follower = None if guide is None else _Follower(width)
+    if follower is not None:
+        both["follower"] = follower
     optimiser = torch.optim.AdamW(_groups(both, run), lr=run.learning_rate, betas=(0.9, 0.98))
     done = _resume(both, optimiser, checkpoint)
     encoder.train()
@@ -100,8 +115,10 @@ def train_encoder(
         rate = _rate(step, run)
         for group in optimiser.param_groups:
             group["lr"] = run.learning_rate * rate
-        features = pooled(encoder, images)
+        features, tokens = _features(encoder, images)
         loss = _loss(heads, features, attributes, run)
+        if guide is not None and follower is not None:
+            loss = loss + run.guidance * follower(features, tokens, guide, images)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(both.parameters(), 1.0)
@@ -116,6 +133,33 @@ def train_encoder(
                 _save(both, optimiser, step + 1, checkpoint if step + 1 < run.steps else checkpoint.with_suffix(".end.pt"))
     encoder.eval()
     return heads
+
+
+class _Follower(nn.Module):
+    """Distance of an encoder's tokens and pooled output, seen through linear maps, to the guide's features."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.tokens, self.pooled = nn.Linear(width, GUIDE_WIDTH), nn.Linear(width, GUIDE_WIDTH)
+
+    def forward(self, features: torch.Tensor, tokens: torch.Tensor, guide: Guide, pixels: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            places = guide.feature_map(pixels)  # N x 36 x 128
+            whole = functional.layer_norm(places.mean(1), (GUIDE_WIDTH,))
+            places = functional.layer_norm(places, (GUIDE_WIDTH,))
+        near = functional.mse_loss(self.tokens(tokens), places)
+        return near + functional.mse_loss(self.pooled(features), whole)
+
+
+def _features(encoder: nn.Module, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pooled features, N x width, and those of the patches, N x patches x width (of a network without: the pooled)."""
+    if isinstance(encoder, VisionTransformer):
+        tokens = encoder.forward_features(pixels)  # N x 1 + patches x width
+        return encoder.forward_head(tokens, pre_logits=True), tokens[:, 1:]
+    output = encoder(pixels)
+    if isinstance(output, torch.Tensor):
+        return output, output[:, None]
+    return output.pooler_output, output.last_hidden_state[:, 1:]
 
 
 @torch.no_grad()

@@ -1,0 +1,49 @@
+"""Makes the embedded foundation models again: `python -m flows.pretrain_foundation [only=blip2_vision]`.
+
+Hours on two cores, seeded, and resumable: the corpus and the checkpoints lie in .lineact/cache. A Prefect flow with one
+task per model, so that a server shows what is running.
+"""
+
+import sys
+from pathlib import Path
+
+from flows import command_line
+from lineact.errors import ConfigError
+
+TINY = Path("models/foundation/tiny")
+
+
+def pretrain(only: str | None = None) -> None:
+    """Trains the models and writes models/foundation/tiny.
+
+    Args:
+        only: one of them; the BLIP-2 tower needs the teacher's checkpoint and trains it where there is none.
+
+    Raises:
+        ConfigError: where `only` is none of them.
+    """
+    from prefect import flow, task
+
+    from lineact.foundation import build
+
+    if only is not None and only not in build.MODELS:
+        raise ConfigError(f"argument only={only}: expected one of {', '.join(build.MODELS)}")
+    wanted = build.MODELS if only is None else (only,)
+
+    @flow(name="pretrain_foundation")
+    def pretrain_foundation() -> None:
+        if "vit_teacher" in wanted or "blip2_vision" in wanted:
+            teacher = task(build.build_teacher)(TINY / "vit_teacher")
+        if "blip2_vision" in wanted:
+            seen = build.TEACHER_RUN.steps * build.TEACHER_RUN.batch
+            task(build.build_blip2)(teacher.module, seen, TINY / "blip2_vision")
+        if "vit_student" in wanted:
+            task(build.build_student)(TINY / "vit_student")
+        if "yolov5" in wanted:
+            task(build.build_yolov5)(TINY / "yolov5")
+
+    pretrain_foundation()
+
+
+if __name__ == "__main__":
+    command_line.run(lambda: pretrain(command_line.parse(sys.argv[1:], (), ("only",)).get("only")))

@@ -1,0 +1,171 @@
+"""The embedded set, model by model: corpus, training, judging, and the folder with its card.
+
+The ViT that becomes the LoRA teacher is trained first; the BLIP-2 tower starts as its copy and goes on with more
+contrast, so that both come from one budget. The student and YOLOv5 have runs of their own.
+"""
+
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lineact.files import cache_folder
+from lineact.foundation import tiny
+from lineact.foundation.corpus import CODE_VERSION, crop_corpus, scene_corpus
+from lineact.foundation.pretrain import EncoderRun, attribute_accuracy, start_mimetic, to_blip2, train_encoder
+from lineact.foundation.pretrain_yolov5 import DetectorRun, hand_recall, train_detector
+from lineact.foundation.weights import Preprocessing
+
+if TYPE_CHECKING:
+    from torch import nn
+
+TINY = Path("models/foundation/tiny")
+SEED, HELD_OUT_SEED = 1, 9001
+SCENE_SEED, HELD_OUT_SCENE_SEED = 2, 9002
+CROPS, SCENES = 36 * 1024, 8 * 1024
+HELD_OUT_CROPS, HELD_OUT_SCENES = 2048, 1024
+TEACHER_RUN = EncoderRun(6000, 1000, 64, 1.5e-3, 0.05, 0.2, 0.1, 0)
+BLIP2_RUN = EncoderRun(1000, 1000, 64, 5e-4, 0.05, 1.0, 0.1, 1)
+STUDENT_RUN = EncoderRun(4000, 800, 64, 1.5e-3, 0.05, 0.2, 0.1, 2)
+YOLOV5_RUN = DetectorRun(1200, 300, 16, 2e-3, 0)
+PREPROCESSING = Preprocessing(tiny.SIDE_PX, tiny.MEAN, tiny.STD)
+MODELS = ("vit_teacher", "blip2_vision", "vit_student", "yolov5")
+COMMAND = "python -m flows.pretrain_foundation"
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A trained encoder with its scores.
+
+    Attributes:
+        module: the network, in evaluation mode.
+        scores: name to number.
+    """
+
+    module: "nn.Module"
+    scores: dict[str, float]
+
+
+def build_teacher(out: Path, run: EncoderRun = TEACHER_RUN) -> Encoder:
+    """Trains the tiny ViT teacher and writes its folder."""
+    encoder = _train_vit("vit_teacher", tiny.TEACHER_ARGUMENTS, run)
+    card = _card("vit_teacher", "a timm ViT, start of the LoRA teacher", run.steps * run.batch, encoder.scores)
+    tiny.save_vit(encoder.module, tiny.TEACHER_ARGUMENTS, out, card)
+    return encoder
+
+
+def build_student(out: Path, run: EncoderRun = STUDENT_RUN) -> Encoder:
+    """Trains the start of the distilled student and writes its folder."""
+    encoder = _train_vit("vit_student", tiny.STUDENT_ARGUMENTS, run)
+    card = _card("vit_student", "a smaller timm ViT, start of the distilled student", run.steps * run.batch, encoder.scores)
+    tiny.save_vit(encoder.module, tiny.STUDENT_ARGUMENTS, out, card)
+    return encoder
+
+
+def build_blip2(teacher: "nn.Module", teacher_crops: int, out: Path, run: EncoderRun = BLIP2_RUN) -> Encoder:
+    """Goes on from the teacher's weights as a BLIP-2 vision tower and writes its folder.
+
+    Args:
+        teacher: the trained ViT.
+        teacher_crops: how many crops it has seen, for the card.
+        out: the folder.
+        run: settings of what comes on top.
+    """
+    tower = tiny.blip2_vision()
+    to_blip2(teacher, tower)
+    crops = crop_corpus(CROPS, SEED, tiny.SIDE_PX, _cores())
+    width = tiny.BLIP2_ARGUMENTS["hidden_size"]
+    heads = train_encoder(tower, int(width), crops, PREPROCESSING, run, _checkpoint("blip2_vision", run))
+    scores = attribute_accuracy(tower, heads, _held_out_crops(), PREPROCESSING) | _judge_encoder(tower)
+    seen = teacher_crops + run.steps * run.batch
+    tiny.save_blip2_vision(tower, out, _card("blip2_vision", "a BLIP-2 vision tower (`Blip2VisionModel`)", seen, scores))
+    return Encoder(tower, scores)
+
+
+def build_yolov5(out: Path, run: DetectorRun = YOLOV5_RUN) -> Encoder:
+    """Trains the reduced-width YOLOv5 for the class hand and writes its folder."""
+    import torch
+    import yaml
+
+    from lineact.foundation.judge import line_frames, line_recall
+    from lineact.foundation.yolov5 import build_yolov5 as build
+
+    torch.manual_seed(run.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        description = Path(folder) / "detector.yaml"
+        description.write_text(yaml.safe_dump(tiny.yolov5_description(), sort_keys=False))
+        model = build(description)
+    scenes = scene_corpus(SCENES, SCENE_SEED, _cores())
+    average = train_detector(model, scenes, run, _checkpoint("yolov5", run))
+    held_out = hand_recall(average, scene_corpus(HELD_OUT_SCENES, HELD_OUT_SCENE_SEED, _cores()), 400)
+    on_line = line_recall(average, line_frames("demo", 40.0, 5))
+    scores = {f"scenes_{name}": value for name, value in held_out.items()}
+    scores |= {f"demo_{name}": value for name, value in on_line.items()}
+    about = "a YOLOv5 (ultralytics, anchor-free head) of width 0.125 for hands"
+    tiny.save_yolov5(average, out, _card("yolov5", about, run.steps * run.batch, scores))
+    return Encoder(average, scores)
+
+
+def _train_vit(name: str, arguments: Mapping[str, Any], run: EncoderRun) -> Encoder:
+    import torch
+
+    from lineact.foundation.vit import build_vit
+
+    torch.manual_seed(run.seed)
+    vit = build_vit(tiny.vit_config(arguments), name)
+    start_mimetic(vit)
+    crops = crop_corpus(CROPS, SEED, tiny.SIDE_PX, _cores())
+    heads = train_encoder(vit, int(arguments["embed_dim"]), crops, PREPROCESSING, run, _checkpoint(name, run))
+    scores = attribute_accuracy(vit, heads, _held_out_crops(), PREPROCESSING) | _judge_encoder(vit)
+    return Encoder(vit, scores)
+
+
+def _judge_encoder(encoder: "nn.Module") -> dict[str, float]:
+    from lineact.foundation.judge import embed, group_purity, line_crops, line_frames, probe_accuracy
+
+    crops, actions, recordings = line_crops(line_frames("demo", 40.0, 5), tiny.SIDE_PX)
+    features = embed(encoder, PREPROCESSING, crops)
+    return {
+        "demo_group_purity": group_purity(features, actions),
+        "demo_probe_accuracy": probe_accuracy(features, actions, recordings == recordings.max()),
+        "demo_majority": float(max((actions == action).mean() for action in set(actions))),
+    }
+
+
+def _held_out_crops() -> Any:
+    return crop_corpus(HELD_OUT_CROPS, HELD_OUT_SEED, tiny.SIDE_PX, _cores())
+
+
+def _checkpoint(name: str, run: EncoderRun | DetectorRun) -> Path:
+    # Not the length: a longer run goes on from where a shorter one began its decay.
+    settings = replace(run, steps=0, decay_steps=0)
+    return cache_folder("foundation", {"corpus": CODE_VERSION, "name": name, "run": vars(settings)}) / f"{name}.pt"
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def _card(name: str, about: str, seen: int, scores: Mapping[str, float]) -> str:
+    rows = "".join(f"| {score} | {value:.3f} |\n" for score, value in scores.items())
+    return f"""# {name}
+
+{about[0].upper()}{about[1:]}, about a hundredth of the full size, so that a fresh clone runs with no download and no GPU.
+It is there to try the product, to test it and to start small lines; it is no foundation model and knows only hands and
+things as lineact's own generator draws them. On real video use `foundation: hub` or a local folder.
+
+- Data: procedural pictures of `lineact/foundation/scenes.py` (random colours that keep away from those of every simulated
+  line, random surfaces, lights, hands and things; no line's product, bench or camera). No photograph, no person.
+- Seen: {seen} pictures in training.
+- Weights: float16 safetensors.
+- Made by `{COMMAND} only={name}` (seeded; goes on after a kill).
+
+Scores on held-out procedural pictures, and on the simulated line `demo`, which it has never seen (group purity: 24 k-means
+groups of crops around true boxes; probe: a linear classifier tested on the held-out recording; majority: always the
+commonest action; recall and accuracy of hands at IoU 0.4):
+
+| score | value |
+|---|---|
+{rows}"""
