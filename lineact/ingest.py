@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from lineact.errors import InputError
 from lineact.files import cache_folder, sha256_of_file, write_json
+from lineact.progress import EVERY_S
 from lineact.schema import FRAMES, VIDEOS, read_table, table_of, write_table
 from lineact.video import Frame, VideoFacts, find_videos, other_files, read_frames, video_facts
 
@@ -19,7 +20,6 @@ THUMB_WIDTH_PX = 160  # movement and likeness are measured at this width: noise 
 SHARPNESS_MEMORY = 300  # frames that a frame's sharpness is compared with
 SHORT_SHARE = 0.98  # a recording that ends before this share of its declared duration was broken off
 ROWS_PER_BATCH = 4096
-PROGRESS_EVERY_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -347,7 +347,7 @@ class _Source:
                     continue
                 last_s = frame.pts_s
                 yield frame
-                if time.monotonic() - told_at > PROGRESS_EVERY_S:
+                if time.monotonic() - told_at > EVERY_S:
                     told_at = time.monotonic()
                     print(f"ingest: {self.name}: {frame.index + 1} frames, {frame.pts_s:.0f} s read", flush=True)
         except InputError as error:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -38,7 +39,7 @@ def write_video(
     options = {"crf": "10", "preset": "ultrafast"} if codec == "libx264" else {"qscale": "2"}
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=CLOCK, options=options)
+        stream: Any = container.add_stream(codec, rate=CLOCK, options=options)
         height, width = images_rgb[0].shape[:2]
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.time_base = stream.codec_context.time_base = Fraction(1, CLOCK)

@@ -1,9 +1,10 @@
 """Random Grounding DINO models of a few thousand weights, in the layouts that the backends read."""
 
 from pathlib import Path
+from typing import Any
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", "?", "hand", "glove", "tool"]
-TEXT = {
+TEXT: dict[str, Any] = {
     "vocab_size": len(WORDS),
     "hidden_size": 32,
     "num_hidden_layers": 1,
@@ -14,7 +15,7 @@ TEXT = {
 
 def write_tokenizer(folder: Path) -> None:
     """A BERT tokenizer that knows `WORDS`."""
-    from transformers import BertTokenizerFast
+    from transformers.models.bert import BertTokenizerFast
 
     folder.mkdir(parents=True, exist_ok=True)
     BertTokenizerFast(vocab={word: number for number, word in enumerate(WORDS)}).save_pretrained(folder)
@@ -34,7 +35,7 @@ def write_hub_model(folder: Path) -> Path:
     )
 
     torch.manual_seed(0)
-    backbone = SwinConfig(
+    backbone = SwinConfig(  # type: ignore[call-arg]
         image_size=64,
         embed_dim=8,
         depths=[1, 1, 1, 1],
@@ -80,7 +81,7 @@ def write_original_model(folder: Path) -> tuple[Path, Path, Path]:
     text_encoder = folder / "text_encoder"
     write_tokenizer(text_encoder)
     BertModel(BertConfig(**TEXT)).save_pretrained(text_encoder)
-    small = {  # the width and the Swin-T backbone are fixed in the package's code
+    small: dict[str, Any] = {  # the width and the Swin-T backbone are fixed in the package's code
         "dim_feedforward": 32,
         "enc_layers": 1,
         "dec_layers": 1,

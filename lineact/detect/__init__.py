@@ -1,6 +1,5 @@
 """Finds hands on the frames kept for labelling: one interface for several backends, cached, then filtered by rules."""
 
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,10 +17,9 @@ from lineact.detect.groundingdino_py import GroundingDinoPyParams
 from lineact.detect.motion import MotionParams
 from lineact.errors import InputError
 from lineact.files import cache_folder, write_whole
+from lineact.progress import Progress
 from lineact.schema import BOXES, table_of
 from lineact.video import videos_by_sha256
-
-PROGRESS_EVERY_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -127,19 +125,15 @@ def detect_recording(
     files = [_shard_file(recording, shard, backend) for shard in shards]
     missing = [index for index, file in enumerate(files) if not file.is_file()]
     todo = [time_s for index in missing for time_s in shards[index]]
-    done = len(pts_s) - len(todo)
-    print(f"detect: {recording.path.name}: {done} of {len(pts_s)} frames are stored, {len(todo)} to go", flush=True)
+    print(f"detect: {recording.path.name}: {len(todo)} of {len(pts_s)} frames to go, the others are stored", flush=True)
     if todo:
-        told_at = time.monotonic()
+        progress = Progress(f"detect: {recording.path.name}: frames", len(todo))
         running = backend.detect(recording, todo)
         for index in missing:
             # strict zip would ask the backend for one more frame than the shard has
             found = [next(running) for _ in shards[index]]
             write_whole(files[index], lambda path, found=found: pq.write_table(_shard_table(found), path))  # type: ignore[misc]
-            done += len(found)
-            if time.monotonic() - told_at > PROGRESS_EVERY_S:
-                told_at = time.monotonic()
-                print(f"detect: {recording.path.name}: {done} of {len(pts_s)} frames", flush=True)
+            progress.add(len(found))
     for shard, file in zip(shards, files, strict=True):
         yield from _read_shard(file, len(shard))
 

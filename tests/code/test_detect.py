@@ -1,0 +1,320 @@
+"""Detection: rules, storing of shards, settings, and the Grounding DINO backends on small random weights."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lineact.detect import DetectParams, count_metrics, detect_boxes
+from lineact.detect.backend import Detections, Recording
+from lineact.detect.contact_sheet import write_contact_sheet
+from lineact.detect.filters import RULES, FilterParams, clipped, drop_by_rules
+from lineact.detect.grounding_dino import GroundingDino, GroundingDinoParams, prompt_text
+from lineact.detect.motion import MotionParams
+from lineact.errors import ConfigError, InputError
+from lineact.files import sha256_of_file
+from lineact.schema import BOXES, FRAMES, table_of
+from lineact.settings import from_mapping
+from lineact.video import read_frames
+from tests.generated_videos import scene, with_arm, write_video
+from tests.tiny_grounding_dino import write_hub_model
+
+FILTERS = FilterParams(
+    region=(0.0, 0.0, 1.0, 1.0),
+    box_threshold=0.2,
+    min_area_share=0.01,
+    max_area_share=0.5,
+    max_aspect=3.0,
+    nms_iou=0.5,
+    max_hands=2,
+)
+MOTION = MotionParams(
+    width_px=320,
+    background_s=3.0,
+    background_fps=2.0,
+    differs_by=14.0,
+    shadow_chroma=0.03,
+    shadow_depth=0.55,
+    rest_colour_ratio=1.0,
+    hand_length_share=0.15,
+    min_area_share=0.0026,
+)
+PARAMS = DetectParams(backend="motion", shard_frames=4, filters=FILTERS, contact_sheet_frames=6, motion=MOTION)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def found_boxes(*boxes_and_scores: tuple[tuple[float, float, float, float], float]) -> Detections:
+    boxes = np.array([box for box, _ in boxes_and_scores], np.float32).reshape(-1, 4)
+    scores = np.array([score for _, score in boxes_and_scores], np.float32)
+    return Detections(boxes, scores, ("hand",) * len(boxes))
+
+
+A, B, C = (10, 10, 30, 30), (60, 10, 80, 30), (10, 60, 30, 80)
+
+
+@pytest.mark.parametrize(
+    ("found", "change", "dropped"),
+    [
+        pytest.param([(A, 0.9)], {}, [None], id="stays"),
+        pytest.param([(A, 0.19), (B, 0.21)], {}, ["box_threshold", None], id="score"),
+        pytest.param([((0, 0, 9, 9), 0.9), ((0, 0, 90, 90), 0.9)], {}, ["size", "size"], id="small and large"),
+        pytest.param([((10, 10, 10, 30), 0.9)], {"min_area_share": 0.0}, ["size"], id="nothing is left of it"),
+        pytest.param([((0, 0, 60, 15), 0.9), ((0, 0, 15, 60), 0.9)], {}, ["aspect", "aspect"], id="long"),
+        pytest.param([(A, 0.8), ((11, 11, 31, 31), 0.9)], {}, ["nms", None], id="overlap: the higher score stays"),
+        pytest.param([(A, 0.8), ((11, 11, 31, 31), 0.9)], {"nms_iou": 0.9}, [None, None], id="overlap allowed"),
+        pytest.param([(A, 0.5), (B, 0.9), (C, 0.7)], {}, ["max_hands", None, None], id="too many"),
+        pytest.param([(A, 0.9), (B, 0.9)], {"region": (0.5, 0.0, 1.0, 1.0)}, ["region", None], id="outside"),
+        pytest.param(
+            [((11, 11, 31, 31), 0.9), (A, 0.8), (B, 0.7)],
+            {"region": (0.0, 0.0, 0.205, 1.0)},
+            ["region", None, "region"],
+            id="a dropped box drops no other",
+        ),
+        pytest.param([], {}, [], id="none"),
+    ],
+)
+def test_rules(found, change, dropped):
+    assert drop_by_rules(found_boxes(*found), (100, 100), replace(FILTERS, **change)) == dropped
+
+
+def test_boxes_end_at_the_border():
+    boxes = clipped(found_boxes(((-5, -5, 20, 20), 0.5), ((90, 90, 130, 120), 0.5)), (100, 110)).boxes_xyxy_px
+    assert boxes.tolist() == [[0, 0, 20, 20], [90, 90, 100, 110]]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("region", (0.5, 0.0, 0.5, 1.0)),
+        ("box_threshold", 1.1),
+        ("max_area_share", 0.005),
+        ("max_aspect", 0.5),
+        ("nms_iou", -0.1),
+        ("max_hands", 0),
+    ],
+)
+def test_rules_out_of_range(name, value):
+    with pytest.raises(ValueError, match=name):
+        replace(FILTERS, **{name: value})
+
+
+def test_exactly_the_chosen_backends_section_is_there():
+    with pytest.raises(ValueError, match="expected exactly the section 'motion'"):
+        replace(PARAMS, motion=None)
+    with pytest.raises(ValueError, match=r"\['motion', 'grounding_dino'\]"):
+        replace(PARAMS, grounding_dino=DINO)
+
+
+DINO = GroundingDinoParams(
+    weights="somebody/unknown", revision="main", prompt=("Hand",), text_threshold=0.2, score_floor=0.0, batch_size=2
+)
+
+
+def test_a_threshold_under_the_floor_is_refused():
+    params = replace(PARAMS, backend="grounding_dino", motion=None, grounding_dino=DINO)
+    with pytest.raises(ValueError, match="under score_floor"):
+        replace(params, grounding_dino=replace(DINO, score_floor=0.3))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("prompt", []),
+        ("prompt", [" "]),
+        ("prompt", ["hand.glove"]),
+        ("text_threshold", 1.5),
+        ("score_floor", -0.1),
+        ("batch_size", 0),
+    ],
+)
+def test_settings_of_grounding_dino_out_of_range(name, value):
+    good = {"weights": "x", "revision": "main", "prompt": ["hand"], "text_threshold": 0.2}
+    good |= {"score_floor": 0.1, "batch_size": 1}
+    with pytest.raises(ConfigError, match=name):
+        from_mapping(GroundingDinoParams, good | {name: value}, "here")
+
+
+def test_the_text_of_a_prompt():
+    assert prompt_text(("Hand ", "blue glove")) == "hand. blue glove."
+
+
+class CountingBackend:
+    """Finds one box per frame, whose x is the frame's number; may be killed after some frames."""
+
+    key: dict[str, object] = {"backend": "counting"}  # noqa: RUF012
+
+    def __init__(self, *, killed_after: int | None = None) -> None:
+        self.asked: list[float] = []
+        self.killed_after = killed_after
+
+    def detect(self, recording: Recording, pts_s: Sequence[float]) -> Iterator[Detections]:
+        del recording
+        for time_s in pts_s:
+            if len(self.asked) == self.killed_after:
+                raise KeyboardInterrupt
+            self.asked.append(time_s)
+            x = round(time_s * 10)
+            yield found_boxes(((x, 0, x + 60, 60), 0.3 + 0.01 * x))
+
+
+@pytest.fixture
+def line(tmp_path):
+    """Raw folder of one recording of 20 frames, and its frame table, of which every second frame is kept."""
+    path = write_video(tmp_path / "raw" / "a.mp4", [with_arm(scene(), (40 + 6 * index, 90)) for index in range(20)])
+    sha256 = sha256_of_file(path)
+    rows = [
+        {
+            "video_sha256": sha256,
+            "pts_s": frame.pts_s,
+            "index": frame.index,
+            "width_px": 320,
+            "height_px": 180,
+            "sharpness": 1.0,
+            "motion": 0.1,
+            "kept": frame.index % 2 == 0,
+            "reason": "kept" if frame.index % 2 == 0 else "sampled_out",
+        }
+        for frame in read_frames(path)
+    ]
+    return tmp_path / "raw", table_of(rows, FRAMES)
+
+
+def test_one_row_per_box_with_the_rule_that_dropped_it(line):
+    raw, frames = line
+    boxes = detect_boxes(raw, frames, replace(PARAMS, filters=replace(FILTERS, box_threshold=0.4)), CountingBackend())
+    assert boxes.schema.equals(BOXES)
+    assert boxes["x1"].to_pylist() == list(range(0, 20, 2))
+    assert boxes["dropped_by"].to_pylist() == ["box_threshold"] * 5 + [None] * 5
+    assert len(set(boxes["box_id"].to_pylist())) == 10
+    metrics = count_metrics(frames, boxes)
+    assert (metrics["frames"], metrics["frames_empty"], metrics["boxes_kept"]) == (10, 5, 5)
+    assert metrics["boxes_dropped_box_threshold"] == 5
+    assert sum(metrics[f"boxes_dropped_{rule}"] or 0 for rule in RULES) == 5
+
+
+def test_changing_a_rule_runs_no_model(line):
+    raw, frames = line
+    first, second = CountingBackend(), CountingBackend()
+    ids = detect_boxes(raw, frames, PARAMS, first)["box_id"]
+    again = detect_boxes(raw, frames, replace(PARAMS, filters=replace(FILTERS, max_hands=1, nms_iou=0.1)), second)
+    assert len(first.asked) == 10
+    assert second.asked == []
+    assert again["box_id"].equals(ids)
+
+
+def test_a_killed_run_loses_only_the_shard_in_flight(line):
+    raw, frames = line
+    with pytest.raises(KeyboardInterrupt):
+        detect_boxes(raw, frames, PARAMS, CountingBackend(killed_after=7))
+    rest = CountingBackend()
+    boxes = detect_boxes(raw, frames, PARAMS, rest)
+    assert [round(time_s * 10) for time_s in rest.asked] == [8, 10, 12, 14, 16, 18]
+    assert boxes["x1"].to_pylist() == list(range(0, 20, 2))
+
+
+def test_a_missing_recording_is_an_error(line, tmp_path):
+    _, frames = line
+    write_video(tmp_path / "other" / "b.mp4", [scene(1)] * 3)
+    with pytest.raises(InputError, match="dvc repro ingest"):
+        detect_boxes(tmp_path / "other", frames, PARAMS, CountingBackend())
+
+
+def test_the_contact_sheet_shows_boxes(line, tmp_path):
+    import cv2
+
+    raw, frames = line
+    boxes = detect_boxes(raw, frames, replace(PARAMS, filters=replace(FILTERS, box_threshold=0.4)), CountingBackend())
+    write_contact_sheet(tmp_path / "sheet.png", raw, frames, boxes, 6)
+    sheet = np.asarray(cv2.imread(str(tmp_path / "sheet.png")))[..., ::-1].astype(int)
+    assert sheet.shape == (360, 1280, 3)
+    assert (np.abs(sheet - (40, 220, 60)).sum(-1) < 30).sum() > 100  # kept, green
+    assert (np.abs(sheet - (230, 60, 50)).sum(-1) < 30).sum() > 50  # dropped, red
+
+
+@pytest.fixture(scope="module")
+def hub_model(tmp_path_factory) -> Path:
+    return write_hub_model(tmp_path_factory.mktemp("grounding_dino"))
+
+
+def images(count: int, size_hw: tuple[int, int] = (48, 64)) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 255, (*size_hw, 3), dtype=np.uint8) for _ in range(count)]
+
+
+def test_grounding_dino_encodes_its_prompt_once(hub_model):
+    backend = GroundingDino(replace(DINO, weights=str(hub_model)))
+    batch = backend.detect_images(images(3))
+    alone = [backend.detect_images([image])[0] for image in images(3)]
+    _, model = backend._loaded
+    assert model.model.text_backbone.forward_count == 1
+    for together, single in zip(batch, alone, strict=True):
+        assert len(together.boxes_xyxy_px) == 10
+        np.testing.assert_allclose(together.boxes_xyxy_px, single.boxes_xyxy_px, atol=1e-2)
+        np.testing.assert_allclose(together.scores, single.scores, atol=1e-4)
+
+
+def test_grounding_dino_answers_as_the_plain_model_does(hub_model):
+    import torch
+    from transformers import AutoProcessor, GroundingDinoForObjectDetection
+
+    image = images(1)[0]
+    found = GroundingDino(replace(DINO, weights=str(hub_model))).detect_images([image])[0]
+    processor = AutoProcessor.from_pretrained(hub_model)
+    model = GroundingDinoForObjectDetection.from_pretrained(hub_model).eval()
+    inputs = processor(images=image, text="hand.", return_tensors="pt")
+    with torch.no_grad():
+        output = model(**inputs)
+    expected = processor.post_process_grounded_object_detection(
+        output, inputs["input_ids"], threshold=0.0, text_threshold=0.2, target_sizes=[(48, 64)]
+    )[0]
+    np.testing.assert_allclose(found.boxes_xyxy_px, expected["boxes"].numpy(), atol=1e-3)
+    np.testing.assert_allclose(found.scores, expected["scores"].numpy(), atol=1e-5)
+    assert list(found.phrases) == expected["text_labels"]
+
+
+def test_grounding_dino_stores_nothing_under_its_floor(hub_model):
+    everything = GroundingDino(replace(DINO, weights=str(hub_model))).detect_images(images(1))[0]
+    floor = float(np.median(everything.scores))
+    some = GroundingDino(replace(DINO, weights=str(hub_model), score_floor=floor)).detect_images(images(1))[0]
+    assert len(some.scores) == (everything.scores > floor).sum() > 0
+
+
+def test_grounding_dino_labels_a_recording(hub_model, line):
+    raw, frames = line
+    dino = replace(DINO, weights=str(hub_model))
+    params = replace(PARAMS, backend="grounding_dino", motion=None, grounding_dino=dino)
+    params = replace(params, filters=replace(FILTERS, box_threshold=0.0, min_area_share=0.0, max_area_share=1.0))
+    boxes = detect_boxes(raw, frames, params, GroundingDino(dino))
+    assert boxes.num_rows == 100
+    assert set(boxes["source"].to_pylist()) == {"grounding_dino"}
+    assert max(boxes["x2"].to_pylist()) <= 320
+    # Stored: neither another batch size nor another rule asks the model again, another prompt does.
+    assert GroundingDino(replace(dino, batch_size=1)).key == GroundingDino(dino).key
+    assert GroundingDino(replace(dino, prompt=("glove",))).key != GroundingDino(dino).key
+
+
+def test_a_prompt_that_is_too_long_is_an_error(hub_model):
+    with pytest.raises(InputError, match="at most 16 tokens"):
+        GroundingDino(replace(DINO, weights=str(hub_model), prompt=("hand",) * 20)).detect_images(images(1))
+
+
+def test_missing_weights_without_network_name_both_ways_out(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(InputError, match=r"somebody/unknown(.|\n)*local folder(.|\n)*detector: motion"):
+        GroundingDino(DINO)
+
+
+def test_a_folder_without_weights_is_an_error(hub_model, tmp_path):
+    import shutil
+
+    folder = tmp_path / "half"
+    shutil.copytree(hub_model, folder)
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(InputError, match="detector: motion"):
+        GroundingDino(replace(DINO, weights=str(folder))).detect_images(images(1))
