@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +15,9 @@ from lineact.bundle import Bundle, Precision, Runtime, load_bundle, read_png, su
 from lineact.errors import InputError
 from lineact.files import write_csv, write_whole
 from lineact.video import Frame, read_frames
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 PARTS = ("classifier", "detector", "decode", "frame")
 PERCENTILES = (50, 95, 99)
@@ -288,7 +292,7 @@ def _time_classifier(pair: Bundle, params: BenchmarkParams) -> list[float]:
 def _draw(path: Path, chosen: Measurement, measurements: Sequence[Measurement], machine: str) -> None:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    figure = Figure(figsize=(10, 4.6), layout="constrained")
     figure.suptitle(machine)
     parts, frames = figure.subplots(1, 2, sharey=True)
     for part in PARTS:
@@ -299,11 +303,14 @@ def _draw(path: Path, chosen: Measurement, measurements: Sequence[Measurement], 
     frames.set(title="whole frame, by setting")
     for axes in (parts, frames):
         axes.set(xlabel="milliseconds", xscale="log")
+        for axis_formatter in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+            axis_formatter("{x:g}")
+        axes.tick_params(axis="x", which="both", labelsize="small", rotation=45)
         axes.grid(alpha=0.3, which="both")
-        axes.legend(fontsize="small")
+        axes.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=4 if axes is parts else 2)
     write_whole(path, lambda temporary: figure.savefig(temporary, dpi=120))
 
 
-def _step(axes: object, values_ms: np.ndarray, label: str) -> None:
+def _step(axes: "Axes", values_ms: np.ndarray, label: str) -> None:
     ordered = np.sort(values_ms)
-    axes.step(ordered, np.arange(1, len(ordered) + 1) / len(ordered), where="post", label=label)  # type: ignore[attr-defined]
+    axes.step(ordered, np.arange(1, len(ordered) + 1) / len(ordered), where="post", label=label)

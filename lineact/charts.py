@@ -48,7 +48,7 @@ def draw_precision_recall(path: Path, curves: Mapping[str, tuple[np.ndarray, np.
     axes = figure.subplots()
     for label, (precision, recall) in curves.items():
         axes.plot(recall, precision, label=label)
-    axes.set(xlabel="recall", ylabel="precision", title=title, xlim=(0, 1.02), ylim=(0, 1.02))
+    axes.set(xlabel="recall", ylabel="precision", title=title, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     axes.grid(alpha=0.3)
     axes.legend()
     write_whole(path, lambda temporary: figure.savefig(temporary, dpi=120))

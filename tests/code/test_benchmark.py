@@ -1,0 +1,171 @@
+"""Latencies: every key is written, the choice keeps to settings that answer right, the machine says what it is."""
+
+import csv
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from lineact import machine
+from lineact.benchmark import PARTS, BenchmarkParams, Measurement, Setup, fastest, headline, setups
+from lineact.bundle import supported_precisions
+from lineact.errors import ConfigError, InputError
+from lineact.machine import MachineParams, cpu_model, describe_machine, instruction_sets, quota_cores
+from tests.code.test_evaluate import write_video
+
+PARAMS = BenchmarkParams(
+    runtimes=("openvino", "onnxruntime"),
+    precisions=("f32", "bf16"),
+    threads=(1,),
+    recordings=2,
+    frames=8,
+    every=2,
+    calls=5,
+    warmup=2,
+    logits_tolerance={"f32": 1e-3, "bf16": 0.3},
+)
+CPU_INFO = """processor\t: 0
+model name\t: Some CPU @ 2 GHz
+flags\t\t: fpu sse4_2 avx avx2 avx512_bf16 rdrand
+
+processor\t: 1
+model name\t: Other
+"""
+
+
+def measured(name, frame_ms, difference, precision="f32"):
+    durations_ms = {part: np.full(10, frame_ms) for part in PARTS}
+    return Measurement(Setup(name, precision, 1), durations_ms, np.ones(10), difference, 5.0, 100.0)
+
+
+def test_the_fastest_that_answers_right_is_chosen():
+    slow, fast = measured("onnxruntime", 9.0, 1e-6), measured("openvino", 4.0, 1e-6)
+    wrong = measured("openvino", 2.0, 0.4, "bf16")
+    assert fastest(PARAMS, [slow, wrong, fast]) is fast
+
+
+def test_not_a_number_is_not_right():
+    with pytest.raises(InputError, match=r"expected a setting within benchmark.logits_tolerance .*openvino_f32_1t nan"):
+        fastest(PARAMS, [measured("openvino", 1.0, float("nan"))])
+
+
+def test_the_headline_is_the_chosen_one():
+    slow, fast = measured("onnxruntime", 9.0, 1e-6), measured("openvino", 4.0, 1e-6)
+    metrics = headline(fast, [slow, fast])
+    assert metrics["classifier_p95_ms"] == metrics["frame_p99_ms"] == 4.0
+    assert metrics["frames_per_s"] == pytest.approx(250)
+    assert metrics["onnxruntime_f32_1t_frame_p95_ms"] == 9.0
+
+
+def test_settings_that_the_machine_lacks_are_left_out(capsys):
+    params = dataclasses.replace(PARAMS, threads=(1, 64))
+    found = setups(params, cores=2)
+    expected = {("openvino", precision) for precision in supported_precisions("openvino") if precision != "f16"}
+    assert {(setup.runtime, setup.precision) for setup in found} == expected | {("onnxruntime", "f32")}
+    assert {setup.threads for setup in found} == {1}
+    told = capsys.readouterr().out
+    assert "onnxruntime bf16: not on this machine" in told
+    assert "64 threads are more than 2 cores" in told
+
+
+def test_no_setting_left_is_an_error():
+    with pytest.raises(InputError, match=r"add f32 to benchmark.precisions"):
+        setups(dataclasses.replace(PARAMS, runtimes=("onnxruntime",), precisions=("bf16",)), cores=2)
+
+
+@pytest.fixture(scope="module")
+def made(released, tmp_path_factory):
+    from tasks.benchmark import benchmark
+    from tasks.machine import machine as machine_stage
+
+    folder = tmp_path_factory.mktemp("benchmark")
+    (folder / "raw").mkdir()
+    write_video(folder / "raw/a.mp4", frames=5)  # too short for its share: the second makes it up
+    write_video(folder / "raw/b.mp4", frames=40)
+    machine_stage(MachineParams(("numpy", "openvino")), out=folder / "machine")
+    params = dataclasses.replace(PARAMS, precisions=("f32",))
+    benchmark(params, raw=folder / "raw", export=released / "export", machine=folder / "machine", out=folder / "out")
+    return folder
+
+
+def test_the_stage_writes_every_key(made):
+    metrics = json.loads((made / "out/metrics.json").read_text())
+    for part in PARTS:
+        assert 0 < metrics[f"{part}_p50_ms"] <= metrics[f"{part}_p95_ms"] <= metrics[f"{part}_p99_ms"]
+    assert metrics["frames"] == PARAMS.frames
+    assert metrics["hands_per_frame"] > 0
+    assert metrics["memory_peak_mb"] > 20
+    for name in ("openvino_f32_1t", "onnxruntime_f32_1t"):
+        assert metrics[f"{name}_logits_difference"] < 1e-3
+        assert metrics[f"{name}_frame_p95_ms"] >= metrics["frame_p95_ms"]
+    assert metrics["frame_p50_ms"] > metrics["detector_p50_ms"]
+
+
+def test_the_stage_writes_a_row_per_setting_and_part(made):
+    with (made / "out/latency.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert [(row["runtime"], row["part"]) for row in rows] == [
+        (runtime, part) for runtime in PARAMS.runtimes for part in PARTS
+    ]
+    assert {row["count"] for row in rows} == {str(PARAMS.frames), str(PARAMS.calls)}
+    chosen = json.loads((made / "out/chosen.json").read_text())
+    assert chosen["runtime"] in PARAMS.runtimes
+    assert chosen["machine"] == json.loads((made / "machine/machine.json").read_text())
+    assert {path.name for path in (made / "out/plots").iterdir()} == {"cdf.csv", "cdf.png"}
+
+
+def test_too_few_frames_say_so(released, tmp_path):
+    from lineact.benchmark import measure
+
+    write_video(tmp_path / "short.mp4", frames=4)
+    with pytest.raises(InputError, match=r"expected more than 4 frames, found fewer"):
+        measure(PARAMS, Setup("openvino", "f32", 1), released / "export/bundle", [tmp_path / "short.mp4"])
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"threads": ()}, "at least one"),
+        ({"threads": (0,)}, "at least 1"),
+        ({"every": 0}, "at least 1"),
+        ({"warmup": -1}, "warmup"),
+        ({"precisions": ("f16",)}, "logits_tolerance must name every precision, found none for f16"),
+    ],
+)
+def test_settings_out_of_range_are_refused(change, says):
+    with pytest.raises(ValueError, match=says):
+        dataclasses.replace(PARAMS, **change)
+
+
+def test_the_same_machine_gives_the_same_description():
+    params = MachineParams(("openvino", "numpy"))
+    first = describe_machine(params)
+    assert first == describe_machine(params)
+    assert {"host", "cpu", "cores", "memory_gib", "instruction_sets", "libraries"} <= set(first)
+    assert first["libraries"]["numpy"] == np.__version__
+    assert first["cpu"]
+    assert first["cores"] >= 1
+
+
+def test_cpu_info_is_read():
+    assert cpu_model(CPU_INFO) == "Some CPU @ 2 GHz"
+    assert instruction_sets(CPU_INFO) == ["sse4_2", "avx", "avx2", "avx512_bf16"]
+    assert cpu_model("") == ""
+    assert instruction_sets("Features\t: fp asimd bf16\n") == ["asimd", "bf16"]
+
+
+@pytest.mark.parametrize(
+    ("cpu_max", "cores"), [("max 100000\n", None), ("200000 100000\n", 2), ("50000 100000\n", 1), ("150000 100000", 2)]
+)
+def test_a_container_has_the_cores_of_its_quota(cpu_max, cores, tmp_path, monkeypatch):
+    assert quota_cores(cpu_max) == cores
+    (tmp_path / "cpu.max").write_text(cpu_max)
+    monkeypatch.setattr(machine, "CPU_QUOTA", tmp_path / "cpu.max")
+    monkeypatch.setattr(machine.os, "sched_getaffinity", lambda _: set(range(16)))
+    assert machine.usable_cores() == (cores or 16)
+
+
+def test_a_library_that_is_not_there_is_named():
+    with pytest.raises(ConfigError, match=r"machine.libraries: .* found no no-such-library"):
+        describe_machine(MachineParams(("no-such-library",)))
