@@ -1,0 +1,174 @@
+"""decisions.csv: what is written is read back, bad rows are named, decisions find their boxes again."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lineact.boxes import iou_matrix
+from lineact.decisions import (
+    Decision,
+    HandBox,
+    attach,
+    box_of_id,
+    boxes_of_text,
+    frame_item,
+    frame_key,
+    frame_of_item,
+    read_decisions,
+    text_of_boxes,
+    write_decisions,
+)
+from lineact.errors import InputError
+
+ACTIONS = ("screw", "wipe, dry", 'say "go"')
+HEADER = "item_id,task,suggested,decided,reviewer,decided_at,seconds,basis\n"
+SHA = "0123456789ab" * 5 + "cdef"
+
+labels = st.sampled_from([*ACTIONS, "NG"])
+corner = st.integers(0, 300_000)
+hand = st.builds(
+    lambda x, y, w, h, action: HandBox((x / 100, y / 100, (x + w) / 100, (y + h) / 100), action),
+    corner, corner, st.integers(1, 50_000), st.integers(1, 50_000), labels,
+)  # fmt: skip
+text = st.text(st.characters(codec="utf-8", exclude_characters="\r\0"), max_size=20)
+rest = {"suggested": text, "reviewer": text, "basis": text}
+when = st.datetimes().map(lambda moment: moment.isoformat())
+seconds = st.floats(0, 1e6)
+item_numbers = st.integers(0, 99)
+group_rows = st.builds(
+    Decision, item_numbers.map("group:{}".format), st.just("group"), decided=labels | st.just("mixed"),
+    decided_at=when, seconds=seconds, **rest,
+)  # fmt: skip
+frame_rows = st.builds(
+    Decision, st.floats(0, 1e5).map(lambda t: frame_item(SHA, t)), st.just("box"),
+    decided=st.lists(hand, max_size=3).map(text_of_boxes), decided_at=when, seconds=seconds, **rest,
+)  # fmt: skip
+crop_rows = st.builds(
+    Decision, item_numbers.map("box {}".format), st.sampled_from(["crop", "audit"]), decided=labels,
+    decided_at=when, seconds=seconds, **rest,
+)  # fmt: skip
+
+
+@given(rows=st.lists(group_rows | frame_rows | crop_rows, unique_by=lambda row: row.item_id, max_size=8))
+def test_what_is_written_is_read_back(tmp_path_factory, rows):
+    path = tmp_path_factory.mktemp("review") / "decisions.csv"
+    write_decisions(path, rows)
+    decisions = read_decisions(path, ACTIONS)
+    assert not decisions.bad
+    assert list(decisions.rows) == rows
+
+
+@given(hands=st.lists(hand, max_size=4))
+def test_boxes_survive_their_text(hands):
+    assert boxes_of_text(text_of_boxes(hands)) == hands
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "",
+        "[]",
+        "[1]",
+        "[[1, 2, 3, 4]]",
+        '[[1, 2, 1, 4, "screw"]]',
+        '[[1, 2, true, 4, "screw"]]',
+        '[[1, 2, NaN, 4, "screw"]]',
+        '{"a": 1}',
+        "null",
+    ],
+)
+def test_other_text_is_no_boxes(wrong):
+    with pytest.raises(ValueError, match="expected"):
+        boxes_of_text(wrong)
+
+
+GOOD = "group:1,group,,screw,ann,2026-01-01T00:00:00,1.5,b\n"
+
+
+@pytest.mark.parametrize(
+    ("row", "column"),
+    [
+        ("group:1,grupp,,screw,ann,2026-01-01,1,b", "task"),
+        ("group:1,group,,bolt,ann,2026-01-01,1,b", "decided"),
+        ("x,crop,,mixed,ann,2026-01-01,1,b", "decided"),
+        ("group:x,group,,screw,ann,2026-01-01,1,b", "item_id"),
+        (",crop,,screw,ann,2026-01-01,1,b", "item_id"),
+        ("frame:xyz,box,,empty,ann,2026-01-01,1,b", "item_id"),
+        ("group:1,group,,screw,ann,yesterday,1,b", "decided_at"),
+        ("group:1,group,,screw,ann,2026-01-01,-1,b", "seconds"),
+        ("group:1,group,,screw,ann,2026-01-01,nan,b", "seconds"),
+        ('frame:0123456789ab@1.000000,box,,"[[1,2,3,4,""bolt""]]",ann,2026-01-01,1,b', "decided"),
+        ("group:1,group,,screw", ""),
+        ("group:1,group,,screw,ann,2026-01-01,1,b,more", ""),
+    ],
+)
+def test_a_bad_row_is_named_and_the_rest_is_kept(tmp_path, row, column):
+    path = tmp_path / "decisions.csv"
+    path.write_text(HEADER + GOOD.replace("group:1", "group:7") + row + "\n")
+    decisions = read_decisions(path, ACTIONS)
+    assert [one.item_id for one in decisions.rows] == ["group:7"]
+    assert [(bad.row, bad.column) for bad in decisions.bad] == [(3, column)]
+
+
+def test_the_later_row_of_an_item_counts(tmp_path):
+    path = tmp_path / "decisions.csv"
+    path.write_text(HEADER + GOOD + GOOD.replace("screw", "NG"))
+    decisions = read_decisions(path, ACTIONS)
+    assert [one.decided for one in decisions.rows] == ["NG"]
+    assert [one.decided for one in decisions.superseded] == ["screw"]
+
+
+def test_a_spreadsheets_byte_order_mark_is_no_error(tmp_path):
+    path = tmp_path / "decisions.csv"
+    path.write_bytes(b"\xef\xbb\xbf" + (HEADER + GOOD).encode())
+    assert len(read_decisions(path, ACTIONS).rows) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [(b"\xff\xfe\x00", "UTF-8"), (b"item_id,task\n", "none called suggested"), (b"", "none called item_id")],
+)
+def test_another_file_is_refused(tmp_path, content, found):
+    path = tmp_path / "decisions.csv"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=found):
+        read_decisions(path, ACTIONS)
+
+
+def test_a_missing_file_says_how_to_start(tmp_path):
+    with pytest.raises(InputError, match="item_id,task"):
+        read_decisions(tmp_path / "decisions.csv", ACTIONS)
+
+
+@given(pts_s=st.floats(0, 1e6))
+def test_a_frames_item_tells_the_frame(pts_s):
+    prefix, time_s = frame_of_item(frame_item(SHA, pts_s))
+    assert prefix == SHA[:12]
+    assert abs(time_s - pts_s) <= 5.1e-7
+
+
+def placed(x, y, side=40, mark=""):
+    return f"{frame_key(SHA, 1.0)}#{x}-{y}-{x + side}-{y + side}{mark}", (float(x), float(y), x + side, y + side)
+
+
+boxes = st.lists(st.tuples(st.integers(0, 120), st.integers(0, 120)), unique=True, max_size=6)
+
+
+@given(old=boxes, new=boxes, min_iou=st.floats(0.1, 0.9))
+def test_decisions_attach_one_to_one(old, new, min_iou):
+    old_ids = [placed(*place)[0] for place in old]
+    today = [placed(*place) for place in new]
+    attached = attach(old_ids, {frame_key(SHA, 1.0): today}, min_iou)
+    assert len(set(attached.values())) == len(attached)
+    assert {old_id for old_id in old_ids if old_id in dict(today)} <= set(attached)
+    for old_id, new_id in attached.items():
+        place = box_of_id(old_id)
+        assert place is not None
+        assert old_id == new_id or iou_matrix(place[1], dict(today)[new_id])[0, 0] >= min_iou
+
+
+def test_a_box_found_elsewhere_takes_no_decision():
+    moved, far = placed(10, 10), placed(300, 10)
+    assert attach([placed(12, 11)[0]], {frame_key(SHA, 1.0): [far, moved]}, 0.5) == {placed(12, 11)[0]: moved[0]}
+    assert attach([placed(12, 11)[0]], {frame_key(SHA, 1.0): [far]}, 0.5) == {}
+    assert attach([placed(12, 11)[0]], {frame_key(SHA, 2.0): [moved]}, 0.5) == {}

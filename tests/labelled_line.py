@@ -1,0 +1,217 @@
+"""A generated line for the tests from `embed` to `dataset`: recordings whose hands wear the colour of their action."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from lineact.dataset import DatasetParams
+from lineact.dataset.labels import Found
+from lineact.embed import Embedded, EmbedParams, Encoder, embed_boxes
+from lineact.files import sha256_of_file
+from lineact.match import Matched, MatchParams, match_crops
+from lineact.queue import Labelled, QueueParams, build_queue
+from lineact.reviewer import SecondsParams
+from lineact.schema import BOXES, FRAMES, TRUTH_BOXES, VIDEOS, table_of
+from lineact.simulate_review import SimulateReviewParams
+from lineact.splits import Holdout, HoldoutParams, ValidationParams
+from tests.generated_videos import SIZE_WH, scene, write_video
+
+ACTIONS = ("screw", "wipe")
+COLOURS = {"screw": (220, 40, 40), "wipe": (40, 200, 40), "NG": (40, 40, 220)}
+SCHEDULE = ("screw", "wipe", "NG", None)  # None: no hand
+FRAMES_PER_STEP = 6
+FPS = 10
+HAND_PX = 40
+HELD_OUT = HoldoutParams(recordings=("rec_3",), last_share=0.0, guard_s=0.0)
+
+
+def embed_params(**changes) -> EmbedParams:
+    """Small crops."""
+    settings: dict[str, Any] = {
+        "foundation": "tiny",
+        "hub_model": "none",
+        "hub_revision": None,
+        "context": 1.5,
+        "crop_px": 32,
+        "batch_size": 8,
+        "shard_batches": 2,
+    }
+    return EmbedParams(**(settings | changes))
+
+
+def match_params(**changes) -> MatchParams:
+    """Six groups of three kinds of crops."""
+    settings: dict[str, Any] = {
+        "group_counts": (6,),
+        "templates_per_group": 3,
+        "min_similarity": 0.5,
+        "audit_count": 5,
+        "holdout": HELD_OUT,
+        "seed": 0,
+    }
+    return MatchParams(**(settings | changes))
+
+
+def queue_params(**changes) -> QueueParams:
+    """A short queue."""
+    settings: dict[str, Any] = {
+        "holdout": HELD_OUT,
+        "group_members": 3,
+        "crops": 8,
+        "crop_gap_s": 0.3,
+        "box_frames": 10,
+        "box_frames_without": 0.2,
+        "box_gap_s": 0.3,
+        "holdout_frames": 12,
+        "seed": 0,
+    }
+    return QueueParams(**(settings | changes))
+
+
+def review_params(**changes) -> SimulateReviewParams:
+    """A reviewer without errors."""
+    settings: dict[str, Any] = {
+        "actions": ACTIONS,
+        "error_rate": 0.0,
+        "min_group_purity": 0.7,
+        "min_iou": 0.4,
+        "seconds": SecondsParams(group=10.0, crop=3.0, audit=3.0, box=12.0),
+        "seed": 0,
+    }
+    return SimulateReviewParams(**(settings | changes))
+
+
+def dataset_params(**changes) -> DatasetParams:
+    """Settings that fit the line."""
+    settings: dict[str, Any] = {
+        "actions": ACTIONS,
+        "policy": "required",
+        "min_decided_share": 0.5,
+        "min_holdout_frames": 5,
+        "max_bad_share": 0.05,
+        "min_iou": 0.5,
+        "context": 1.5,
+        "crop_px": 32,
+        "detector_frames": 10,
+        "jpeg_quality": 90,
+        "holdout": HELD_OUT,
+        "validation": ValidationParams(share=0.3, by="auto", block_s=1.0, guard_s=0.2),
+        "seed": 0,
+    }
+    return DatasetParams(**(settings | changes))
+
+
+def colour_encoder() -> Encoder:
+    """Embeds a crop by its coarse colours about mid-grey, which tells the actions apart; its `calls` are counted."""
+    counted = {"crops": 0}
+
+    def forward(crops_rgb: np.ndarray) -> np.ndarray:
+        counted["crops"] += len(crops_rgb)
+        side = crops_rgb.shape[1] // 4
+        cells = crops_rgb.reshape(len(crops_rgb), 4, side, 4, side, 3).mean(axis=(2, 4))  # N x 4 x 4 x 3
+        return (cells.reshape(len(crops_rgb), -1) - 128).astype(np.float32)
+
+    return Encoder(forward, {"weights": "colours", "counted": counted})
+
+
+class Line:
+    """Raw recordings and the tables that `simulate`, `ingest` and `detect` would write.
+
+    Attributes:
+        raw: folder of recordings.
+        videos: schema VIDEOS.
+        frames: schema FRAMES, all kept.
+        boxes: schema BOXES, one true box per hand, moved by up to two pixels.
+        truth: schema TRUTH_BOXES.
+    """
+
+    def __init__(self, folder: Path, recordings: int = 4, cycles: int = 2) -> None:
+        self.raw = folder / "raw"
+        videos: list[dict] = []
+        frames: list[dict] = []
+        boxes: list[dict] = []
+        truth: list[dict] = []
+        for number in range(recordings):
+            rng = np.random.default_rng(number)
+            steps = [step for _ in range(cycles) for step in SCHEDULE for _ in range(FRAMES_PER_STEP)]
+            places = [tuple(int(value) for value in rng.integers(20, [220, 120])) for _ in steps]
+            path = write_video(
+                self.raw / f"rec_{number}.mp4", [_picture(*one) for one in zip(steps, places, strict=True)]
+            )
+            sha256 = sha256_of_file(path)
+            videos.append(_video_row(sha256, path.name, len(steps)))
+            for index, (step, (x, y)) in enumerate(zip(steps, places, strict=True)):
+                frame = {"video_sha256": sha256, "pts_s": index / FPS}
+                frames.append(frame | _frame_row(index))
+                if step is None:
+                    continue
+                truth.append(frame | _box(x, y) | {"hand": "right", "action": step})
+                dx, dy = (int(value) for value in rng.integers(-2, 3, 2))
+                boxes.append(frame | _box(x + dx, y + dy) | _found(sha256, index / FPS, x + dx, y + dy))
+        self.videos = table_of(videos, VIDEOS)
+        self.frames = table_of(frames, FRAMES)
+        self.boxes = table_of(boxes, BOXES)
+        self.truth = table_of(truth, TRUTH_BOXES)
+        self.holdout = Holdout(HELD_OUT, self.videos)
+
+    def embed(self) -> Embedded:
+        """The stage's result; needs a working folder of its own, because it caches there."""
+        return embed_boxes(self.raw, self.boxes, embed_params(), colour_encoder())
+
+    def match(self, embedded: Embedded, params: MatchParams) -> Matched:
+        """The stage's result."""
+        trains = self.holdout.mask(embedded.crops, "train")
+        return match_crops(embedded.crops["box_id"].to_pylist(), embedded.embeddings, trains, params)
+
+    def queue(self, embedded: Embedded, matched: Matched, params: QueueParams) -> pa.Table:
+        """The stage's result."""
+        labelled = Labelled(self.frames, self.boxes, embedded.crops, matched.crops, matched.templates)
+        return build_queue(labelled, self.holdout, params)
+
+    def found(self, embedded: Embedded, matched: Matched, queue: pa.Table) -> Found:
+        """What `dataset` reads."""
+        return Found(self.videos, self.frames, self.boxes, embedded.crops, matched.crops, queue)
+
+    def true_actions(self) -> dict[str, str]:
+        """Box id to the action of its hand; every box is of the one hand on its frame."""
+        actions = {(row["video_sha256"], row["pts_s"]): row["action"] for row in self.truth.to_pylist()}
+        return {row["box_id"]: actions[row["video_sha256"], row["pts_s"]] for row in self.boxes.to_pylist()}
+
+
+def _picture(step: str | None, place_xy: tuple[int, int]) -> np.ndarray:
+    image = scene()
+    if step is not None:
+        x, y = place_xy
+        image[y : y + HAND_PX, x : x + HAND_PX] = COLOURS[step]
+    return image
+
+
+def _video_row(sha256: str, name: str, frame_count: int) -> dict:
+    width, height = SIZE_WH
+    return {
+        "video_sha256": sha256,
+        "name": name,
+        "duration_s": frame_count / FPS,
+        "fps": float(FPS),
+        "frame_count": frame_count,
+        "width_px": width,
+        "height_px": height,
+        "codec": "h264",
+    }
+
+
+def _frame_row(index: int) -> dict:
+    width, height = SIZE_WH
+    row: dict[str, Any] = {"index": index, "width_px": width, "height_px": height, "sharpness": 1.0, "motion": 0.1}
+    return row | {"duplicate_of": None, "kept": True, "reason": "kept"}
+
+
+def _box(x: int, y: int) -> dict:
+    return {"x1": x, "y1": y, "x2": x + HAND_PX, "y2": y + HAND_PX}
+
+
+def _found(sha256: str, pts_s: float, x: int, y: int) -> dict:
+    box_id = f"{sha256[:12]}@{pts_s:.6f}#{x}-{y}-{x + HAND_PX}-{y + HAND_PX}"
+    return {"box_id": box_id, "score": 0.9, "phrase": "hand", "source": "test", "dropped_by": None}
