@@ -15,10 +15,10 @@ TEXT: dict[str, Any] = {
 
 def write_tokenizer(folder: Path) -> None:
     """A BERT tokenizer that knows `WORDS`."""
-    from transformers.models.bert import BertTokenizerFast
+    from transformers import BertTokenizer
 
     folder.mkdir(parents=True, exist_ok=True)
-    BertTokenizerFast(vocab={word: number for number, word in enumerate(WORDS)}).save_pretrained(folder)
+    BertTokenizer(vocab={word: number for number, word in enumerate(WORDS)}).save_pretrained(folder)
 
 
 def write_hub_model(folder: Path) -> Path:
