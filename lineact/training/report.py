@@ -1,13 +1,12 @@
 """What a classifier's training leaves for people and for `dvc plots`: learning curves and the confusion matrix."""
 
-import csv
 import dataclasses
-import io
 from pathlib import Path
 
 import numpy as np
 
-from lineact.files import write_text, write_whole
+from lineact.charts import draw_confusion
+from lineact.files import write_csv, write_whole
 from lineact.metrics import confusion_matrix
 from lineact.training.state import EpochRecord
 
@@ -30,16 +29,7 @@ def write_plots(
     pairs = zip(names[actual], names[predicted], strict=True)
     write_csv(folder / "confusion.csv", ["actual", "predicted"], [list(pair) for pair in pairs])
     _draw_curves(folder / "curves.png", history)
-    _draw_confusion(folder / "confusion.png", confusion_matrix(actual, predicted, len(labels)), labels)
-
-
-def write_csv(path: Path, header: list[str], rows: list[list]) -> None:
-    """Writes a CSV file whole."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    write_text(path, stream.getvalue())
+    draw_confusion(folder / "confusion.png", confusion_matrix(actual, predicted, len(labels)), labels)
 
 
 def _draw_curves(path: Path, history: list[EpochRecord]) -> None:
@@ -58,26 +48,6 @@ def _draw_curves(path: Path, history: list[EpochRecord]) -> None:
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
         axes.legend()
-    write_whole(path, lambda temporary: figure.savefig(temporary, dpi=120))
-
-
-def _draw_confusion(path: Path, confusion: np.ndarray, labels: tuple[str, ...]) -> None:
-    from matplotlib.figure import Figure
-
-    count = len(labels)
-    row_sums = confusion.sum(axis=1, keepdims=True)
-    shares = confusion / np.maximum(row_sums, 1)
-    side = 2.6 + 0.7 * count
-    figure = Figure(figsize=(side + 0.6, side), layout="constrained")
-    axes = figure.subplots()
-    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axes.set(xlabel="predicted", ylabel="actual", xticks=range(count), yticks=range(count))
-    axes.set_xticklabels(labels, rotation=30, ha="right")
-    axes.set_yticklabels(labels)
-    for (row, column), number in np.ndenumerate(confusion):
-        colour = "white" if shares[row, column] > 0.5 else "black"
-        axes.text(column, row, str(number), ha="center", va="center", color=colour)
-    figure.colorbar(image, ax=axes, label="share of the actual class", shrink=0.8)
     write_whole(path, lambda temporary: figure.savefig(temporary, dpi=120))
 
 

@@ -18,11 +18,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from lineact.errors import InputError
-from lineact.files import write_metrics, write_text, write_whole
+from lineact.files import write_csv, write_metrics, write_text, write_whole
 from lineact.foundation.yolov5 import DETECTOR_YAML, build_yolov5, import_ultralytics, load_weights, load_yolov5
 from lineact.metrics import ScoredFrame, average_precision, score_detection
 from lineact.training.loop import PROGRESS_EVERY_S, TrainingDivergedError
-from lineact.training.report import draw_detector_curves, draw_precision_recall, write_csv
+from lineact.training.report import draw_detector_curves, draw_precision_recall
 
 if TYPE_CHECKING:
     from lineact.train_detector import TrainDetectorParams
