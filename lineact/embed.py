@@ -1,7 +1,7 @@
 """Cuts a square crop around every box and embeds it with the frozen vision tower of BLIP-2."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -65,7 +65,7 @@ class Encoder:
     """
 
     forward: Forward
-    key: dict[str, object]
+    key: Mapping[str, object]
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ def _cut(path: Path, boxes: list[dict], params: EmbedParams) -> Iterator[dict]:
 
 def _embed_crops(sha256: str, rows: list[dict], params: EmbedParams, encoder: Encoder) -> tuple[np.ndarray, int]:
     """Vectors of a recording's crops, and how many were computed now. The cache goes by recording and crop content."""
-    folder = cache_folder("embed", encoder.key | {"video": sha256, "crop_px": params.crop_px})
+    folder = cache_folder("embed", {**encoder.key, "video": sha256, "crop_px": params.crop_px})
     known = _read_shards(folder)
     missing = {row["crop_sha256"]: row["crop_png"] for row in rows if row["crop_sha256"] not in known}
     progress = Progress("embed: crops through the network", len(missing))

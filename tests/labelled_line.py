@@ -136,7 +136,7 @@ class Line:
         for number in range(recordings):
             rng = np.random.default_rng(number)
             steps = [step for _ in range(cycles) for step in SCHEDULE for _ in range(FRAMES_PER_STEP)]
-            places = [tuple(int(value) for value in rng.integers(20, [220, 120])) for _ in steps]
+            places = [(int(rng.integers(20, 220)), int(rng.integers(20, 120))) for _ in steps]
             path = write_video(
                 self.raw / f"rec_{number}.mp4", [_picture(*one) for one in zip(steps, places, strict=True)]
             )

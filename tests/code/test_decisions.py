@@ -1,5 +1,6 @@
 """decisions.csv: what is written is read back, bad rows are named, decisions find their boxes again."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -164,7 +165,7 @@ def test_decisions_attach_one_to_one(old, new, min_iou):
     for old_id, new_id in attached.items():
         place = box_of_id(old_id)
         assert place is not None
-        assert old_id == new_id or iou_matrix(place[1], dict(today)[new_id])[0, 0] >= min_iou
+        assert old_id == new_id or iou_matrix(np.array(place[1]), np.array(dict(today)[new_id]))[0, 0] >= min_iou
 
 
 def test_a_box_found_elsewhere_takes_no_decision():

@@ -114,7 +114,7 @@ def test_an_unchanged_crop_never_goes_through_the_network_twice(line, tmp_path, 
 def test_a_killed_run_goes_on_where_it_was(line, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     whole = embed_boxes(line.raw, line.boxes, embed_params(), replace(colour_encoder(), key={"weights": "whole"}))
-    calls = []
+    calls: list[int] = []
 
     def dies(crops_rgb):
         if len(calls) == 8:

@@ -1,0 +1,123 @@
+"""How labels behave: what must not change them, and in which direction what does."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from lineact.dataset.labels import label_crops, resolve
+from lineact.decisions import Decisions
+from lineact.match import count_metrics, match_crops
+from lineact.reviewer import answer_queue
+from lineact.simulate_review import SimulatedTruth, label_quality
+from tests.labelled_line import Line, dataset_params, match_params, queue_params, review_params
+
+
+@pytest.fixture(scope="module")
+def line(tmp_path_factory):
+    return Line(tmp_path_factory.mktemp("line"))
+
+
+@pytest.fixture(scope="module")
+def embedded(line, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("work"))
+        return line.embed()
+
+
+def review(line, queue, error_rate):
+    truth = SimulatedTruth(line.truth, 0.4)
+    return answer_queue(queue, line.boxes, truth, review_params(error_rate=error_rate).reviewer)
+
+
+def wrong_labels(line, embedded, matched, queue, error_rate):
+    decisions = Decisions(tuple(review(line, queue, error_rate).decisions), (), ())
+    found = line.found(embedded, matched, queue)
+    crops = label_crops(found, resolve(found, decisions, line.holdout, dataset_params()), line.holdout)
+    hands = {(row["video_sha256"], row["pts_s"]): row["action"] for row in line.truth.to_pylist()}
+    wrong = sum(crop.action != hands.get(crop.frame) for crop in crops)
+    return wrong, len(crops)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_order_of_crops_does_not_change_their_labels(line, embedded, seed):
+    order = np.random.default_rng(seed).permutation(embedded.crops.num_rows)
+    ids, trains = np.array(embedded.crops["box_id"].to_pylist()), line.holdout.mask(embedded.crops, "train")
+    straight = match_crops(list(ids), embedded.embeddings, trains, match_params())
+    mixed = match_crops(list(ids[order]), embedded.embeddings[order], trains[order], match_params())
+
+    def labels(matched):
+        return {crop["box_id"]: (crop["group"], crop["status"]) for crop in matched.crops.to_pylist()}
+
+    assert labels(straight) == labels(mixed)
+    assert straight.templates["box_id"].to_pylist() == mixed.templates["box_id"].to_pylist()
+
+
+def test_a_higher_lambda_never_lets_more_crops_through(line, embedded):
+    coverage = [
+        count_metrics(line.match(embedded, match_params(min_similarity=value)))["coverage"] or 0.0
+        for value in (-1.0, 0.5, 0.9, 0.98, 0.999, 1.0)
+    ]
+    assert coverage == sorted(coverage, reverse=True)
+    assert coverage[0] == 1.0
+    assert coverage[-1] < 0.3
+
+
+def test_groups_tell_actions_apart_and_their_names_label_unseen_crops(line, embedded):
+    matched = line.match(embedded, match_params(min_similarity=-1.0))
+    queue = line.queue(embedded, matched, queue_params())
+    truth = SimulatedTruth(line.truth, 0.4)
+    quality = label_quality(matched.crops, line.boxes, review(line, queue, 0.0).decisions, truth)
+    assert (quality["matched_labels_right"] or 0.0) > 0.95
+    assert (quality["matched_crops_named"] or 0.0) > 0.9
+
+
+def test_more_reviewer_errors_make_more_wrong_labels(line, embedded):
+    matched = line.match(embedded, match_params())
+    queue = line.queue(embedded, matched, queue_params())
+    shares = []
+    for error_rate in (0.0, 0.3, 1.0):
+        wrong, count = wrong_labels(line, embedded, matched, queue, error_rate)
+        shares.append(wrong / count)
+    assert shares == sorted(shares)
+    assert shares[0] == 0.0
+    assert shares[-1] > 0.5
+
+
+def test_errors_at_a_low_rate_are_errors_at_a_high_one_and_held_out_items_are_exact(line, embedded):
+    matched = line.match(embedded, match_params())
+    queue = line.queue(embedded, matched, queue_params())
+    exact, some, many = (
+        {one.item_id: one.decided for one in review(line, queue, rate).decisions} for rate in (0.0, 0.3, 0.6)
+    )
+    wrong_in_some = {item for item in exact if some[item] != exact[item]}
+    wrong_in_many = {item for item in exact if many[item] != exact[item]}
+    assert wrong_in_some
+    assert wrong_in_some < wrong_in_many
+    held_out = {row["item_id"] for row in queue.to_pylist() if row["holdout"]}
+    assert not held_out & wrong_in_many
+
+
+def test_the_order_of_the_queue_does_not_change_the_answers(line, embedded):
+    matched = line.match(embedded, match_params())
+    queue = line.queue(embedded, matched, queue_params())
+    turned = queue.take(list(reversed(range(queue.num_rows))))
+    assert review(line, queue, 0.3).decisions == review(line, turned, 0.3).decisions
+
+
+def test_an_impure_group_is_called_mixed(line, embedded):
+    matched = line.match(embedded, match_params())
+    everything = [crop["box_id"] for crop in matched.crops.to_pylist()]
+    queue = line.queue(embedded, matched, queue_params()).to_pylist()
+    group = next(item for item in queue if item["task"] == "group") | {"box_ids": everything}
+    asked = line.queue(embedded, matched, queue_params()).schema
+    answers = review(line, pa.Table.from_pylist([group], asked), 0.0)
+    assert [one.decided for one in answers.decisions] == ["mixed"]
+
+
+def test_a_box_that_is_no_hand_is_ng(line, embedded):
+    matched = line.match(embedded, match_params())
+    queue = line.queue(embedded, matched, queue_params())
+    rows = [row | {"x1": 300.0, "y1": 0.0, "x2": 310.0, "y2": 10.0} for row in line.boxes.to_pylist()]
+    nowhere = pa.Table.from_pylist(rows, line.boxes.schema)
+    answers = answer_queue(queue, nowhere, SimulatedTruth(line.truth, 0.4), review_params().reviewer)
+    assert {one.decided for one in answers.decisions if one.task in ("crop", "audit")} == {"NG"}
