@@ -18,7 +18,7 @@ from lineact.video import Frame, VideoFacts, find_videos, other_files, read_fram
 CODE_VERSION = 1  # raise it where the same video and settings give another table
 THUMB_WIDTH_PX = 160  # movement and likeness are measured at this width: noise averages out, a hand stays visible
 SHARPNESS_MEMORY = 300  # frames that a frame's sharpness is compared with
-SHORT_SHARE = 0.98  # a recording that ends before this share of its declared duration was broken off
+SHORT_SHARE = 0.95  # a recording that ends before this share of its declared duration was broken off
 ROWS_PER_BATCH = 4096
 
 
@@ -176,7 +176,7 @@ def score_frames(frames: Iterable[Frame], changed_by: float) -> Iterator[Scored]
         thumb = cv2.resize(grey, thumb_size_wh, interpolation=cv2.INTER_AREA)
         comparable = before is not None and before.shape == thumb.shape
         motion = changed_share(before, thumb, changed_by) if before is not None and comparable else 0.0
-        sharpness = float(cv2.Laplacian(grey, cv2.CV_64F).var())
+        sharpness = float(cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_16S))[1][0, 0]) ** 2
         yield Scored(frame.index, frame.pts_s, (width, height), sharpness, motion, thumb)
         before = thumb
 
@@ -326,7 +326,9 @@ def _read_frame_table(
     short = facts.duration_s is not None and end_s - facts.start_s < SHORT_SHARE * facts.duration_s - 1.0 / facts.fps
     if source.broke_off or short:
         declared = "unknown" if facts.duration_s is None else f"{facts.duration_s:.2f} s"
-        problems.append(Problem(name, "broken_off", f"ends at {end_s:.2f} s, declared {declared}; {source.broke_off}"))
+        problems.append(
+            Problem(name, "broken_off", f"ends at {end_s:.2f} s, declared {declared}. {source.broke_off}".strip())
+        )
     return table, problems
 
 

@@ -86,7 +86,9 @@ class MotionDetector:
         )
 
     def _detect_view(self, view: View, hand_colours: np.ndarray) -> Detections:
-        mask = moving_mask(view, self.params) & hand_colours[colour_bins(view.image_rgb)]
+        mask = moving_mask(view, self.params)
+        if self.params.rest_colour_ratio > 0:
+            mask &= hand_colours[colour_bins(view.image_rgb)]
         boxes, areas_px = hand_boxes(smoothed(mask), self.params)
         scale = view.source_size_wh[0] / view.image_rgb.shape[1]
         # A hand fills about half of a square of its length: what shows less of itself is less certain.
@@ -120,12 +122,17 @@ def moving_mask(view: View, params: MotionParams) -> np.ndarray:
 def _differs(image_rgb: np.ndarray, rest_rgb: np.ndarray, params: MotionParams) -> np.ndarray:
     image, rest = image_rgb.astype(np.float32), rest_rgb.astype(np.float32)
     image = image - np.median(image - rest, axis=(0, 1))  # slow drift of the light, and an automatic exposure's steps
-    different = np.abs(image - rest).max(-1) > params.differs_by
+    different = _strongest(np.abs(image - rest)) > params.differs_by
     # A shadow dims all channels alike. The offset steadies the shares of dark, noisy pixels.
     image_sum, rest_sum = image.sum(-1) + 30, rest.sum(-1) + 30
-    shares = np.abs((image + 10) / image_sum[..., None] - (rest + 10) / rest_sum[..., None]).max(-1)
+    shares = _strongest(np.abs((image + 10) / image_sum[..., None] - (rest + 10) / rest_sum[..., None]))
     dimmed = (image_sum < 1.05 * rest_sum) & (image_sum > params.shadow_depth * rest_sum)
     return different & ~(dimmed & (shares < params.shadow_chroma))
+
+
+def _strongest(channels: np.ndarray) -> np.ndarray:
+    """Greatest of the three channels: h x w x 3 -> h x w (numpy is slow to reduce so short an axis)."""
+    return np.maximum(np.maximum(channels[..., 0], channels[..., 1]), channels[..., 2])
 
 
 def colour_bins(image_rgb: np.ndarray) -> np.ndarray:

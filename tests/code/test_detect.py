@@ -1,11 +1,15 @@
 """Detection: rules, storing of shards, settings, and the Grounding DINO backends on small random weights."""
 
+import json
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from lineact.detect import DetectParams, count_metrics, detect_boxes
 from lineact.detect.backend import Detections, Recording
@@ -15,12 +19,16 @@ from lineact.detect.grounding_dino import GroundingDino, GroundingDinoParams, pr
 from lineact.detect.motion import MotionParams
 from lineact.errors import ConfigError, InputError
 from lineact.files import sha256_of_file
+from lineact.ingest import IngestParams
 from lineact.schema import BOXES, FRAMES, table_of
 from lineact.settings import from_mapping
 from lineact.video import read_frames
-from tests.generated_videos import scene, with_arm, write_video
+from tasks.detect import detect
+from tasks.ingest import ingest
+from tests.generated_videos import passing_hand, scene, with_arm, write_video
 from tests.tiny_grounding_dino import write_hub_model
 
+ROOT = Path(__file__).parents[2]
 FILTERS = FilterParams(
     region=(0.0, 0.0, 1.0, 1.0),
     box_threshold=0.2,
@@ -318,3 +326,33 @@ def test_a_folder_without_weights_is_an_error(hub_model, tmp_path):
     (folder / "model.safetensors").unlink()
     with pytest.raises(InputError, match="detector: motion"):
         GroundingDino(replace(DINO, weights=str(folder))).detect_images(images(1))
+
+
+def test_the_stage_writes_all_its_files_and_the_same_again(tmp_path):
+    pictures, _ = passing_hand(seconds=8.0)
+    write_video(tmp_path / "raw" / "a.mp4", pictures)
+    settings = yaml.safe_load((ROOT / "conf" / "config.yaml").read_text())
+    ingest(from_mapping(IngestParams, settings["ingest"], "config.yaml"), raw=tmp_path / "raw", out=tmp_path / "ingest")
+    for out in ("first", "second"):
+        detect(PARAMS, raw=tmp_path / "raw", ingest=tmp_path / "ingest", out=tmp_path / out)
+    names = sorted(path.relative_to(tmp_path / "first").as_posix() for path in (tmp_path / "first").rglob("*.*"))
+    assert names == ["boxes.parquet", "metrics.json", "plots/contact_sheet.png"]
+    for name in names:
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+    metrics = json.loads((tmp_path / "first" / "metrics.json").read_text())
+    assert metrics["frames_with_boxes"] > 0
+    assert metrics["frames_empty"] > 0
+
+
+@pytest.mark.parametrize("backend", ["motion", "grounding_dino", "groundingdino_py"])
+def test_the_shipped_settings_are_valid(backend):
+    settings = yaml.safe_load((ROOT / "conf" / "config.yaml").read_text())["detect"]
+    settings |= yaml.safe_load((ROOT / "conf" / "detector" / f"{backend}.yaml").read_text())
+    assert from_mapping(DetectParams, settings, "conf").backend == backend
+
+
+def test_settings_import_nothing_heavy():
+    heavy = "{'torch', 'transformers', 'cv2', 'av', 'scipy', 'groundingdino'}"
+    code = f"import sys, lineact.detect, lineact.ingest; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -51,6 +51,7 @@ def test_times_of_a_variable_frame_rate_come_from_the_container(tmp_path):
     ingested = ingest_videos(tmp_path / "raw", PARAMS)
     np.testing.assert_allclose(ingested.frames["pts_s"].to_numpy(), times_s, atol=1e-9)
     assert ingested.frames["index"].to_pylist() == list(range(7))
+    assert ingested.problems == []
     video = ingested.videos.to_pylist()[0]
     assert video["frame_count"] == 7
     assert video["duration_s"] == pytest.approx(3.0, abs=0.5)
