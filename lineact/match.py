@@ -2,7 +2,7 @@
 
 The label of a crop is the name of the group of argmax_k S_ik, where S_ik = cos(psi(R_i), psi(T_k)) against templates
 T_k and max_k S_ik >= lambda; below lambda it is rejected (LRIHAR, section on template matching). Names come later, from
-a person.
+a person. Where all crops look alike to the encoder, psi may be taken about the line's mean (`centre`).
 """
 
 from dataclasses import dataclass
@@ -26,6 +26,8 @@ class MatchParams:
 
     Attributes:
         group_counts: how many groups to try; the count with the best silhouette is taken.
+        centre: subtract the training part's mean embedding before the cosine. False is the papers' formula; one
+            camera's crops share so much that their raw cosines all come near 1, and lambda then tells nothing apart.
         templates_per_group: medoids per group.
         min_similarity: lambda, the cosine below which a crop is rejected, -1 to 1.
         audit_count: how many accepted crops are asked all the same.
@@ -34,6 +36,7 @@ class MatchParams:
     """
 
     group_counts: tuple[int, ...]
+    centre: bool
     templates_per_group: int
     min_similarity: float
     audit_count: int
@@ -78,6 +81,8 @@ def match_crops(box_ids: list[str], embeddings: np.ndarray, trains: np.ndarray, 
     """
     order = np.argsort(np.array(box_ids, dtype=object), kind="stable")
     fit_rows = order[trains[order]]
+    if params.centre and len(fit_rows):
+        embeddings = centred(embeddings, embeddings[fit_rows].mean(axis=0))
     fit = embeddings[fit_rows]
     different = len(np.unique(fit, axis=0))
     counts = [count for count in params.group_counts if count <= different]
@@ -112,6 +117,12 @@ def match_crops(box_ids: list[str], embeddings: np.ndarray, trains: np.ndarray, 
     ]
     rows = [{"group": group, "rank": rank, "row": row, "box_id": box_ids[row]} for group, rank, row in templates]
     return Matched(table_of(crops, CROPS), table_of(rows, TEMPLATES))
+
+
+def centred(embeddings: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Directions about a mean: float32, N x D, of unit length (0 for an embedding that is the mean)."""
+    about = embeddings.astype(np.float64) - mean
+    return (about / np.maximum(np.linalg.norm(about, axis=1, keepdims=True), 1e-12)).astype(np.float32)
 
 
 def count_metrics(matched: Matched) -> dict[str, float | int | None]:

@@ -45,6 +45,7 @@ def match_params(**changes) -> MatchParams:
     """Six groups of three kinds of crops."""
     settings: dict[str, Any] = {
         "group_counts": (6,),
+        "centre": False,
         "templates_per_group": 3,
         "min_similarity": 0.5,
         "audit_count": 5,

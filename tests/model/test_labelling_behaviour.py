@@ -1,5 +1,7 @@
 """How labels behave: what must not change them, and in which direction what does."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -60,6 +62,19 @@ def test_a_higher_lambda_never_lets_more_crops_through(line, embedded):
     assert coverage == sorted(coverage, reverse=True)
     assert coverage[0] == 1.0
     assert coverage[-1] < 0.3
+
+
+def test_what_all_crops_share_does_not_count_where_matching_is_centred(line, embedded):
+    shared = np.zeros(embedded.embeddings.shape[1])
+    shared[0] = 20.0
+    biased = embedded.embeddings + shared
+    biased = (biased / np.linalg.norm(biased, axis=1, keepdims=True)).astype(np.float32)
+    raw, centred = (
+        line.match(replace(embedded, embeddings=biased), match_params(centre=centre)).crops["similarity"].to_numpy()
+        for centre in (False, True)
+    )
+    assert raw.min() > 0.99
+    assert centred.std() > 10 * raw.std()
 
 
 def test_groups_tell_actions_apart_and_their_names_label_unseen_crops(line, embedded):
