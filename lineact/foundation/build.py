@@ -1,7 +1,7 @@
 """The embedded set, model by model: corpus, training, judging, and the folder with its card.
 
-The ViT that becomes the LoRA teacher is trained first; the BLIP-2 tower starts as its copy and goes on with more
-contrast, so that both come from one budget. The student and YOLOv5 have runs of their own.
+A convolutional guide is trained first and kept nowhere but in the cache; the ViTs follow it. The BLIP-2 tower starts as
+a copy of the teacher and goes on with more contrast, so that both come from one budget. YOLOv5 has a run of its own.
 """
 
 import os
@@ -11,9 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from lineact.files import cache_folder
 from lineact.foundation import tiny
 from lineact.foundation.corpus import CODE_VERSION, crop_corpus, scene_corpus
+from lineact.foundation.guide import WIDTH as GUIDE_WIDTH
+from lineact.foundation.guide import Guide
 from lineact.foundation.pretrain import EncoderRun, attribute_accuracy, start_mimetic, to_blip2, train_encoder
 from lineact.foundation.pretrain_yolov5 import DetectorRun, hand_recall, train_detector
 from lineact.foundation.weights import Preprocessing
@@ -26,9 +30,10 @@ SEED, HELD_OUT_SEED = 1, 9001
 SCENE_SEED, HELD_OUT_SCENE_SEED = 2, 9002
 CROPS, SCENES = 36 * 1024, 8 * 1024
 HELD_OUT_CROPS, HELD_OUT_SCENES = 2048, 1024
-TEACHER_RUN = EncoderRun(6000, 1000, 64, 1.5e-3, 0.05, 0.2, 0.1, 0)
-BLIP2_RUN = EncoderRun(1000, 1000, 64, 5e-4, 0.05, 1.0, 0.1, 1)
-STUDENT_RUN = EncoderRun(4000, 800, 64, 1.5e-3, 0.05, 0.2, 0.1, 2)
+GUIDE_RUN = EncoderRun(1521, 300, 64, 2e-3, 0.02, 0.2, 0.1, 0.0, 0)
+TEACHER_RUN = EncoderRun(2200, 500, 64, 1.5e-3, 0.05, 0.2, 0.1, 2.0, 0)
+BLIP2_RUN = EncoderRun(300, 300, 64, 4e-4, 0.05, 0.5, 0.1, 2.0, 1)
+STUDENT_RUN = EncoderRun(1600, 400, 64, 1.5e-3, 0.05, 0.2, 0.1, 2.0, 2)
 YOLOV5_RUN = DetectorRun(1200, 300, 16, 2e-3, 0)
 PREPROCESSING = Preprocessing(tiny.SIDE_PX, tiny.MEAN, tiny.STD)
 MODELS = ("vit_teacher", "blip2_vision", "vit_student", "yolov5")
@@ -59,7 +64,9 @@ def build_teacher(out: Path, run: EncoderRun = TEACHER_RUN) -> Encoder:
 def build_student(out: Path, run: EncoderRun = STUDENT_RUN) -> Encoder:
     """Trains the start of the distilled student and writes its folder."""
     encoder = _train_vit("vit_student", tiny.STUDENT_ARGUMENTS, run)
-    card = _card("vit_student", "a smaller timm ViT, start of the distilled student", run.steps * run.batch, encoder.scores)
+    card = _card(
+        "vit_student", "a smaller timm ViT, start of the distilled student", run.steps * run.batch, encoder.scores
+    )
     tiny.save_vit(encoder.module, tiny.STUDENT_ARGUMENTS, out, card)
     return encoder
 
@@ -77,16 +84,17 @@ def build_blip2(teacher: "nn.Module", teacher_crops: int, out: Path, run: Encode
     to_blip2(teacher, tower)
     crops = crop_corpus(CROPS, SEED, tiny.SIDE_PX, _cores())
     width = tiny.BLIP2_ARGUMENTS["hidden_size"]
-    heads = train_encoder(tower, int(width), crops, PREPROCESSING, run, _checkpoint("blip2_vision", run))
+    heads = train_encoder(tower, int(width), crops, PREPROCESSING, run, _checkpoint("blip2_vision", run), _guide())
     scores = attribute_accuracy(tower, heads, _held_out_crops(), PREPROCESSING) | _judge_encoder(tower)
     seen = teacher_crops + run.steps * run.batch
-    tiny.save_blip2_vision(tower, out, _card("blip2_vision", "a BLIP-2 vision tower (`Blip2VisionModel`)", seen, scores))
+    tiny.save_blip2_vision(
+        tower, out, _card("blip2_vision", "a BLIP-2 vision tower (`Blip2VisionModel`)", seen, scores)
+    )
     return Encoder(tower, scores)
 
 
 def build_yolov5(out: Path, run: DetectorRun = YOLOV5_RUN) -> Encoder:
     """Trains the reduced-width YOLOv5 for the class hand and writes its folder."""
-    import torch
     import yaml
 
     from lineact.foundation.judge import line_frames, line_recall
@@ -109,17 +117,24 @@ def build_yolov5(out: Path, run: DetectorRun = YOLOV5_RUN) -> Encoder:
 
 
 def _train_vit(name: str, arguments: Mapping[str, Any], run: EncoderRun) -> Encoder:
-    import torch
-
     from lineact.foundation.vit import build_vit
 
     torch.manual_seed(run.seed)
     vit = build_vit(tiny.vit_config(arguments), name)
     start_mimetic(vit)
     crops = crop_corpus(CROPS, SEED, tiny.SIDE_PX, _cores())
-    heads = train_encoder(vit, int(arguments["embed_dim"]), crops, PREPROCESSING, run, _checkpoint(name, run))
+    width = int(arguments["embed_dim"])
+    heads = train_encoder(vit, width, crops, PREPROCESSING, run, _checkpoint(name, run), _guide())
     scores = attribute_accuracy(vit, heads, _held_out_crops(), PREPROCESSING) | _judge_encoder(vit)
     return Encoder(vit, scores)
+
+
+def _guide() -> Guide:
+    torch.manual_seed(GUIDE_RUN.seed)
+    guide = Guide()
+    crops = crop_corpus(CROPS, SEED, tiny.SIDE_PX, _cores())
+    train_encoder(guide, GUIDE_WIDTH, crops, PREPROCESSING, GUIDE_RUN, _checkpoint("guide", GUIDE_RUN))
+    return guide.requires_grad_(False)
 
 
 def _judge_encoder(encoder: "nn.Module") -> dict[str, float]:
@@ -152,19 +167,20 @@ def _card(name: str, about: str, seen: int, scores: Mapping[str, float]) -> str:
     rows = "".join(f"| {score} | {value:.3f} |\n" for score, value in scores.items())
     return f"""# {name}
 
-{about[0].upper()}{about[1:]}, about a hundredth of the full size, so that a fresh clone runs with no download and no GPU.
-It is there to try the product, to test it and to start small lines; it is no foundation model and knows only hands and
-things as lineact's own generator draws them. On real video use `foundation: hub` or a local folder.
+{about[0].upper()}{about[1:]}, about a hundredth of the full size, so that a fresh clone runs with no download and no
+GPU. It is there to try the product, to test it and to start small lines; it is no foundation model and knows only hands
+and things as lineact's own generator draws them. On real video use `foundation: hub` or a local folder.
 
-- Data: procedural pictures of `lineact/foundation/scenes.py` (random colours that keep away from those of every simulated
-  line, random surfaces, lights, hands and things; no line's product, bench or camera). No photograph, no person.
+- Data: procedural pictures of `lineact/foundation/scenes.py` (random colours that keep away from those of every
+  simulated line, random surfaces, lights, hands and things; no line's product, bench or camera). No photograph, no
+  person.
 - Seen: {seen} pictures in training.
 - Weights: float16 safetensors.
 - Made by `{COMMAND} only={name}` (seeded; goes on after a kill).
 
-Scores on held-out procedural pictures, and on the simulated line `demo`, which it has never seen (group purity: 24 k-means
-groups of crops around true boxes; probe: a linear classifier tested on the held-out recording; majority: always the
-commonest action; recall and accuracy of hands at IoU 0.4):
+Scores on held-out procedural pictures, and on the simulated line `demo`, which it has never seen (group purity: 24
+k-means groups of crops around true boxes; probe: a linear classifier tested on the held-out recording; majority: always
+the commonest action; recall and accuracy of hands at IoU 0.4):
 
 | score | value |
 |---|---|

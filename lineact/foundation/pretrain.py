@@ -108,7 +108,7 @@ def train_encoder(
     if follower is not None:
         both["follower"] = follower
     optimiser = torch.optim.AdamW(_groups(both, run), lr=run.learning_rate, betas=(0.9, 0.98))
-    done = _resume(both, optimiser, checkpoint)
+    done = _resume(both, optimiser, checkpoint, run.steps)
     encoder.train()
     began, told, losses = time.monotonic(), time.monotonic(), []
     for step, (images, attributes) in enumerate(_batches(crops, run, done, preprocessing), done):
@@ -126,11 +126,14 @@ def train_encoder(
         losses.append(loss.item())
         if time.monotonic() - told > 20 or step + 1 == run.steps:
             speed = (step + 1 - done) / (time.monotonic() - began)
-            print(f"{checkpoint.stem}: step {step + 1}/{run.steps}, loss {np.mean(losses):.3f}, {speed:.2f} steps/s", flush=True)
+            print(
+                f"{checkpoint.stem}: step {step + 1}/{run.steps}, loss {np.mean(losses):.3f}, {speed:.2f} steps/s",
+                flush=True,
+            )
             told, losses = time.monotonic(), []
             # The state before the decay is kept: a longer run starts from there.
             if step < run.steps - run.decay_steps or step + 1 == run.steps:
-                _save(both, optimiser, step + 1, checkpoint if step + 1 < run.steps else checkpoint.with_suffix(".end.pt"))
+                _save(both, optimiser, step + 1, checkpoint if step + 1 < run.steps else _end_of(checkpoint))
     encoder.eval()
     return heads
 
@@ -193,7 +196,9 @@ def start_mimetic(vit: nn.Module) -> None:
 
 
 @torch.no_grad()
-def attribute_accuracy(encoder: nn.Module, heads: Heads, crops: Crops, preprocessing: Preprocessing) -> dict[str, float]:
+def attribute_accuracy(
+    encoder: nn.Module, heads: Heads, crops: Crops, preprocessing: Preprocessing
+) -> dict[str, float]:
     """Share of right answers per attribute on crops."""
     encoder.eval()
     right = np.zeros(len(ATTRIBUTES))
@@ -242,7 +247,12 @@ def to_blip2(vit: nn.Module, tower: nn.Module) -> None:
         "patch_embed.proj": "embeddings.patch_embedding",
         "norm": "post_layernorm",
     }
-    inside = {"norm1": "layer_norm1", "norm2": "layer_norm2", "attn.qkv": "self_attn.qkv", "attn.proj": "self_attn.projection"}
+    inside = {
+        "norm1": "layer_norm1",
+        "norm2": "layer_norm2",
+        "attn.qkv": "self_attn.qkv",
+        "attn.proj": "self_attn.projection",
+    }
     for index in range(len(vit.blocks)):  # type: ignore[arg-type]
         for ours, theirs in (inside | {"mlp.fc1": "mlp.fc1", "mlp.fc2": "mlp.fc2"}).items():
             names[f"blocks.{index}.{ours}"] = f"encoder.layers.{index}.{theirs}"
@@ -316,10 +326,16 @@ def _save(module: nn.Module, optimiser: torch.optim.Optimizer, step: int, checkp
     write_whole(checkpoint, lambda temporary: torch.save(state, temporary))
 
 
-def _resume(module: nn.Module, optimiser: torch.optim.Optimizer, checkpoint: Path) -> int:
-    if not checkpoint.is_file():
-        return 0
-    state = torch.load(checkpoint, weights_only=True)
-    module.load_state_dict(state["module"])
-    optimiser.load_state_dict(state["optimiser"])
-    return int(state["step"])
+def _resume(module: nn.Module, optimiser: torch.optim.Optimizer, checkpoint: Path, steps: int) -> int:
+    for path in (_end_of(checkpoint), checkpoint):
+        state = torch.load(path, weights_only=True) if path.is_file() else None
+        # An end belongs to its own number of steps: its learning rate has fallen.
+        if state is not None and (state["step"] == steps or (path == checkpoint and state["step"] < steps)):
+            module.load_state_dict(state["module"])
+            optimiser.load_state_dict(state["optimiser"])
+            return int(state["step"])
+    return 0
+
+
+def _end_of(checkpoint: Path) -> Path:
+    return checkpoint.with_suffix(".end.pt")

@@ -101,7 +101,11 @@ def random_colour(generator: np.random.Generator) -> Colour:
 def random_skin(generator: np.random.Generator) -> Skin:
     """A bare or gloved hand with a random sleeve."""
     while True:
-        hue, saturation, value = generator.uniform(0.03, 0.095), generator.uniform(0.22, 0.62), generator.uniform(0.35, 0.98)
+        hue, saturation, value = (
+            generator.uniform(0.03, 0.095),
+            generator.uniform(0.22, 0.62),
+            generator.uniform(0.35, 0.98),
+        )
         tone = 255 * np.array(colorsys.hsv_to_rgb(hue, saturation, value))
         if _is_free(tone):
             break
@@ -360,5 +364,7 @@ def _finish(image_rgb: np.ndarray, generator: np.random.Generator) -> np.ndarray
     image_rgb = np.clip(image, 0, 255).astype(np.uint8)
     if generator.random() < 0.5:
         quality = int(generator.integers(35, 90))
-        image_rgb = cv2.imdecode(cv2.imencode(".jpg", image_rgb, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR)
+        image_rgb = cv2.imdecode(
+            cv2.imencode(".jpg", image_rgb, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR
+        )
     return image_rgb

@@ -32,7 +32,9 @@ _THUMB = 16
 _ROLL, _PITCH = 19, 20
 
 
-def _pose(fingers: list[tuple[float, float, float, float]], thumb: tuple[float, float, float], turn: tuple[float, float]) -> np.ndarray:
+def _pose(
+    fingers: list[tuple[float, float, float, float]], thumb: tuple[float, float, float], turn: tuple[float, float]
+) -> np.ndarray:
     return np.array([*np.ravel(fingers), *thumb, *turn], float)
 
 

@@ -43,7 +43,9 @@ class _Place:
     def at(self, points: object) -> np.ndarray:
         return turned(np.asarray(points, float) * [self.thing.stretch, 1.0], self.origin_xy, self.angle_rad, self.scale)
 
-    def rod(self, start: tuple[float, float], end: tuple[float, float], radius: float, colour: Colour, taper: float = 1.0) -> None:
+    def rod(
+        self, start: tuple[float, float], end: tuple[float, float], radius: float, colour: Colour, taper: float = 1.0
+    ) -> None:
         ends = self.at([start, end])
         self.canvas.rod(ends[0], ends[1], (radius * self.scale, radius * taper * self.scale), colour)
 

@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 
 from lineact.simulation.camera import SensorNoise, blur_moving, cast_shadows, relight
-from lineact.simulation.canvas import Canvas, Colour, capsule, shade, turned
+from lineact.simulation.canvas import Canvas, capsule, shade, turned
 from lineact.simulation.hand import Placed, Skin, hand_outline
 from lineact.simulation.objects import Thing, draw_thing
 from lineact.simulation.palette import GLOVES, SKIN, THINGS
-from lineact.simulation.script import HandState, Span, door_share, state_at, write_script
+from lineact.simulation.script import HandState, door_share, state_at, write_script
 from lineact.simulation.stations import BASE_WH, Station
 from lineact.simulation.worker import WorkingHand, draw_working_hand, visible_box, visible_share
 
@@ -109,7 +109,12 @@ def write_recording(path: Path, station: Station, view: View, seed: tuple[int, i
 
     truth: list[TruthBox] = []
     with av.open(str(path), "w", format="mp4") as container:
-        options = {"crf": str(view.crf), "preset": "veryfast", "threads": "1", "x264-params": "threads=1:lookahead_threads=1"}
+        options = {
+            "crf": str(view.crf),
+            "preset": "veryfast",
+            "threads": "1",
+            "x264-params": "threads=1:lookahead_threads=1",
+        }
         stream = container.add_stream("libx264", rate=view.fps, options=options)
         stream.width, stream.height = view.size_wh
         stream.pix_fmt = "yuv420p"
@@ -126,7 +131,9 @@ def write_recording(path: Path, station: Station, view: View, seed: tuple[int, i
 class _Stage:
     """The station without hands; drawn once for each position of the product's door."""
 
-    def __init__(self, station: Station, scale: float, drawn_wh: tuple[int, int], generator: np.random.Generator) -> None:
+    def __init__(
+        self, station: Station, scale: float, drawn_wh: tuple[int, int], generator: np.random.Generator
+    ) -> None:
         self._station, self._scale = station, scale
         self._surface = _surface(station, drawn_wh, generator)
         self._litter = _litter(station, generator)
@@ -147,7 +154,9 @@ class _Stage:
         canvas = Canvas(self._surface.copy())
         for thing, spot, turn in self._litter:
             size = self._station.hand_px * self._scale
-            outline = turned(np.array([[-0.3, -0.1], [0.5, -0.1], [0.5, 0.1], [-0.3, 0.1]]), spot * self._scale + 3, turn, size)
+            outline = turned(
+                np.array([[-0.3, -0.1], [0.5, -0.1], [0.5, 0.1], [-0.3, 0.1]]), spot * self._scale + 3, turn, size
+            )
             cast_shadows(canvas.image_rgb, [outline], 0.35, 5 * self._scale)
             draw_thing(canvas, thing, spot * self._scale, turn, size)
         self._station.draw_product(canvas, self._scale, open_share)

@@ -226,8 +226,18 @@ STATIONS: dict[str, Station] = {
         hand_px=72.0,
         elbows_xy=_BOTTOM,
         steps=(
-            Movement("instructions_insertion", "pinch", ("booklet",), ((417, 150), (417, 170)), "press", 1.1, (2.5, 4.0)),
-            Movement("top_buttons_pressing", "point", (), ((240, 67), (280, 67), (320, 67), (360, 67), (400, 67)), "press", 0.95, (3.0, 5.0)),
+            Movement(
+                "instructions_insertion", "pinch", ("booklet",), ((417, 150), (417, 170)), "press", 1.1, (2.5, 4.0)
+            ),
+            Movement(
+                "top_buttons_pressing",
+                "point",
+                (),
+                ((240, 67), (280, 67), (320, 67), (360, 67), (400, 67)),
+                "press",
+                0.95,
+                (3.0, 5.0),
+            ),
             Movement("logo_paste", "thumb_press", ("plate",), ((312, 214), (330, 216)), "still", 0.7, (2.5, 4.0)),
             Movement("inner_check", "grip", ("lamp",), ((300, 150), (340, 150)), "slide", 1.2, (2.5, 4.5)),
         ),

@@ -1,6 +1,7 @@
 """The simulator: geometry of hands, scripts, exact truth, same bytes from the same seed, going on after a kill."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -86,7 +87,7 @@ def test_the_share_counts_what_lies_beyond_the_picture():
 @given(st.integers(0, 10_000), st.sampled_from(sorted(STATIONS)))
 def test_a_hand_does_one_thing_at_a_time(seed, station):
     for spans in write_script(STATIONS[station], 60.0, np.random.default_rng(seed)):
-        for before, after in zip(spans, spans[1:], strict=False):
+        for before, after in pairwise(spans):
             assert before.end_s + before.way_out_s <= after.start_s - after.way_in_s
         assert all(span.end_s + span.way_out_s < 60.0 for span in spans)
 
@@ -96,7 +97,9 @@ def test_a_hand_does_one_thing_at_a_time(seed, station):
 def test_steps_come_in_the_takts_order(seed, station):
     left, right = write_script(STATIONS[station], 90.0, np.random.default_rng(seed))
     labels = [span.movement.label for span in sorted([*left, *right], key=lambda span: span.start_s)]
-    done = [label for index, label in enumerate(labels) if label != "NG" and label not in labels[max(index - 1, 0) : index]]
+    done = [
+        label for index, label in enumerate(labels) if label != "NG" and label not in labels[max(index - 1, 0) : index]
+    ]
     order = [step.label for step in STATIONS[station].steps]
     assert len(done) > len(order)
     assert done == [order[index % len(order)] for index in range(len(done))]
@@ -168,7 +171,10 @@ def test_the_table_names_the_videos_it_belongs_to(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"station": "moon"}, "demo, gi_d, gi_wd, ttp_wh, found 'moon'"), ({"actions": ("screw",)}, "shows label, screw, wipe")],
+    [
+        ({"station": "moon"}, "demo, gi_d, gi_wd, ttp_wh, found 'moon'"),
+        ({"actions": ("screw",)}, "shows label, screw, wipe"),
+    ],
 )
 def test_a_station_that_does_not_fit_the_line_is_refused(tmp_path, changes, message):
     with pytest.raises(ConfigError, match=message):
@@ -177,7 +183,14 @@ def test_a_station_that_does_not_fit_the_line_is_refused(tmp_path, changes, mess
 
 @pytest.mark.parametrize(
     "changes",
-    [{"fps": 0}, {"width_px": 300, "height_px": 169}, {"height_px": 200}, {"crf": 52}, {"noise": -1.0}, {"seconds": 0.5}],
+    [
+        {"fps": 0},
+        {"width_px": 300, "height_px": 169},
+        {"height_px": 200},
+        {"crf": 52},
+        {"noise": -1.0},
+        {"seconds": 0.5},
+    ],
 )
 def test_settings_out_of_range_are_refused(changes):
     with pytest.raises(ValueError, match="expected"):
