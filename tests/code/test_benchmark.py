@@ -21,7 +21,7 @@ PARAMS = BenchmarkParams(
     recordings=2,
     frames=8,
     every=2,
-    calls=5,
+    calls_per_frame=2,
     warmup=2,
     logits_tolerance={"f32": 1e-3, "bf16": 0.3},
 )
@@ -45,6 +45,12 @@ def test_the_fastest_that_answers_right_is_chosen():
     assert fastest(PARAMS, [slow, wrong, fast]) is fast
 
 
+def test_a_burst_of_other_work_does_not_decide():
+    steady, hit = measured("onnxruntime", 9.0, 1e-6), measured("openvino", 4.0, 1e-6)
+    hit.durations_ms["frame"][-2:] = 60.0
+    assert fastest(PARAMS, [steady, hit]) is hit
+
+
 def test_not_a_number_is_not_right():
     with pytest.raises(InputError, match=r"expected a setting within benchmark.logits_tolerance .*openvino_f32_1t nan"):
         fastest(PARAMS, [measured("openvino", 1.0, float("nan"))])
@@ -66,7 +72,7 @@ def test_settings_that_the_machine_lacks_are_left_out(capsys):
     assert {setup.threads for setup in found} == {1}
     told = capsys.readouterr().out
     assert "onnxruntime bf16: not on this machine" in told
-    assert "64 threads are more than 2 cores" in told
+    assert "[64] threads: more than 2 cores" in told
 
 
 def test_no_setting_left_is_an_error():
@@ -98,7 +104,7 @@ def test_the_stage_writes_every_key(made):
     assert metrics["memory_peak_mb"] > 20
     for name in ("openvino_f32_1t", "onnxruntime_f32_1t"):
         assert metrics[f"{name}_logits_difference"] < 1e-3
-        assert metrics[f"{name}_frame_p95_ms"] >= metrics["frame_p95_ms"]
+        assert metrics[f"{name}_frame_p95_ms"] > 0
     assert metrics["frame_p50_ms"] > metrics["detector_p50_ms"]
 
 
@@ -108,7 +114,7 @@ def test_the_stage_writes_a_row_per_setting_and_part(made):
     assert [(row["runtime"], row["part"]) for row in rows] == [
         (runtime, part) for runtime in PARAMS.runtimes for part in PARTS
     ]
-    assert {row["count"] for row in rows} == {str(PARAMS.frames), str(PARAMS.calls)}
+    assert {row["count"] for row in rows} == {str(PARAMS.frames), str(PARAMS.frames * PARAMS.calls_per_frame)}
     chosen = json.loads((made / "out/chosen.json").read_text())
     assert chosen["runtime"] in PARAMS.runtimes
     assert chosen["machine"] == json.loads((made / "machine/machine.json").read_text())
