@@ -20,7 +20,7 @@ import numpy as np
 
 from lineact.boxes import iou_matrix, match_one_to_one
 from lineact.errors import InputError
-from lineact.files import write_text
+from lineact.files import write_csv
 from lineact.schema import DECISION_COLUMNS
 
 NG = "NG"  # the irrelevant action, class K+1
@@ -149,11 +149,7 @@ def read_decisions(path: Path, actions: Sequence[str]) -> Decisions:
 
 def write_decisions(path: Path, decisions: Iterable[Decision]) -> None:
     """Writes decisions.csv whole."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(DECISION_COLUMNS)
-    writer.writerows(astuple(decision) for decision in decisions)
-    write_text(path, text.getvalue())
+    write_csv(path, DECISION_COLUMNS, (astuple(decision) for decision in decisions))
 
 
 def _checked(values: dict, row: int, actions: Sequence[str]) -> Decision | BadRow:

@@ -1,13 +1,11 @@
 """Pictures of what `match` found: the similarities against lambda, and each group by its templates."""
 
-import csv
-import io
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from lineact.files import write_bytes, write_text, write_whole
+from lineact.files import write_bytes, write_csv, write_whole
 from lineact.match import Matched
 from lineact.png import decode_png, encode_png
 
@@ -27,11 +25,8 @@ def write_plots(folder: Path, matched: Matched, embedded: pa.Table, min_similari
     """
     similarity = matched.crops["similarity"].to_numpy()
     counts, edges = np.histogram(similarity, BINS, range=(min(float(similarity.min()), min_similarity), 1.0))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["similarity", "crops"])
-    writer.writerows((f"{edge:.4f}", int(count)) for edge, count in zip(edges[:-1], counts, strict=True))
-    write_text(folder / "similarity.csv", text.getvalue())
+    rows = [(f"{edge:.4f}", int(count)) for edge, count in zip(edges[:-1], counts, strict=True)]
+    write_csv(folder / "similarity.csv", ("similarity", "crops"), rows)
     _write_histogram(folder / "similarity.png", counts, edges, min_similarity)
     write_bytes(folder / "groups.png", encode_png(contact_sheet(matched, embedded)))
 

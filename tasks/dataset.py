@@ -1,32 +1,18 @@
 """Stage `dataset`: labels and decisions become a detection set, classification crops and held-out truth."""
 
-import csv
-import io
 from dataclasses import astuple, fields
 from pathlib import Path
 
 from lineact.dataset import DatasetParams
 from lineact.dataset.awaiting import refuse_undecided, still_waiting
-from lineact.dataset.labels import Found, Problem, label_crops, resolve
+from lineact.dataset.labels import Problem, label_crops, read_found, resolve
 from lineact.dataset.parts import frames_for_detector, split
 from lineact.dataset.pictures import write_pictures
 from lineact.dataset.report import audit_agreement, count_metrics, holdout_rows
 from lineact.decisions import Decisions, read_decisions
 from lineact.errors import InputError
-from lineact.files import write_metrics, write_text, write_whole
-from lineact.schema import (
-    BOXES,
-    CROPS,
-    EMBEDDED,
-    FRAMES,
-    HOLDOUT_BOXES,
-    LABELLED_CROPS,
-    QUEUE,
-    VIDEOS,
-    read_table,
-    table_of,
-    write_table,
-)
+from lineact.files import write_csv, write_metrics, write_whole
+from lineact.schema import HOLDOUT_BOXES, LABELLED_CROPS, table_of, write_table
 from lineact.splits import Holdout
 from tasks.stage import run_stage
 
@@ -45,14 +31,7 @@ def dataset(
     out: Path,
 ) -> None:
     """Writes detection/, crops.parquet, holdout.parquet and problems.csv, or says that decisions are missing."""
-    found = Found(
-        videos=read_table(ingest / "videos.parquet", VIDEOS),
-        frames=read_table(ingest / "frames.parquet", FRAMES),
-        boxes=read_table(detect / "boxes.parquet", BOXES),
-        embedded=read_table(embed / "crops.parquet", EMBEDDED),
-        crops=read_table(match / "crops.parquet", CROPS),
-        queue=read_table(queue / "queue.parquet", QUEUE),
-    )
+    found = read_found(ingest=ingest, detect=detect, embed=embed, match=match, queue=queue)
     decided = read_decisions(decisions, params.actions)
     _refuse_bad_rows(decided, params.max_bad_share, decisions)
     holdout = Holdout(params.holdout, found.videos)
@@ -70,7 +49,8 @@ def dataset(
     labelled = table_of(rows, LABELLED_CROPS)
     write_table(labelled, out / "crops.parquet", LABELLED_CROPS)
     write_table(table_of(holdout_rows(resolved.holdout_hands), HOLDOUT_BOXES), out / "holdout.parquet", HOLDOUT_BOXES)
-    _write_problems(out / "problems.csv", resolved.problems)
+    header = [field.name for field in fields(Problem)]
+    write_csv(out / "problems.csv", header, (astuple(problem) for problem in resolved.problems))
     metrics = count_metrics(found, resolved, waiting, parts, labelled, params)
     metrics["audit_agreement"] = audit_agreement(found, decided, resolved)
     write_metrics(out, metrics)
@@ -90,14 +70,6 @@ def _refuse_bad_rows(decided: Decisions, max_bad_share: float, path: Path) -> No
             f"{path}: {len(decided.bad)} of {rows} rows are unusable, more than the share {max_bad_share:g} of "
             f"dataset.max_bad_share: {named}; mend these rows"
         )
-
-
-def _write_problems(path: Path, problems: list[Problem]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(field.name for field in fields(Problem))
-    writer.writerows(astuple(problem) for problem in problems)
-    write_text(path, text.getvalue())
 
 
 if __name__ == "__main__":

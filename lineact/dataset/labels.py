@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -17,6 +18,7 @@ from lineact.decisions import (
     frame_key,
     frame_of_item,
 )
+from lineact.schema import BOXES, CROPS, EMBEDDED, FRAMES, QUEUE, VIDEOS, read_table
 from lineact.splits import Holdout
 
 FrameId = tuple[str, float]  # recording, seconds
@@ -101,6 +103,22 @@ class LabelledCrop:
     action: str
     decided_by: str
     crop_png: bytes | None
+
+
+def read_found(*, ingest: Path, detect: Path, embed: Path, match: Path, queue: Path) -> Found:
+    """Reads the tables from the earlier stages' folders.
+
+    Raises:
+        InputError: where one is missing or does not fit its schema.
+    """
+    return Found(
+        videos=read_table(ingest / "videos.parquet", VIDEOS),
+        frames=read_table(ingest / "frames.parquet", FRAMES),
+        boxes=read_table(detect / "boxes.parquet", BOXES),
+        embedded=read_table(embed / "crops.parquet", EMBEDDED),
+        crops=read_table(match / "crops.parquet", CROPS),
+        queue=read_table(queue / "queue.parquet", QUEUE),
+    )
 
 
 def resolve(found: Found, decisions: Decisions, holdout: Holdout, params: DatasetParams) -> Resolved:

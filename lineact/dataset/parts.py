@@ -99,6 +99,9 @@ def _check(parts: Parts, holdout_frames: list[FrameId], blocks: ValidationBlocks
             raise InputError(
                 f"expected labelled crops in {name!r}, found none; review more, or change dataset.validation"
             )
+    validating = {crop.action for crop in parts.crops["val"]}
+    if unchecked := sorted({crop.action for crop in parts.crops["train"]} - validating):
+        print(f"dataset: no validation crops of {', '.join(unchecked)}: too few to share", flush=True)
     used = {
         name: _times([crop.frame for crop in parts.crops[name]] + [one.frame for one in parts.frames[name]])
         for name in ("train", "val")
