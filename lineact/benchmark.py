@@ -39,6 +39,7 @@ class BenchmarkParams:
             disturbances as the frames do.
         warmup: frames, with their calls, before the measured ones.
         logits_tolerance: precision -> greatest difference of a sample's logit from PyTorch's with which it may run.
+        scores_tolerance: likewise, of a detected box's score.
     """
 
     runtimes: tuple[Runtime, ...]
@@ -50,6 +51,7 @@ class BenchmarkParams:
     calls_per_frame: int
     warmup: int
     logits_tolerance: dict[str, float]
+    scores_tolerance: dict[str, float]
 
     def __post_init__(self) -> None:
         if not (self.runtimes and self.precisions and self.threads):
@@ -58,9 +60,10 @@ class BenchmarkParams:
             raise ValueError(
                 "threads, recordings, frames, every and calls_per_frame must be at least 1, warmup at least 0"
             )
-        without = [precision for precision in self.precisions if precision not in self.logits_tolerance]
-        if without:
-            raise ValueError(f"logits_tolerance must name every precision, found none for {', '.join(without)}")
+        for name in ("logits_tolerance", "scores_tolerance"):
+            without = set(self.precisions) - set(getattr(self, name))
+            if without:
+                raise ValueError(f"{name} must name every precision, found none for {', '.join(sorted(without))}")
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,8 @@ class Measurement:
             included; "detector" one call with one frame, scaling and suppression included; "decode" one frame out of
             the file; "frame" decoding, detecting, cropping and classifying all its hands.
         hands: found per measured frame.
-        logits_difference: from PyTorch's on the bundle's samples.
+        logits_difference: from PyTorch's on the bundle's sample crops.
+        scores_difference: of boxes on its sample frames, likewise.
         load_ms: until the pair is ready.
         memory_peak_mb: of the process that did nothing else, 10^6 bytes.
     """
@@ -96,6 +100,7 @@ class Measurement:
     durations_ms: dict[str, np.ndarray]
     hands: np.ndarray
     logits_difference: float
+    scores_difference: float
     load_ms: float
     memory_peak_mb: float
 
@@ -163,7 +168,15 @@ def measure(params: BenchmarkParams, setup: Setup, bundle: Path, recordings: Seq
             "lower benchmark.warmup or benchmark.every, or add recordings"
         )
     arrays = {part: np.array(values) for part, values in durations_ms.items()}
-    return Measurement(setup, arrays, np.array(hands), pair.logits_difference(), load_ms, memory_peak_mb())
+    return Measurement(
+        setup,
+        arrays,
+        np.array(hands),
+        pair.logits_difference(),
+        pair.scores_difference(),
+        load_ms,
+        memory_peak_mb(),
+    )
 
 
 def fastest(params: BenchmarkParams, measurements: Sequence[Measurement]) -> Measurement:
@@ -178,11 +191,15 @@ def fastest(params: BenchmarkParams, measurements: Sequence[Measurement]) -> Mea
         measurement
         for measurement in measurements
         if measurement.logits_difference <= params.logits_tolerance[measurement.setup.precision]
+        and measurement.scores_difference <= params.scores_tolerance[measurement.setup.precision]
     ]
     if not sound:
-        found = ", ".join(f"{each.setup.name} {each.logits_difference:.3g}" for each in measurements)
+        found = ", ".join(
+            f"{each.setup.name} logits {each.logits_difference:.3g}, scores {each.scores_difference:.3g}"
+            for each in measurements
+        )
         raise InputError(
-            f"benchmark: expected a setting within benchmark.logits_tolerance {params.logits_tolerance} "
+            f"benchmark: expected a setting within benchmark.logits_tolerance and scores_tolerance "
             f"of PyTorch's answers, found {found}; add f32 to benchmark.precisions"
         )
     return min(sound, key=lambda measurement: measurement.percentile_ms("frame", 50))
@@ -201,11 +218,13 @@ def headline(chosen: Measurement, measurements: Sequence[Measurement]) -> dict[s
         "load_ms": chosen.load_ms,
         "memory_peak_mb": chosen.memory_peak_mb,
         "logits_difference": chosen.logits_difference,
+        "scores_difference": chosen.scores_difference,
     }
     for each in measurements:
         metrics[f"{each.setup.name}_classifier_p95_ms"] = each.percentile_ms("classifier", 95)
         metrics[f"{each.setup.name}_frame_p95_ms"] = each.percentile_ms("frame", 95)
         metrics[f"{each.setup.name}_logits_difference"] = each.logits_difference
+        metrics[f"{each.setup.name}_scores_difference"] = each.scores_difference
     return metrics
 
 
@@ -222,10 +241,11 @@ def write_latencies(path: Path, measurements: Sequence[Measurement]) -> None:
             rows.append(
                 [setup.runtime, setup.precision, setup.threads, part, len(values_ms)]
                 + [f"{value:.3f}" for value in figures]
-                + [f"{each.logits_difference:.2e}"]
+                + [f"{each.logits_difference:.2e}", f"{each.scores_difference:.2e}"]
             )
     header = ["runtime", "precision", "threads", "part", "count", *names]
-    write_csv(path, [*header, "mean_ms", "load_ms", "memory_peak_mb", "logits_difference"], rows)
+    header += ["mean_ms", "load_ms", "memory_peak_mb", "logits_difference", "scores_difference"]
+    write_csv(path, header, rows)
 
 
 def write_plots(folder: Path, chosen: Measurement, measurements: Sequence[Measurement], machine: str) -> None:

@@ -21,6 +21,7 @@ MANIFEST = "manifest.json"
 MANIFEST_VERSION = 1
 NETWORKS = ("detector", "classifier")
 NETWORK_FILES = tuple(f"{network}.{suffix}" for network in NETWORKS for suffix in ("onnx", "xml", "bin"))
+SAME_IOU = 0.7  # from this IoU on two runtimes mean the same box
 PAD_VALUE = 114  # grey of the detector's borders, as ultralytics trains it
 
 Runtime = Literal["openvino", "onnxruntime"]
@@ -252,6 +253,22 @@ class Bundle:
         crops_rgb = np.stack([read_png(self.folder / sample.file) for sample in samples])
         expected = np.array([sample.logits for sample in samples])
         return float(np.abs(self.logits(crops_rgb) - expected).max())
+
+    def scores_difference(self) -> float:
+        """Greatest difference between the scores of boxes on the sample frames and those that PyTorch gave at export.
+
+        A box that one of the two lacks counts with what its score exceeds the threshold by.
+        """
+        worst = 0.0
+        for sample in self.manifest.frames:
+            expected = np.array(sample.boxes_xyxy_px, np.float32).reshape(-1, 4), np.array(sample.scores, np.float32)
+            found = self.detect(read_png(self.folder / sample.file))
+            for ours, theirs in ((expected, found), (found, expected)):
+                iou = iou_matrix(ours[0], theirs[0])  # N x M
+                same = iou >= SAME_IOU
+                others = np.where(same, theirs[1], -np.inf).max(axis=1, initial=self.score_threshold)
+                worst = max(worst, float(np.abs(ours[1] - others).max(initial=0)))
+        return worst
 
 
 def load_bundle(

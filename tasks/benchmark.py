@@ -28,7 +28,8 @@ def benchmark(params: BenchmarkParams, *, raw: Path, export: Path, machine: Path
         print(
             f"{setup.name}: classifier p95 {measured.percentile_ms('classifier', 95):.2f} ms, "
             f"frame p95 {measured.percentile_ms('frame', 95):.2f} ms, "
-            f"logits within {measured.logits_difference:.2g} of PyTorch's",
+            f"within {measured.logits_difference:.2g} of PyTorch's logits "
+            f"and {measured.scores_difference:.2g} of its scores",
             flush=True,
         )
         measurements.append(measured)

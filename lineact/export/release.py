@@ -218,7 +218,8 @@ def _write_frame_samples(
         name = f"samples/frame_{index:02d}.png"
         cv2.imwrite(str(folder / name), frame_rgb[..., ::-1])
         boxes, scores = select_boxes(output, detector.score_threshold, detector.nms_iou, detector.max_hands)
-        corners: Any = tuple(_rounded(box) for box in boxes)
+        inside = np.clip(boxes, 0, detector.input_wh * 2)
+        corners: Any = tuple(_rounded(box) for box in inside)
         samples.append(FrameSample(name, corners, _rounded(scores)))
     return tuple(samples)
 

@@ -24,6 +24,7 @@ PARAMS = BenchmarkParams(
     calls_per_frame=2,
     warmup=2,
     logits_tolerance={"f32": 1e-3, "bf16": 0.3},
+    scores_tolerance={"f32": 1e-3, "bf16": 0.05},
 )
 CPU_INFO = """processor\t: 0
 model name\t: Some CPU @ 2 GHz
@@ -34,15 +35,16 @@ model name\t: Other
 """
 
 
-def measured(name, frame_ms, difference, precision="f32"):
+def measured(name, frame_ms, difference, precision="f32", scores_difference=0.0):
     durations_ms = {part: np.full(10, frame_ms) for part in PARTS}
-    return Measurement(Setup(name, precision, 1), durations_ms, np.ones(10), difference, 5.0, 100.0)
+    return Measurement(Setup(name, precision, 1), durations_ms, np.ones(10), difference, scores_difference, 5.0, 100.0)
 
 
 def test_the_fastest_that_answers_right_is_chosen():
     slow, fast = measured("onnxruntime", 9.0, 1e-6), measured("openvino", 4.0, 1e-6)
     wrong = measured("openvino", 2.0, 0.4, "bf16")
-    assert fastest(PARAMS, [slow, wrong, fast]) is fast
+    shifted = measured("openvino", 2.0, 1e-6, "bf16", scores_difference=0.06)
+    assert fastest(PARAMS, [slow, wrong, shifted, fast]) is fast
 
 
 def test_a_burst_of_other_work_does_not_decide():
@@ -52,7 +54,9 @@ def test_a_burst_of_other_work_does_not_decide():
 
 
 def test_not_a_number_is_not_right():
-    with pytest.raises(InputError, match=r"expected a setting within benchmark.logits_tolerance .*openvino_f32_1t nan"):
+    with pytest.raises(
+        InputError, match=r"expected a setting within benchmark.logits_tolerance .*openvino_f32_1t logits nan"
+    ):
         fastest(PARAMS, [measured("openvino", 1.0, float("nan"))])
 
 
@@ -104,6 +108,7 @@ def test_the_stage_writes_every_key(made):
     assert metrics["memory_peak_mb"] > 20
     for name in ("openvino_f32_1t", "onnxruntime_f32_1t"):
         assert metrics[f"{name}_logits_difference"] < 1e-3
+        assert metrics[f"{name}_scores_difference"] < 1e-3
         assert metrics[f"{name}_frame_p95_ms"] > 0
     assert metrics["frame_p50_ms"] > metrics["detector_p50_ms"]
 
