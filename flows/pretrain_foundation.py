@@ -1,4 +1,4 @@
-"""Makes the embedded foundation models again: `python -m flows.pretrain_foundation [only=blip2_vision]`.
+"""Makes the embedded foundation models again: `python -m flows.pretrain_foundation [only=blip2_vision] [out=DIR]`.
 
 Hours on two cores, seeded, and resumable: the corpus and the checkpoints lie in .lineact/cache. A Prefect flow with one
 task per model, so that a server shows what is running.
@@ -13,11 +13,12 @@ from lineact.errors import ConfigError
 TINY = Path("models/foundation/tiny")
 
 
-def pretrain(only: str | None = None) -> None:
-    """Trains the models and writes models/foundation/tiny.
+def pretrain(only: str | None = None, out: Path = TINY) -> None:
+    """Trains the models and writes a folder for each.
 
     Args:
         only: one of them; the BLIP-2 tower needs the teacher's checkpoint and trains it where there is none.
+        out: where the models' folders go.
 
     Raises:
         ConfigError: where `only` is none of them.
@@ -33,17 +34,23 @@ def pretrain(only: str | None = None) -> None:
     @flow(name="pretrain_foundation")
     def pretrain_foundation() -> None:
         if "vit_teacher" in wanted or "blip2_vision" in wanted:
-            teacher = task(build.build_teacher)(TINY / "vit_teacher")
+            teacher = task(build.build_teacher)(out / "vit_teacher")
         if "blip2_vision" in wanted:
             seen = build.TEACHER_RUN.steps * build.TEACHER_RUN.batch
-            task(build.build_blip2)(teacher.module, seen, TINY / "blip2_vision")
+            task(build.build_blip2)(teacher.module, seen, out / "blip2_vision")
         if "vit_student" in wanted:
-            task(build.build_student)(TINY / "vit_student")
+            task(build.build_student)(out / "vit_student")
         if "yolov5" in wanted:
-            task(build.build_yolov5)(TINY / "yolov5")
+            task(build.build_yolov5)(out / "yolov5")
 
     pretrain_foundation()
 
 
+def main() -> None:
+    """Reads the command line."""
+    values = command_line.parse(sys.argv[1:], (), ("only", "out"))
+    pretrain(values.get("only"), Path(values.get("out", TINY)))
+
+
 if __name__ == "__main__":
-    command_line.run(lambda: pretrain(command_line.parse(sys.argv[1:], (), ("only",)).get("only")))
+    command_line.run(main)

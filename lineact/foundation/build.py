@@ -25,16 +25,15 @@ from lineact.foundation.weights import Preprocessing
 if TYPE_CHECKING:
     from torch import nn
 
-TINY = Path("models/foundation/tiny")
 SEED, HELD_OUT_SEED = 1, 9001
 SCENE_SEED, HELD_OUT_SCENE_SEED = 2, 9002
 CROPS, SCENES = 36 * 1024, 8 * 1024
 HELD_OUT_CROPS, HELD_OUT_SCENES = 2048, 1024
 GUIDE_RUN = EncoderRun(1521, 300, 64, 2e-3, 0.02, 0.2, 0.1, 0.0, 0)
-TEACHER_RUN = EncoderRun(2200, 500, 64, 1.5e-3, 0.05, 0.2, 0.1, 2.0, 0)
-BLIP2_RUN = EncoderRun(300, 300, 64, 4e-4, 0.05, 0.5, 0.1, 2.0, 1)
-STUDENT_RUN = EncoderRun(1600, 400, 64, 1.5e-3, 0.05, 0.2, 0.1, 2.0, 2)
-YOLOV5_RUN = DetectorRun(1200, 300, 16, 2e-3, 0)
+TEACHER_RUN = EncoderRun(3500, 800, 64, 1.5e-3, 0.05, 0.2, 0.1, 2.0, 0)
+BLIP2_RUN = EncoderRun(900, 700, 64, 1e-3, 0.05, 1.0, 0.1, 1.0, 1)
+STUDENT_RUN = EncoderRun(3200, 800, 64, 1.5e-3, 0.05, 0.2, 0.1, 2.0, 2)
+YOLOV5_RUN = DetectorRun(2600, 700, 16, 2e-3, 0)
 PREPROCESSING = Preprocessing(tiny.SIDE_PX, tiny.MEAN, tiny.STD)
 MODELS = ("vit_teacher", "blip2_vision", "vit_student", "yolov5")
 COMMAND = "python -m flows.pretrain_foundation"

@@ -1,10 +1,12 @@
 """The pretraining corpus on disk: crops with attributes, and scenes with boxes in YOLO layout. Resumable by shard."""
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -61,12 +63,12 @@ def scene_corpus(count: int, seed: int, workers: int) -> Path:
     return folder
 
 
-def _run_missing(render: object, jobs: list[tuple], workers: int) -> None:
+def _run_missing(render: Callable[[Any], Path], jobs: list[tuple[Any, ...]], workers: int) -> None:
     missing = [job for job in jobs if not job[0].is_file()]
     if not missing:
         return
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
-        for number, path in enumerate(pool.map(render, missing), 1):  # type: ignore[arg-type]
+        for number, path in enumerate(pool.map(render, missing), 1):
             print(f"corpus: {path.parent.parent.name} {number}/{len(missing)} shards", flush=True)
 
 

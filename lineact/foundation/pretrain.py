@@ -166,18 +166,18 @@ def _features(encoder: nn.Module, pixels: torch.Tensor) -> tuple[torch.Tensor, t
 
 
 @torch.no_grad()
-def start_mimetic(vit: nn.Module) -> None:
+def start_mimetic(vit: Any) -> None:
     """Sets initial weights that attend to near places, in place: plain ones take far longer to find that out.
 
     Mimetic initialisation (Trockman and Kolter 2023, section 4): Wq Wk^T near 0.7 Z + 0.7 I, Wv Wproj near
     0.4 Z - 0.4 I with Z random of variance 1 / width, factored by singular values; sine-cosine position embeddings.
     """
-    width: int = vit.embed_dim  # type: ignore[assignment]
-    heads: int = vit.blocks[0].attn.num_heads  # type: ignore[index, union-attr, assignment]
+    width: int = vit.embed_dim
+    heads: int = vit.blocks[0].attn.num_heads
     side = width // heads
     identity = torch.eye(width)
-    for block in vit.blocks:  # type: ignore[union-attr]
-        weight = block.attn.qkv.weight  # type: ignore[union-attr]
+    for block in vit.blocks:
+        weight = block.attn.qkv.weight
         for head in range(heads):
             left, values, right = torch.linalg.svd(0.7 * torch.randn(width, width) / width**0.5 + 0.7 * identity)
             root = values[:side].sqrt()
@@ -186,13 +186,13 @@ def start_mimetic(vit: nn.Module) -> None:
             weight[width:][rows] = root[:, None] * right[:side]
         left, values, right = torch.linalg.svd(0.4 * torch.randn(width, width) / width**0.5 - 0.4 * identity)
         weight[2 * width :] = values.sqrt()[:, None] * right
-        block.attn.proj.weight.copy_(left * values.sqrt())  # type: ignore[union-attr]
-    count: int = vit.patch_embed.num_patches  # type: ignore[union-attr, assignment]
+        block.attn.proj.weight.copy_(left * values.sqrt())
+    count: int = vit.patch_embed.num_patches
     grid = torch.arange(int(count**0.5)).float()
     omega = 1.0 / 10000 ** (torch.arange(width // 4).float() / (width // 4))
     ys, xs = torch.meshgrid(grid, grid, indexing="ij")
     waves = [wave(axis.reshape(-1, 1) * omega) for axis in (ys, xs) for wave in (torch.sin, torch.cos)]
-    vit.pos_embed[0, 1:] = 0.5 * torch.cat(waves, 1)  # type: ignore[index]
+    vit.pos_embed[0, 1:] = 0.5 * torch.cat(waves, 1)
 
 
 @torch.no_grad()
@@ -203,9 +203,12 @@ def attribute_accuracy(
     encoder.eval()
     right = np.zeros(len(ATTRIBUTES))
     for start in range(0, len(crops.images_rgb), 256):
-        pixels = preprocessing.to_tensor(crops.images_rgb[start : start + 256])
-        answers = np.stack([logits.argmax(1).numpy() for logits in heads(pooled(encoder, pixels))], 1)
-        right += (answers == crops.attributes[start : start + 256]).sum(0)
+        part = slice(start, start + 256)
+        # Held-out crops are turned as those seen in training.
+        turned = torch.from_numpy(crops.images_rgb[part]), torch.from_numpy(crops.attributes[part])
+        images, attributes = _turned(*turned, np.random.default_rng(start))
+        answers = [logits.argmax(1) for logits in heads(pooled(encoder, preprocessing.to_tensor(images)))]
+        right += (torch.stack(answers, 1) == attributes).sum(0).numpy()
     return {name: float(count / len(crops.images_rgb)) for name, count in zip(ATTRIBUTES, right, strict=True)}
 
 

@@ -3,6 +3,7 @@
 import copy
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,7 +52,7 @@ def train_detector(model: "DetectionModel", scenes: Path, run: DetectorRun, chec
     """
     from ultralytics.cfg import get_cfg
 
-    model.args = get_cfg()
+    model.args = get_cfg()  # type: ignore[assignment]
     average = copy.deepcopy(model).eval().requires_grad_(False)
     optimiser = torch.optim.AdamW(model.parameters(), lr=run.learning_rate, weight_decay=5e-4, betas=(0.9, 0.99))
     done = _resume(model, average, optimiser, checkpoint)
@@ -80,7 +81,7 @@ def train_detector(model: "DetectionModel", scenes: Path, run: DetectorRun, chec
             if step < run.steps - run.decay_steps:  # a longer run starts from before the decay
                 state = {"model": model.state_dict(), "average": average.state_dict(), "step": step + 1}
                 state["optimiser"] = optimiser.state_dict()
-                write_whole(checkpoint, lambda temporary, state=state: torch.save(state, temporary))
+                write_whole(checkpoint, partial(torch.save, state))
     return average
 
 
@@ -115,7 +116,7 @@ def _as_float(predictions: object) -> object:
 
 
 def _scene(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    image = cv2.imread(str(path))[:, :, ::-1].copy()
+    image = np.asarray(cv2.imread(str(path)))[:, :, ::-1].copy()
     rows = (path.parent.parent / "labels" / f"{path.stem}.txt").read_text().split()
     return image, np.array(rows, np.float32).reshape(-1, 5)[:, 1:]
 

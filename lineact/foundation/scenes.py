@@ -359,12 +359,11 @@ def _finish(image_rgb: np.ndarray, generator: np.random.Generator) -> np.ndarray
     ramp = np.linspace(generator.uniform(0.75, 1.0), generator.uniform(0.9, 1.2), image.shape[1], dtype=np.float32)
     image *= ramp[None, :, None]
     if generator.random() < 0.75:
-        image = cv2.GaussianBlur(image, (0, 0), generator.uniform(0.3, 1.1))
+        image = np.asarray(cv2.GaussianBlur(image, (0, 0), generator.uniform(0.3, 1.1)), np.float32)
     image += generator.normal(0, generator.uniform(0.5, 7), image.shape).astype(np.float32)
     image_rgb = np.clip(image, 0, 255).astype(np.uint8)
     if generator.random() < 0.5:
         quality = int(generator.integers(35, 90))
-        image_rgb = cv2.imdecode(
-            cv2.imencode(".jpg", image_rgb, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR
-        )
+        encoded = cv2.imencode(".jpg", image_rgb, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+        image_rgb = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR))
     return image_rgb

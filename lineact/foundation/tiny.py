@@ -17,7 +17,7 @@ STD = (0.25, 0.25, 0.25)
 VIT_ARGUMENTS = {"img_size": SIDE_PX, "patch_size": PATCH_PX, "mlp_ratio": 3.0}
 TEACHER_ARGUMENTS = VIT_ARGUMENTS | {"embed_dim": 128, "depth": 6, "num_heads": 4}
 STUDENT_ARGUMENTS = VIT_ARGUMENTS | {"embed_dim": 96, "depth": 4, "num_heads": 3}
-BLIP2_ARGUMENTS = {
+BLIP2_ARGUMENTS: dict[str, Any] = {
     "hidden_size": 128,
     "intermediate_size": 384,
     "num_hidden_layers": 6,

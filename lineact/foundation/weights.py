@@ -129,7 +129,7 @@ def read_tensors(name_or_folder: str, revision: str | None = None, prefix: str =
     else:
         weight_map = json.loads(index.read_text())["weight_map"]
         filenames = sorted({filename for name, filename in weight_map.items() if name.startswith(prefix)})
-    tensors = {}
+    tensors: dict[str, torch.Tensor] = {}
     for filename in filenames:
         path = find_file(name_or_folder, filename, revision)
         assert path is not None

@@ -4,6 +4,7 @@ import os
 import shutil
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -55,7 +56,7 @@ def render_line(params: SimulateParams, raw: Path) -> pa.Table:
             for job, rows in zip(missing, pool.map(_render, missing), strict=True):
                 print(f"simulate: {job.video.name} rendered, {rows} hands", flush=True)
     for job in jobs:
-        write_whole(raw / job.video.name, lambda temporary, job=job: shutil.copyfile(job.video, temporary))
+        write_whole(raw / job.video.name, partial(shutil.copyfile, job.video))
     return pa.concat_tables([read_table(job.truth, TRUTH_BOXES) for job in jobs])
 
 
