@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lineact.dataset import DatasetParams
 from lineact.dataset.awaiting import refuse_undecided, still_waiting
-from lineact.dataset.labels import Problem, label_crops, read_found, resolve
+from lineact.dataset.labels import PROBLEMS, Problem, label_crops, read_found, resolve
 from lineact.dataset.parts import frames_for_detector, split
 from lineact.dataset.pictures import write_pictures
 from lineact.dataset.report import audit_agreement, count_metrics, holdout_rows
@@ -36,8 +36,7 @@ def dataset(
     _refuse_bad_rows(decided, params.max_bad_share, decisions)
     holdout = Holdout(params.holdout, found.videos)
     resolved = resolve(found, decided, holdout, params)
-    for problem in resolved.problems:
-        print(f"dataset: {problem.problem}: {problem.task} {problem.item_id}: {problem.detail}", flush=True)
+    _tell_problems(resolved.problems)
     waiting = still_waiting(found.queue, resolved, params)
     refuse_undecided(waiting, params, line)
 
@@ -60,6 +59,19 @@ def dataset(
         f"frames for the detector, {metrics['holdout_frames']} held-out frames",
         flush=True,
     )
+
+
+def _tell_problems(problems: list[Problem]) -> None:
+    """Prints how many decisions of each kind were not used as they stand, and the first of each; all go to a file."""
+    for kind in PROBLEMS:
+        of_kind = [problem for problem in problems if problem.problem == kind]
+        if of_kind:
+            first = of_kind[0]
+            print(
+                f"dataset: {len(of_kind)} decisions {kind} (problems.csv), the first: {first.task} {first.item_id} "
+                f"{first.detail}",
+                flush=True,
+            )
 
 
 def _refuse_bad_rows(decided: Decisions, max_bad_share: float, path: Path) -> None:

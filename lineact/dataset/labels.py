@@ -22,6 +22,7 @@ from lineact.schema import BOXES, CROPS, EMBEDDED, FRAMES, QUEUE, VIDEOS, read_t
 from lineact.splits import Holdout
 
 FrameId = tuple[str, float]  # recording, seconds
+PROBLEMS = ("bad row", "superseded", "stale", "unattached", "no such frame", "guard", "held out")
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,7 @@ class Problem:
     Attributes:
         item_id: the item.
         task: its task.
-        problem: "bad row", "superseded", "stale" (what was shown has changed), "unattached", "no such frame", "guard"
-            or "held out".
+        problem: one of PROBLEMS; "stale" is where what was shown has changed since.
         detail: in words.
     """
 
@@ -229,12 +229,17 @@ def _resolve_crops(
     boxes = {frame_key(*frame): placed for frame, placed in boxes_on_frames(found).items()}
     parts = {frame_key(*frame): holdout.part_of(*frame) for frame in boxes_on_frames(found)}
     attached = attach([decision.item_id for decision in decided], boxes, params.min_iou)
+    lost = [decision.item_id for decision in decided if decision.item_id not in attached]
+    replaced = attach(lost, boxes, params.min_iou)  # would attach, had that box no decision of its own
     part_of_box = {box_id: parts[frame] for frame, placed in boxes.items() for box_id, _ in placed}
     for decision in decided:
         box_id = attached.get(decision.item_id)
         if box_id is None:
-            detail = f"no box of today overlaps it by IoU {params.min_iou:g} on its frame; decided {decision.decided}"
-            resolved.problems.append(Problem(decision.item_id, decision.task, "unattached", detail))
+            problem, detail = "unattached", f"no box of today overlaps it by IoU {params.min_iou:g} on its frame"
+            if decision.item_id in replaced:
+                problem, detail = "superseded", f"{replaced[decision.item_id]} in its place is decided itself"
+            detail += f"; decided {decision.decided}"
+            resolved.problems.append(Problem(decision.item_id, decision.task, problem, detail))
             continue
         resolved.answered |= {decision.item_id, box_id}
         if part_of_box[box_id] == "train":

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from lineact.dataset import DatasetParams
 from lineact.dataset.awaiting import Waiting
-from lineact.dataset.labels import Found, FrameId, Resolved
+from lineact.dataset.labels import PROBLEMS, Found, FrameId, Resolved
 from lineact.dataset.parts import Parts
 from lineact.decisions import MIXED, NG, Decisions, HandBox
 
@@ -67,6 +67,6 @@ def count_metrics(
     metrics["holdout_frames"] = len(resolved.holdout_hands)
     metrics["holdout_hands"] = sum(len(hands) for hands, _ in resolved.holdout_hands.values())
     kinds = Counter(problem.problem for problem in resolved.problems)
-    for kind in ("bad row", "superseded", "stale", "unattached", "no such frame", "guard", "held out"):
+    for kind in PROBLEMS:
         metrics[f"decisions_{kind.replace(' ', '_')}"] = kinds[kind]
     return metrics

@@ -295,6 +295,15 @@ def test_decisions_follow_boxes_that_were_found_again_a_little_elsewhere(line, f
     assert Counter(problem.problem for problem in far.problems) == {"unattached": len(crops)}
 
 
+def test_a_decision_on_the_box_that_took_a_boxes_place_goes_over_the_old_one(line, found, decided):
+    new = next(one for one in decided if one.task == "crop")
+    x1 = int(new.item_id.split("#")[1].split("-")[0])
+    old_id = new.item_id.replace(f"#{x1}-", f"#{x1 + 3}-")
+    resolved = resolved_of(line, found, [replace(new, item_id=old_id, decided="NG"), replace(new, decided="wipe")])
+    assert resolved.crop_actions == {new.item_id: "wipe"}
+    assert [problem.problem for problem in resolved.problems] == ["superseded"]
+
+
 def test_a_stale_name_waits_and_a_stale_frame_stays_valid(line, found, decided):
     old = [replace(one, basis="of another day") for one in decided if one.task in ("group", "box")]
     resolved = resolved_of(line, found, old)
