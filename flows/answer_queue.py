@@ -21,7 +21,7 @@ from lineact.settings import from_mapping
 from tasks.stage import section_of
 
 NAME = "annotations"
-MIN_GROUP_PURITY = 0.7  # under this share of one label a group is "mixed"
+MIN_GROUP_PURITY = 0.8  # under this share of one label a group is "mixed"
 
 
 def answer_from_annotations(line: str, annotations: Path) -> int:

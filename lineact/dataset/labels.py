@@ -22,7 +22,8 @@ from lineact.schema import BOXES, CROPS, EMBEDDED, FRAMES, QUEUE, VIDEOS, read_t
 from lineact.splits import Holdout
 
 FrameId = tuple[str, float]  # recording, seconds
-PROBLEMS = ("bad row", "superseded", "stale", "unattached", "no such frame", "guard", "held out")
+PROBLEMS = ("bad row", "superseded", "stale", "unattached", "no such frame", "guard", "held out", "contradicted")
+WITNESSES = 2  # so many decided crops of a group can contradict its name, where most of them do
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ class Problem:
     Attributes:
         item_id: the item.
         task: its task.
-        problem: one of PROBLEMS; "stale" is where what was shown has changed since.
+        problem: one of PROBLEMS; "stale" is where what was shown has changed since, "contradicted" where most of the
+            crops decided in a group have another action than its name.
         detail: in words.
     """
 
@@ -126,7 +128,8 @@ def resolve(found: Found, decisions: Decisions, holdout: Holdout, params: Datase
 
     A group's decision whose basis changed names another set of crops and is not used. A crop's attaches to the box that
     took its place, by one-to-one IoU on the same frame. A frame's tells all its hands whatever was shown, so it stays
-    valid. Decisions on frames that nobody queued count as well.
+    valid. Decisions on frames that nobody queued count as well. A group's name that most of the crops decided in it
+    contradict is taken for "mixed": one slip there would mislabel all its crops.
 
     Args:
         found: the tables.
@@ -150,6 +153,7 @@ def resolve(found: Found, decisions: Decisions, holdout: Holdout, params: Datase
     _resolve_groups([one for one in decisions.rows if one.task == "group"], bases, resolved)
     _resolve_frames([one for one in decisions.rows if one.task == "box"], found, holdout, resolved)
     _resolve_crops([one for one in decisions.rows if one.task in ("crop", "audit")], found, holdout, params, resolved)
+    _drop_contradicted_names(found, resolved)
     return resolved
 
 
@@ -247,6 +251,22 @@ def _resolve_crops(
         else:
             detail = f"lies in the {part_of_box[box_id]} part, which trains nothing"
             resolved.problems.append(Problem(decision.item_id, decision.task, "held out", detail))
+
+
+def _drop_contradicted_names(found: Found, resolved: Resolved) -> None:
+    groups = dict(zip(found.crops["box_id"].to_pylist(), found.crops["group"].to_pylist(), strict=True))
+    witnesses: dict[int, list[str]] = {}
+    for box_id, action in resolved.crop_actions.items():
+        witnesses.setdefault(groups[box_id], []).append(action)
+    for group, name in sorted(resolved.names.items()):
+        said = witnesses.get(group, [])
+        against = [action for action in said if action != name]
+        if name != MIXED and len(said) >= WITNESSES and 2 * len(against) > len(said):
+            resolved.names[group] = MIXED
+            detail = (
+                f"named {name}, but {len(against)} of {len(said)} crops decided in it are {', '.join(sorted(against))}"
+            )
+            resolved.problems.append(Problem(f"group:{group}", "group", "contradicted", detail))
 
 
 def _drawn_id(frame: FrameId, hand: HandBox, number: int) -> str:

@@ -295,6 +295,21 @@ def test_decisions_follow_boxes_that_were_found_again_a_little_elsewhere(line, f
     assert Counter(problem.problem for problem in far.problems) == {"unattached": len(crops)}
 
 
+def test_a_name_that_the_groups_decided_crops_contradict_trains_nothing(line, found, decided):
+    groups = dict(zip(found.crops["box_id"].to_pylist(), found.crops["group"].to_pylist(), strict=True))
+    of_group = Counter(groups[one.item_id] for one in decided if one.task in ("crop", "audit"))
+    group, count = of_group.most_common(1)[0]
+    assert count >= 2
+    right = resolved_of(line, found, decided).names[group]
+    slip = [replace(one, decided="wipe" if right != "wipe" else "screw") if one.item_id == f"group:{group}" else one
+            for one in decided]  # fmt: skip
+    resolved = resolved_of(line, found, slip)
+    assert resolved.names[group] == "mixed"
+    assert [(one.item_id, one.problem) for one in resolved.problems] == [(f"group:{group}", "contradicted")]
+    others = [one for one in slip if groups.get(one.item_id) != group]
+    assert resolved_of(line, found, others).names[group] != "mixed"
+
+
 def test_a_decision_on_the_box_that_took_a_boxes_place_goes_over_the_old_one(line, found, decided):
     new = next(one for one in decided if one.task == "crop")
     x1 = int(new.item_id.split("#")[1].split("-")[0])
