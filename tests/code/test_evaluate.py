@@ -175,6 +175,14 @@ def test_a_better_challenger_gains_and_the_other_way_round():
     assert gains(PARAMS, better, worse) == found
 
 
+def test_a_hand_without_a_decided_action_has_no_part_in_the_action_gain():
+    frames = [truth([A, B], [None, "wipe"], pts_s=float(time)) for time in range(4)]
+    ours, theirs = results_of(Scripted([B], ["wipe"]), frames), results_of(Scripted([A], ["screw"]), frames)
+    found = gains(PARAMS, ours, theirs)
+    assert found["action_gain_mean"] == 1
+    assert found["recall_gain_mean"] == 0
+
+
 def test_gains_are_undefined_without_hands():
     results = results_of(Scripted(), [truth()])
     assert set(gains(PARAMS, results, results).values()) == {None}
