@@ -1,0 +1,64 @@
+# `make demo` and `make test` need Python 3.11 or newer, git and make, and nothing else.
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+INSTALLED := $(VENV)/.installed
+UV_VENV := .lineact/uv
+export DVC_NO_ANALYTICS := 1
+export DO_NOT_TRACK := true
+export MLFLOW_DISABLE_TELEMETRY := true
+export PATH := $(CURDIR)/$(BIN):$(CURDIR)/$(UV_VENV)/bin:$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo lines test test-services system lint ui serve review line activate lock clean
+
+help:            ## these targets
+	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
+
+setup: $(INSTALLED)  ## the virtual environment .venv from requirements.lock
+
+$(INSTALLED): requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lineact needs Python 3.11 or newer (make PYTHON=python3.12 ...)")'
+	@command -v uv >/dev/null || { $(PYTHON) -m venv $(UV_VENV) && $(UV_VENV)/bin/pip install -q uv; }
+	test -x $(BIN)/python || uv venv -q --python $(PYTHON) $(VENV)
+	uv pip sync -q --require-hashes --python $(BIN)/python requirements.lock
+	@touch $@
+
+demo: setup      ## line `demo` from raw video to a registered, benchmarked champion
+	$(BIN)/python -m flows.retrain line=demo
+
+lines: setup     ## the papers' three lines, one after the other (about an hour)
+	for line in gi_d gi_wd ttp_wh; do \
+	  $(BIN)/python -m flows.lines activate=$$line && $(BIN)/python -m flows.retrain line=$$line || exit; done
+
+line: setup      ## NAME=press_a VIDEOS=DIR [DETECTOR=motion] [ACTIONS=pick,place]: a line on your own videos
+	$(BIN)/python -m flows.lines name=$(NAME) videos=$(VIDEOS) detector=$(DETECTOR) actions=$(ACTIONS)
+
+activate: setup  ## LINE=gi_d: adds a line of conf/line/ to the active ones
+	$(BIN)/python -m flows.lines activate=$(LINE)
+
+review: setup    ## LINE=demo: the review page
+	$(BIN)/python -m flows.review line=$(LINE) port=$(PORT)
+
+ui: setup        ## MLflow's UI on 127.0.0.1:5000
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db --workers 1 $(if $(PORT),--port $(PORT))
+
+serve: setup     ## a Prefect server with one scheduled deployment per active line
+	$(BIN)/python -m flows.serve port=$(PORT)
+
+lint: setup      ## ruff and mypy
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+test: lint       ## lint and the fast tests; no root, no network
+	$(BIN)/pytest
+
+test-services: setup  ## what needs `make system`, a standing server or more than seconds
+	$(BIN)/pytest -m 'slow or services or browser'
+
+system:          ## system packages for test-services (root)
+	apt-get update -q && apt-get install -y -q --no-install-recommends chromium ffmpeg
+
+lock: setup      ## requirements.lock anew from pyproject.toml
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --extra dev pyproject.toml -o requirements.lock

@@ -1,0 +1,50 @@
+"""`key=value` arguments of the flows' commands, and errors as one line."""
+
+import sys
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from lineact.errors import AwaitingReview, ConfigError, LineactError
+
+if TYPE_CHECKING:
+    from prefect.states import State
+
+
+def parse(arguments: Iterable[str], required: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict[str, str]:
+    """Turns `["line=demo"]` into `{"line": "demo"}`.
+
+    Raises:
+        ConfigError: on an argument that is not `key=value`, an unknown key or a missing one.
+    """
+    usage = " ".join([f"{key}=..." for key in required] + [f"[{key}=...]" for key in optional])
+    values: dict[str, str] = {}
+    for argument in arguments:
+        key, separator, value = argument.partition("=")
+        if not separator or key not in required + optional:
+            raise ConfigError(f"argument {argument!r}: expected {usage}")
+        values[key] = value
+    missing = [key for key in required if not values.get(key)]
+    if missing:
+        raise ConfigError(f"argument {missing[0]!r} is missing: expected {usage}")
+    return values
+
+
+def run(main: Callable[[], None]) -> None:
+    """Runs a command; an error of lineact becomes one line on standard error and the error's exit code."""
+    try:
+        main()
+    except LineactError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+def end_with(state: "State") -> None:
+    """Ends a flow's command by its final state.
+
+    Raises:
+        AwaitingReview: where the flow ended at the review gate.
+        Exception: what the flow failed with.
+    """
+    if state.name == "AwaitingReview":
+        raise AwaitingReview(state.message or "awaiting review")
+    state.result()

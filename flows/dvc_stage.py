@@ -1,0 +1,107 @@
+"""One DVC stage as a child process: its output streamed, its outcome read, its process group ended with the flow."""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from lineact.errors import AwaitingReview, LineactError
+
+Outcome = Literal["ran", "restored", "unchanged"]
+
+_EXITED = re.compile(r"exited with (-?\d+)")
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """How a stage ended.
+
+    Attributes:
+        stage: its name.
+        outcome: "ran", "restored" from DVC's run cache, or "unchanged".
+        seconds: wall time including DVC's own.
+    """
+
+    stage: str
+    outcome: Outcome
+    seconds: float
+
+
+class StageError(LineactError):
+    """A stage failed; the text carries the last lines it printed."""
+
+
+def repro(target: str, log: Callable[[str], None]) -> StageResult:
+    """Runs `dvc repro <target>`.
+
+    Args:
+        target: "configure" or "<stage>@<line>".
+        log: receives each line of output as it appears.
+
+    Raises:
+        AwaitingReview: where the stage ended with exit code 75.
+        StageError: where it failed otherwise.
+    """
+    started_s = time.monotonic()
+    # --wait-for-lock: without it a second DVC process makes the first one throw away finished work.
+    command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", target]
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+        start_new_session=True,  # a group of its own, so that DVC and the stage end together
+    )
+    lines: list[str] = []
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            line = line.rstrip()
+            if line:
+                lines.append(line)
+                log(line)
+        process.wait()
+    finally:
+        _end_group(process)
+    if process.returncode != 0:
+        raise _failure(target, lines)
+    return StageResult(target.partition("@")[0], outcome_of(target, lines), time.monotonic() - started_s)
+
+
+def outcome_of(target: str, lines: list[str]) -> Outcome:
+    """Reads DVC's output: did it run the target, restore it, or find it unchanged?"""
+    for line in lines:
+        if line.startswith(f"Running stage '{target}'"):
+            return "ran"
+        if line.startswith(f"Stage '{target}' is cached"):
+            return "restored"
+    return "unchanged"
+
+
+def _failure(target: str, lines: list[str]) -> LineactError:
+    stage_code = next((int(found[1]) for found in map(_EXITED.search, reversed(lines)) if found), None)
+    told = [line for line in lines if not line.startswith(("Running stage", "> ", "Stage ", "ERROR: failed to repro"))]
+    if stage_code == AwaitingReview.exit_code:
+        return AwaitingReview(told[-1] if told else f"{target}: awaiting review")
+    tail = "\n".join(told[-6:] or lines[-6:])
+    return StageError(f"`dvc repro {target}` failed; its last lines:\n{tail}")
+
+
+def _end_group(process: subprocess.Popen[str]) -> None:
+    if process.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=10)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()

@@ -1,0 +1,56 @@
+"""`python -m flows.label_line line=demo`: everything up to the review gate."""
+
+import sys
+
+from flows import command_line
+from flows.server import use_standing_server
+
+if __name__ == "__main__":
+    use_standing_server()
+
+from prefect import flow
+from prefect.states import Completed, State
+
+from flows import tracking
+from flows.dvc_stage import StageResult
+from flows.gate import pass_gate
+from flows.pipeline import GATE, stages_of
+from flows.stage import run_stages
+from lineact.errors import AwaitingReview
+
+
+@flow(name="label_line", flow_run_name="label {line}")
+def label_line(line: str, parent_id: str | None = None) -> "list[StageResult] | State":
+    """Labels a line's recordings and ends at the review gate.
+
+    Args:
+        line: the line.
+        parent_id: MLflow's parent run, where another flow opened it.
+
+    Returns:
+        The stages' results; where decisions are missing, a completed state named AwaitingReview.
+    """
+    stages = stages_of(line)
+    own_parent = parent_id is None
+    parent_id = parent_id or tracking.start_parent(line)
+    status = "FAILED"
+    try:
+        results = run_stages(["configure", *stages[: stages.index(GATE)]], line, parent_id)
+        status = "FINISHED"
+        pass_gate(line)
+    except AwaitingReview as waiting:
+        return Completed(name="AwaitingReview", message=str(waiting))
+    finally:
+        if own_parent:
+            tracking.end_parent(parent_id, line, status)
+    return results
+
+
+def main() -> None:
+    """`line=demo`."""
+    state = label_line(command_line.parse(sys.argv[1:], ("line",))["line"], return_state=True)
+    command_line.end_with(state)
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,72 @@
+"""dvc.yaml, dvc.lock and params.yaml as the flows see them: which stages a line has, in order, and what they made."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lineact.errors import ConfigError
+
+CONF = Path("conf")
+LINES_FILE = CONF / "lines.yaml"
+GATE = "dataset"  # the first stage that needs a person's decisions
+
+
+def stages_of(line: str) -> list[str]:
+    """Names of the line's stages in the order of dvc.yaml, without `configure`.
+
+    Raises:
+        ConfigError: where the line is not active.
+    """
+    lists = yaml.safe_load(LINES_FILE.read_text())
+    if line not in lists["active_lines"]:
+        active = ", ".join(lists["active_lines"])
+        known = sorted(path.stem for path in (CONF / "line").glob("*.yaml"))
+        way_out = f"`make activate LINE={line}`" if line in known else f"`make line NAME={line} VIDEOS=DIR`"
+        raise ConfigError(f"{LINES_FILE}: unknown line {line!r}; active lines are {active}. To add it: {way_out}")
+    stages = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]
+    return [
+        stage
+        for stage, entry in stages.items()
+        if "foreach" in entry and line in lists[entry["foreach"].removeprefix("${").removesuffix("}")]
+    ]
+
+
+def lock_entry(stage: str, line: str) -> dict[str, Any]:
+    """What dvc.lock says of a stage: its command, the hashes of its dependencies and outputs, its params."""
+    return yaml.safe_load(Path("dvc.lock").read_text())["stages"][f"{stage}@{line}"]
+
+
+def stage_key(stage: str, line: str) -> str:
+    """Hash of what a stage's result depends on: command, dependencies and params, as dvc.lock has them."""
+    entry = lock_entry(stage, line)
+    depends = {
+        "cmd": entry["cmd"],
+        "deps": {dependency["path"]: dependency.get("md5") for dependency in entry.get("deps", [])},
+        "params": entry.get("params", {}),
+    }
+    return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
+
+
+def outs_of(stage: str, line: str) -> list[Path]:
+    """Paths of a stage's outputs."""
+    return [Path(out["path"]) for out in lock_entry(stage, line).get("outs", [])]
+
+
+def artefact_folder(stage: str, line: str) -> Path:
+    """The output folder that carries the stage's own name."""
+    return next(path for path in outs_of(stage, line) if path.name == stage)
+
+
+def metrics_of(stage: str, line: str) -> dict[str, float | None]:
+    """The stage's metrics.json; empty where it has none."""
+    path = artefact_folder(stage, line) / "metrics.json"
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def hash_of_out(stage: str, line: str) -> str:
+    """DVC's hash of the output folder that carries the stage's name."""
+    folder = artefact_folder(stage, line).as_posix()
+    return next(out["md5"] for out in lock_entry(stage, line)["outs"] if out["path"] == folder)

@@ -1,0 +1,192 @@
+"""Registers the released pair, moves the alias `champion` where the gates hold, and writes it into the ledger."""
+
+import datetime
+import getpass
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from flows.pipeline import artefact_folder, metrics_of
+from flows.tracking import client, provenance
+from lineact.errors import InputError
+from lineact.files import sha256_of_tree, write_whole
+from lineact.register import Gate, RegisterParams, judge
+from lineact.settings import from_mapping
+from tasks.stage import section_of
+
+CHAMPIONS = Path(".lineact/champions")  # bundles by their hash; evaluate reads the pinned one here
+
+
+@dataclass(frozen=True)
+class Registration:
+    """What became of a challenger.
+
+    Attributes:
+        version: its version in the registry.
+        promoted: whether it is the champion now.
+        words: one line for the summary.
+        gates: the gates, judged.
+    """
+
+    version: str
+    promoted: bool
+    words: str
+    gates: list[Gate]
+
+
+def model_name(line: str) -> str:
+    """The registered model of a line."""
+    return f"lineact-{line}"
+
+
+def bundle_of(line: str) -> Path:
+    """The exported bundle of this run."""
+    return artefact_folder("export", line) / "bundle"
+
+
+def champion_of(line: str) -> tuple[str, str] | None:
+    """Version and bundle hash of the line's champion; None where there is none."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        version = client().get_model_version_by_alias(model_name(line), "champion")
+    except MlflowException:
+        return None
+    return version.version, version.tags["bundle_sha256"]
+
+
+def register(line: str, parent_id: str) -> Registration:
+    """Registers this run's bundle and promotes it where every gate holds.
+
+    A bundle that is registered already keeps its version; the champion itself is left in place.
+
+    Args:
+        line: the line.
+        parent_id: the parent run that the version belongs to.
+    """
+    bundle_sha256 = sha256_of_tree(bundle_of(line))
+    champion = champion_of(line)
+    if champion and champion[1] == bundle_sha256:
+        return Registration(champion[0], True, f"version {champion[0]} is the champion already, same bytes", [])
+    params = from_mapping(RegisterParams, section_of(line, "register"), f"params.yaml: lines.{line}.register")
+    machine = json.loads((artefact_folder("machine", line) / "machine.json").read_text())
+    evaluated = metrics_of("evaluate", line)
+    gates = judge(params, evaluated, metrics_of("benchmark", line), machine["host"], champion is not None)
+    version = _version_with(line, bundle_sha256) or _create_version(line, parent_id, bundle_sha256)
+    client().set_model_version_tag(model_name(line), version, "gates", json.dumps([asdict(gate) for gate in gates]))
+    failed = [f"{gate.name} ({gate.reason})" for gate in gates if not gate.passed]
+    if failed:
+        words = f"version {version} registered, not promoted: {'; '.join(failed)}"
+        return Registration(version, False, words, gates)
+    _promote(line, version, champion, gates, bundle_sha256)
+    return Registration(version, True, f"version {version} registered and promoted to champion", gates)
+
+
+def fetch_bundle(line: str, version: str, bundle_sha256: str) -> Path:
+    """Puts a registered bundle where `evaluate` looks for a pinned champion, checked by its hash.
+
+    Raises:
+        InputError: where the registry's copy has another hash.
+    """
+    import mlflow
+
+    folder = CHAMPIONS / bundle_sha256
+    if folder.is_dir():
+        return folder
+    with tempfile.TemporaryDirectory() as scratch:
+        local = mlflow.artifacts.download_artifacts(f"models:/{model_name(line)}/{version}", dst_path=scratch)
+        found = next(Path(local).rglob("manifest.json"), None)
+        if found is None or sha256_of_tree(found.parent) != bundle_sha256:
+            raise InputError(
+                f"models:/{model_name(line)}/{version}: expected a bundle with hash {bundle_sha256}, found another; "
+                f"set evaluate.champion to null in conf/line/{line}.yaml to go on without it"
+            )
+        bundle = found.parent
+        write_whole(folder, lambda temporary: shutil.copytree(bundle, temporary))
+    return folder
+
+
+def ledger_of(line: str) -> Path:
+    """The line's promotion ledger: JSON Lines, each entry carries the hash of the one before."""
+    return Path("models") / line / "promotions.jsonl"
+
+
+def _version_with(line: str, bundle_sha256: str) -> str | None:
+    versions = client().search_model_versions(f"name = '{model_name(line)}'")
+    return next((version.version for version in versions if version.tags.get("bundle_sha256") == bundle_sha256), None)
+
+
+def _create_version(line: str, parent_id: str, bundle_sha256: str) -> str:
+
+    tracking = client()
+    with tempfile.TemporaryDirectory() as scratch:
+        _save_model(bundle_of(line), Path(scratch) / "bundle")
+        tracking.log_artifacts(parent_id, str(Path(scratch) / "bundle"), "bundle")
+    if not tracking.search_registered_models(f"name = '{model_name(line)}'"):
+        tracking.create_registered_model(model_name(line), description=f"recogniser of line {line}")
+    # register_model() fails on plain artifacts in MLflow 3; create_model_version takes them
+    created = tracking.create_model_version(
+        model_name(line),
+        source=f"runs:/{parent_id}/bundle",
+        run_id=parent_id,
+        tags={"bundle_sha256": bundle_sha256} | provenance(line),
+    )
+    return created.version
+
+
+def _save_model(bundle: Path, target: Path) -> None:
+    """Writes the bundle as an MLflow model with a signature, its code as text: nothing is pickled."""
+    import mlflow.pyfunc
+    import numpy as np
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+
+    columns = [("frame", DataType.long), *((name, DataType.float) for name in ("x1", "y1", "x2", "y2", "score"))]
+    columns += [("action", DataType.string), ("confidence", DataType.float)]
+    signature = ModelSignature(
+        inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3), name="images_rgb")]),
+        outputs=Schema([ColSpec(kind, name) for name, kind in columns]),
+    )
+    mlflow.pyfunc.save_model(
+        path=str(target),
+        python_model="flows/registered_model.py",
+        artifacts={"bundle": str(bundle)},
+        signature=signature,
+        code_paths=["lineact"],
+        pip_requirements=["numpy", "openvino", "opencv-python-headless", "pandas", "pyarrow", "scipy"],
+    )
+
+
+def _promote(line: str, version: str, champion: tuple[str, str] | None, gates: list[Gate], bundle_sha256: str) -> None:
+    tracking = client()
+    _append_to_ledger(
+        ledger_of(line),
+        {
+            "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "who": getpass.getuser(),
+            "line": line,
+            "version": version,
+            "previous": champion[0] if champion else None,
+            "bundle_sha256": bundle_sha256,
+            "why": {gate.name: gate.reason for gate in gates},
+            "from": provenance(line),
+        },
+    )
+    if champion:
+        tracking.set_registered_model_alias(model_name(line), "previous", champion[0])
+    tracking.set_registered_model_alias(model_name(line), "champion", version)
+
+
+def _append_to_ledger(path: Path, entry: dict[str, object]) -> None:
+    """Appends one line and makes it durable before the alias moves."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = path.read_bytes().splitlines() if path.is_file() else []
+    before = hashlib.sha256(lines[-1]).hexdigest() if lines else None
+    with path.open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(entry | {"hash_of_entry_before": before}, sort_keys=True) + "\n")
+        stream.flush()
+        os.fsync(stream.fileno())

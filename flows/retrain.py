@@ -1,0 +1,65 @@
+"""`python -m flows.retrain line=demo`: label -> gate -> train -> compare with the champion -> register."""
+
+import sys
+import time
+
+from flows import command_line
+from flows.server import use_standing_server
+
+if __name__ == "__main__":
+    use_standing_server()
+
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+from prefect.states import State
+
+from flows import tracking
+from flows.dvc_stage import StageResult
+from flows.label_line import label_line
+from flows.register import Registration, register
+from flows.summary import print_summary
+from flows.train_line import train_line
+
+
+@task(name="register", cache_policy=NO_CACHE)
+def register_pair(line: str, parent_id: str) -> Registration:
+    """Registers the pair; the alias `champion` moves where the line's gates hold."""
+    return register(line, parent_id)
+
+
+@flow(name="retrain", flow_run_name="retrain {line}")
+def retrain(line: str) -> "Registration | State":
+    """From raw video to a registered recogniser of one line.
+
+    Args:
+        line: name of an active line.
+
+    Returns:
+        What became of the challenger; where decisions are missing, a completed state named AwaitingReview.
+    """
+    started_s = time.monotonic()
+    parent_id = tracking.start_parent(line)
+    status = "FAILED"
+    try:
+        labelled = label_line(line, parent_id, return_state=True)
+        if labelled.name == "AwaitingReview":
+            status = "FINISHED"
+            return labelled
+        results: list[StageResult] = labelled.result()
+        results = results + train_line(line, parent_id)
+        registration = register_pair(line, parent_id)
+        status = "FINISHED"
+    finally:
+        tracking.end_parent(parent_id, line, status)
+    print_summary(line, results, registration, time.monotonic() - started_s)
+    return registration
+
+
+def main() -> None:
+    """`line=demo`."""
+    state = retrain(command_line.parse(sys.argv[1:], ("line",))["line"], return_state=True)
+    command_line.end_with(state)
+
+
+if __name__ == "__main__":
+    command_line.run(main)

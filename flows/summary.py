@@ -1,0 +1,76 @@
+"""The one table that `make demo` ends with."""
+
+import json
+
+from rich.console import Console
+from rich.table import Table
+
+from flows.dvc_stage import StageResult
+from flows.pipeline import artefact_folder, metrics_of
+from flows.register import Registration
+
+
+def print_summary(line: str, results: list[StageResult], registration: Registration, seconds: float) -> None:
+    """Prints stages, labels, scores, latency, the registered version, and what to do next."""
+    table = Table(title=f"line {line}: {seconds:.0f} s in all", show_lines=False)
+    for heading in ("stage", "outcome", "seconds", "result"):
+        table.add_column(heading, justify="right" if heading == "seconds" else "left")
+    for result in results:
+        table.add_row(result.stage, result.outcome, f"{result.seconds:.1f}", _words(result.stage, line))
+    table.add_row("register", "", "", registration.words)
+    console = Console(width=None if Console().is_terminal else 140)
+    console.print(table)
+    for next_command in (
+        ("make ui", "compare runs and versions in MLflow"),
+        (f"make review LINE={line}", "look at the labels and decide the doubtful ones"),
+        ("make line NAME=press_a VIDEOS=DIR", "add a line on your own videos"),
+    ):
+        console.print(f"  {next_command[0]:<36} {next_command[1]}", highlight=False)
+
+
+def _words(stage: str, line: str) -> str:
+    metrics = metrics_of(stage, line) if stage not in ("configure", "machine") else {}
+    if stage == "machine":
+        machine = json.loads((artefact_folder("machine", line) / "machine.json").read_text())
+        return f"{machine['cpu']}, {machine['cores']} cores"
+    template = RESULTS.get(stage)
+    if template is None:
+        return ""
+    shown = {name: "undefined" if value is None else value for name, value in metrics.items()}
+    return template.format_map(_Formatted(shown))
+
+
+class _Formatted(dict):
+    """Counts as they are, shares to three places; a name that a stage no longer writes stands out."""
+
+    def __missing__(self, name: str) -> str:
+        return f"?{name}"
+
+    def __getitem__(self, name: str) -> object:
+        value = super().__getitem__(name)
+        return f"{value:.3f}" if isinstance(value, float) and not value.is_integer() else _whole(value)
+
+
+def _whole(value: object) -> object:
+    return int(value) if isinstance(value, float) else value
+
+
+# What each stage's row says of its metrics.json.
+RESULTS = {
+    "simulate": "{recordings} recordings, {frames} frames",
+    "ingest": "{kept_frames} of {frames} frames kept",
+    "detect": "{boxes} boxes",
+    "embed": "{crops} crops",
+    "match": "{groups} groups, {accepted} crops accepted, {rejected} rejected",
+    "queue": "{items} items for a person",
+    "simulate_review": "simulated reviewer, error rate {error_rate}: {decisions} decisions",
+    "dataset": "{train_crops} + {val_crops} crops labelled, {decided_by_person} by a person",
+    "train_detector": "val mAP50 {val_map50}",
+    "train_teacher": "val accuracy {val_accuracy}",
+    "distil": "val accuracy {val_accuracy}",
+    "export": "parity {classifier_openvino_max_abs_diff}",
+    "benchmark": "classifier p50/p95/p99 {classifier_p50_ms}/{classifier_p95_ms}/{classifier_p99_ms} ms, "
+    "frame p95 {frame_p95_ms} ms",
+    "evaluate": "hands: recall {detection_recall_iou40}, accuracy {detection_accuracy_iou40}, mAP50 {detection_map50}; "
+    "actions: accuracy {action_accuracy} (majority {majority_accuracy}), macro F1 {action_macro_f1}",
+}

@@ -1,0 +1,174 @@
+"""MLflow as a projection of DVC's state: one parent run per pipeline run, one child per stage result.
+
+A child is found again by its stage key (command, dependency hashes, params of dvc.lock). A stage that was restored or
+unchanged points to the earlier child; where the database was lost, the child is made anew from the stage's outputs.
+"""
+
+import getpass
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow.csv
+
+from flows.dvc_stage import StageResult
+from flows.pipeline import artefact_folder, hash_of_out, lock_entry, metrics_of, stage_key
+from lineact.files import sha256_of_file
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+HEADLINES = {
+    "dataset": ("train_crops", "val_crops"),
+    "evaluate": (
+        "detection_recall_iou40",
+        "detection_accuracy_iou40",
+        "detection_map50",
+        "action_accuracy",
+        "action_macro_f1",
+        "ng_recall",
+    ),
+    "benchmark": ("classifier_p50_ms", "classifier_p95_ms", "classifier_p99_ms", "frame_p95_ms"),
+}
+CURVE_STEP_COLUMN = "epoch"
+DATABASE_LIMIT = 500  # MLflow's longest parameter value is 6,000; longer than this nobody compares in its table
+
+
+def client() -> "MlflowClient":
+    """A client of the tracking database."""
+    from mlflow import MlflowClient
+
+    return MlflowClient()
+
+
+def experiment_id(line: str) -> str:
+    """The line's experiment, made at first use."""
+    found = client().get_experiment_by_name(f"lineact-{line}")
+    return found.experiment_id if found else client().create_experiment(f"lineact-{line}")
+
+
+def start_parent(line: str) -> str:
+    """Opens the parent run of a pipeline run.
+
+    Returns:
+        its run id.
+    """
+    tags = {"line": line, "user": getpass.getuser(), "lineact.kind": "pipeline", "git_commit": git_commit()}
+    run = client().create_run(experiment_id(line), tags=tags, run_name=f"retrain {line}")
+    return run.info.run_id
+
+
+def log_stage(parent_id: str, line: str, result: StageResult) -> str:
+    """Makes sure that a stage's result has a child run, and names it on the parent.
+
+    Returns:
+        the child's run id: a new one, or the earlier one with the same key.
+    """
+    key = stage_key(result.stage, line)
+    child_id = None if result.outcome == "ran" else _child_with(line, key)
+    if child_id is None:
+        child_id = _log_child(parent_id, line, result, key)
+    tracking = client()
+    tracking.set_tag(parent_id, f"stage.{result.stage}", f"{result.outcome} {child_id}")
+    metrics = metrics_of(result.stage, line)
+    for name in HEADLINES.get(result.stage, ()):
+        value = metrics.get(name)
+        if value is not None:
+            tracking.log_metric(parent_id, name, value)
+    return child_id
+
+
+def end_parent(parent_id: str, line: str, status: str) -> None:
+    """Closes the parent run with the hashes of what it rests on.
+
+    Args:
+        parent_id: its run id.
+        line: the line.
+        status: MLflow's word: "FINISHED", "FAILED" or "KILLED".
+    """
+    tracking = client()
+    for name, value in provenance(line).items():
+        tracking.set_tag(parent_id, name, value)
+    tracking.set_terminated(parent_id, status)
+
+
+def provenance(line: str) -> dict[str, str]:
+    """Git commit, and hashes of dvc.lock and of the line's data set where they exist."""
+    found = {"git_commit": git_commit()}
+    if Path("dvc.lock").is_file():
+        found["dvc_lock_sha256"] = sha256_of_file(Path("dvc.lock"))
+        try:
+            found["data_hash"] = hash_of_out("dataset", line)
+        except KeyError:
+            found["data_hash"] = "none: no data set yet"
+    return found
+
+
+def git_commit() -> str:
+    """The checkout's commit, with "+changes" where the tree differs from it."""
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True)
+    if commit.returncode:
+        return "none: not a git checkout"
+    dirty = subprocess.run(["git", "status", "--porcelain", "-uno"], capture_output=True, text=True).stdout.strip()
+    return commit.stdout.strip() + ("+changes" if dirty else "")
+
+
+def _child_with(line: str, key: str) -> str | None:
+    runs = client().search_runs([experiment_id(line)], f"tags.`lineact.stage_key` = '{key}'", max_results=1)
+    return runs[0].info.run_id if runs else None
+
+
+def _log_child(parent_id: str, line: str, result: StageResult, key: str) -> str:
+    from mlflow.entities import Metric, Param, RunTag
+
+    tracking = client()
+    tags = {
+        "mlflow.parentRunId": parent_id,
+        "line": line,
+        "lineact.kind": "stage",
+        "lineact.stage": result.stage,
+        "lineact.stage_key": key,
+        "lineact.outcome": result.outcome,
+    }
+    run = tracking.create_run(experiment_id(line), tags=tags, run_name=f"{result.stage} {line}")
+    run_id = run.info.run_id
+    section = lock_entry(result.stage, line).get("params", {}).get("params.yaml", {})
+    params = [Param(name, str(value)[:DATABASE_LIMIT]) for name, value in _flat(_inner(section)).items()]
+    metrics = [Metric(name, value, 0, 0) for name, value in metrics_of(result.stage, line).items() if value is not None]
+    metrics.append(Metric("stage_seconds", result.seconds, 0, 0))
+    plots = artefact_folder(result.stage, line) / "plots"
+    if (plots / "curves.csv").is_file():
+        metrics += _curve_metrics(plots / "curves.csv")
+    tracking.log_batch(run_id, metrics=metrics, params=params[:100], tags=[RunTag("outcome", result.outcome)])
+    if plots.is_dir():
+        tracking.log_artifacts(run_id, str(plots), "plots")
+    tracking.set_terminated(run_id, "FINISHED")
+    return run_id
+
+
+def _curve_metrics(path: Path) -> list[Any]:
+    from mlflow.entities import Metric
+
+    columns = pyarrow.csv.read_csv(path).to_pydict()
+    steps = columns.pop(CURVE_STEP_COLUMN)
+    return [
+        Metric(f"curve.{name}", float(value), 0, int(step))
+        for name, values in columns.items()
+        for step, value in zip(steps, values, strict=True)
+        if isinstance(value, int | float)
+    ]
+
+
+def _inner(section: Mapping[str, Any]) -> Mapping[str, Any]:
+    # dvc.lock holds {"lines.demo.detect": {...}}: one tracked section
+    return next(iter(section.values()), {})
+
+
+def _flat(section: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(section, Mapping):
+        return {prefix: section}
+    flat: dict[str, Any] = {}
+    for name, value in section.items():
+        flat |= _flat(value, f"{prefix}.{name}" if prefix else str(name))
+    return flat

@@ -1,0 +1,55 @@
+"""`python -m flows.train_line line=demo`: from labels and decisions to the evaluated, benchmarked pair."""
+
+import sys
+
+from flows import command_line
+from flows.server import use_standing_server
+
+if __name__ == "__main__":
+    use_standing_server()
+
+from prefect import flow
+
+from flows import tracking
+from flows.dvc_stage import StageResult
+from flows.pin import is_champion, pin_champion
+from flows.pipeline import GATE, stages_of
+from flows.stage import run_stages
+
+
+@flow(name="train_line", flow_run_name="train {line}")
+def train_line(line: str, parent_id: str | None = None) -> list[StageResult]:
+    """Trains, exports, benchmarks and evaluates a line's pair.
+
+    The registry's champion is pinned just before `evaluate`, unless this run's bundle is the champion itself.
+
+    Args:
+        line: the line.
+        parent_id: MLflow's parent run, where another flow opened it.
+    """
+    stages = stages_of(line)
+    after_gate = stages[stages.index(GATE) :]
+    own_parent = parent_id is None
+    parent_id = parent_id or tracking.start_parent(line)
+    status = "FAILED"
+    try:
+        before_evaluate = after_gate[: after_gate.index("evaluate")]
+        results = run_stages(before_evaluate, line, parent_id)
+        if not is_champion(line):
+            pin_champion(line)
+        results += run_stages(["evaluate"], line, parent_id)
+        status = "FINISHED"
+    finally:
+        if own_parent:
+            tracking.end_parent(parent_id, line, status)
+    return results
+
+
+def main() -> None:
+    """`line=demo`."""
+    state = train_line(command_line.parse(sys.argv[1:], ("line",))["line"], return_state=True)
+    command_line.end_with(state)
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,143 @@
+"""Stage `configure`: composes every active line's settings from conf/ and validates them into params.yaml."""
+
+import argparse
+import sys
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lineact.benchmark import BenchmarkParams
+from lineact.dataset import DatasetParams
+from lineact.detect import DetectParams
+from lineact.distil import DistilParams
+from lineact.embed import EmbedParams
+from lineact.errors import ConfigError, LineactError
+from lineact.evaluate import EvaluateParams
+from lineact.export import ExportParams
+from lineact.files import write_text
+from lineact.ingest import IngestParams
+from lineact.machine import MachineParams
+from lineact.match import MatchParams
+from lineact.queue import QueueParams
+from lineact.register import RegisterParams
+from lineact.settings import from_mapping
+from lineact.simulate_review import SimulateReviewParams
+from lineact.simulation import SimulateParams
+from lineact.train_detector import TrainDetectorParams
+from lineact.train_teacher import TrainTeacherParams
+
+HEADER = "# Written by the stage `configure` from conf/. Edit conf/, not this file.\n"
+
+
+@dataclass(frozen=True)
+class ScheduleParams:
+    """When the line's deployment retrains it."""
+
+    cron: str
+    timezone: str
+
+
+@dataclass(frozen=True)
+class LineParams:
+    """Every section of params.yaml that a line may have, each a stage's or a flow's."""
+
+    ingest: IngestParams
+    detect: DetectParams
+    embed: EmbedParams
+    match: MatchParams
+    queue: QueueParams
+    dataset: DatasetParams
+    train_detector: TrainDetectorParams
+    train_teacher: TrainTeacherParams
+    distil: DistilParams
+    export: ExportParams
+    machine: MachineParams
+    benchmark: BenchmarkParams
+    evaluate: EvaluateParams
+    register: RegisterParams
+    schedule: ScheduleParams
+    simulate: SimulateParams | None = None
+    simulate_review: SimulateReviewParams | None = None
+
+
+# Keys of conf/config.yaml that sections refer to by interpolation; no stage receives them by themselves.
+SHARED_KEYS = frozenset(
+    {"line", "description", "source", "foundation", "actions", "seed", "holdout", "review", "release"}
+)
+
+
+def configure(conf: Path, out: Path) -> None:
+    """Composes and validates every active line and writes params.yaml.
+
+    Raises:
+        ConfigError: names the line's file, the key, what was expected and what was found.
+    """
+    lines = {line: compose_line(conf, line) for line in active_lines(conf)}
+    write_text(out, HEADER + yaml.safe_dump({"lines": lines}, sort_keys=True, allow_unicode=True))
+
+
+def active_lines(conf: Path) -> list[str]:
+    """Names of the lines that the pipeline runs, checked against conf/line/ and the lists by kind.
+
+    Raises:
+        ConfigError: where conf/lines.yaml contradicts itself or names a line without a file.
+    """
+    path = conf / "lines.yaml"
+    lists = yaml.safe_load(path.read_text())
+    by_kind = [line for kind, lines in lists.items() if kind != "active_lines" for line in lines]
+    if sorted(by_kind) != sorted(lists["active_lines"]):
+        raise ConfigError(
+            f"{path}: expected active_lines to hold every line of the other lists once, "
+            f"found {lists['active_lines']} against {by_kind}"
+        )
+    for line in lists["active_lines"]:
+        if not (conf / "line" / f"{line}.yaml").is_file():
+            raise ConfigError(f"{path}: line {line!r} has no file {conf}/line/{line}.yaml; `make line` makes one")
+    return lists["active_lines"]
+
+
+def compose_line(conf: Path, line: str) -> dict[str, Any]:
+    """The resolved sections of one line, validated.
+
+    Raises:
+        ConfigError: on an unknown key, a wrong type, a value out of range or a line that does not compose.
+    """
+    from hydra import compose, initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    where = f"{conf}/line/{line}.yaml"
+    try:
+        with initialize_config_dir(config_dir=str(conf.resolve()), version_base="1.3"):
+            composed = compose("config", overrides=[f"line={line}"])
+            values: Any = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(f"{where}: does not compose: {error}") from error
+    sections = {field.name for field in fields(LineParams)}
+    unknown = sorted(set(values) - sections - SHARED_KEYS)
+    if unknown:
+        known = ", ".join(sorted(sections | SHARED_KEYS))
+        raise ConfigError(f"{where}: unknown key {', '.join(map(repr, unknown))}; known keys are {known}")
+    chosen = {name: values[name] for name in values if name in sections}
+    from_mapping(LineParams, chosen, where)
+    return chosen
+
+
+def main() -> None:
+    """The command line of the stage."""
+    parser = argparse.ArgumentParser(prog="python -m tasks.configure", description=configure.__doc__)
+    parser.add_argument("--conf", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    try:
+        configure(arguments.conf, arguments.out)
+    except LineactError as error:
+        print(f"configure: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""The guards of the design: what keeps DVC's, Hydra's and Python's idea of the pipeline the same."""
+
+import ast
+import inspect
+import re
+import shlex
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tasks.configure import SHARED_KEYS, LineParams, active_lines, compose_line, configure
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("flows", "tasks", "lineact")
+STAGES = {
+    stage: entry["do"]
+    for stage, entry in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items()
+    if "foreach" in entry
+}
+LINES = sorted(path.stem for path in (ROOT / "conf" / "line").glob("*.yaml"))
+
+
+@cache
+def imports_of(module: Path) -> frozenset[Path]:
+    """First-party files that a module imports, at its top or within functions (type-checking blocks left out)."""
+    found: set[Path] = set()
+    tree = ast.parse(module.read_text())
+    guarded = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if id(node) in guarded:
+            continue
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        for name in names:
+            if name.split(".")[0] in PACKAGES:
+                found |= files_of(name)
+    return frozenset(found)
+
+
+def files_of(name: str) -> set[Path]:
+    """The files that importing a dotted name runs, the packages above it included."""
+    path = ROOT.joinpath(*name.split("."))
+    candidates = [path.with_suffix(".py"), path / "__init__.py"]
+    candidates += [parent / "__init__.py" for parent in path.parents if parent != ROOT and ROOT in parent.parents]
+    return {candidate for candidate in candidates if candidate.is_file()}
+
+
+def closure(module: Path) -> set[Path]:
+    """A module and all that it imports of this project, transitively."""
+    seen: set[Path] = set()
+    open_modules = [module]
+    while open_modules:
+        current = open_modules.pop()
+        if current not in seen:
+            seen.add(current)
+            open_modules += imports_of(current)
+    return seen
+
+
+def has_code(module: Path) -> bool:
+    return any(not isinstance(node, ast.Expr) for node in ast.parse(module.read_text()).body)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_deps_cover_every_module_that_the_stage_imports(stage):
+    deps = [ROOT / dep for dep in STAGES[stage]["deps"] if "${" not in dep]
+    needed = {module for module in closure(ROOT / "tasks" / f"{stage}.py") if has_code(module)}
+    uncovered = {module for module in needed if not any(module == dep or dep in module.parents for dep in deps)}
+    assert not uncovered, f"add to deps of {stage}: {sorted(str(path.relative_to(ROOT)) for path in uncovered)}"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_deps_exist_and_are_needed(stage):
+    deps = [ROOT / dep for dep in STAGES[stage]["deps"] if dep.startswith(("lineact", "tasks"))]
+    needed = closure(ROOT / "tasks" / f"{stage}.py")
+    for dep in deps:
+        assert dep.exists(), dep
+        assert any(module == dep or dep in module.parents for module in needed), f"{stage} does not import {dep}"
+
+
+def test_deps_of_configure_cover_what_it_imports():
+    deps = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["configure"]["deps"]
+    needed = {module for module in closure(ROOT / "tasks" / "configure.py") if has_code(module)}
+    assert all(any(module == ROOT / dep or ROOT / dep in module.parents for dep in deps) for module in needed)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_stage_tracks_exactly_its_own_params_section(stage):
+    assert STAGES[stage]["params"] == [f"lines.${{item}}.{stage}"]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_paths_of_the_command_equal_deps_and_outs(stage):
+    words = shlex.split(STAGES[stage]["cmd"])
+    assert words[:5] == ["python", "-m", f"tasks.{stage}", "--line", "${item}"]
+    on_command = {word for word in words[5:] if not word.startswith("--")}
+    artefacts = {dep for dep in STAGES[stage]["deps"] if dep.startswith(("data/", "models/"))}
+    assert on_command == artefacts | set(STAGES[stage]["outs"])
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_one_word_per_stage(stage):
+    """Task module, function, params class, options and artefact folder all carry the stage's word."""
+    task = import_module(f"tasks.{stage}")
+    body = getattr(task, stage)
+    params_class = f"{stage.title().replace('_', '')}Params"
+    assert hasattr(task, params_class)
+    assert stage in LineParams.__dataclass_fields__
+    assert any(Path(out).name == stage for out in STAGES[stage]["outs"])
+    options = {f"--{name.replace('_', '-')}" for name in inspect.signature(body).parameters}
+    options -= {"--params", "--line"}
+    assert options == set(re.findall(r"(--[a-z-]+)", STAGES[stage]["cmd"])) - {"--line"}
+
+
+def test_stages_read_only_earlier_stages():
+    outs_so_far: set[str] = set()
+    for stage, entry in STAGES.items():
+        for dep in entry["deps"]:
+            made_here = dep.startswith(("data/${item}/", "models/${item}/")) and not dep.endswith(("/raw", ".csv"))
+            if made_here:
+                assert any(dep == out or dep.startswith(f"{out}/") for out in outs_so_far), f"{stage} reads {dep}"
+        outs_so_far |= set(entry["outs"])
+
+
+@pytest.mark.parametrize("package", ["lineact", "tasks"])
+def test_imports_point_one_way(package):
+    forbidden = {"lineact": ("flows", "tasks", "prefect", "dvc", "hydra", "mlflow"), "tasks": ("flows", "prefect")}
+    for module in (ROOT / package).rglob("*.py"):
+        for node in ast.walk(ast.parse(module.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
+            for name in names:
+                assert name.split(".")[0] not in forbidden[package], f"{module.relative_to(ROOT)} imports {name}"
+
+
+def test_data_and_models_hold_no_code():
+    assert not [*(ROOT / "models").rglob("*.py")]
+    assert not list((ROOT / "data").rglob("*.py"))
+
+
+def test_params_file_equals_a_fresh_composition(tmp_path):
+    configure(ROOT / "conf", tmp_path / "params.yaml")
+    assert (tmp_path / "params.yaml").read_text() == (ROOT / "params.yaml").read_text(), "run `dvc repro configure`"
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_every_line_composes_and_validates(line):
+    sections = compose_line(ROOT / "conf", line)
+    assert set(STAGES) - {"simulate", "simulate_review"} <= set(sections)
+    assert not set(sections) & SHARED_KEYS
+
+
+def test_active_lines_are_the_lines_of_all_kinds():
+    assert active_lines(ROOT / "conf") == yaml.safe_load((ROOT / "conf" / "lines.yaml").read_text())["active_lines"]
+
+
+def test_every_key_of_the_configuration_is_commented():
+    for path in [ROOT / "conf" / "config.yaml", *(ROOT / "conf" / "detector").glob("*.yaml")]:
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            is_scalar = re.match(r"\s*\w+:\s*[^\s#]", line)
+            assert not is_scalar or "#" in line, f"{path.relative_to(ROOT)}:{number}: say what it is, with its unit"
+
+
+def test_lock_file_is_hash_pinned_and_names_no_host():
+    lock = (ROOT / "requirements.lock").read_text()
+    assert "://" not in lock
+    pins = re.findall(r"^[a-zA-Z0-9_.-]+==\S+", lock, re.MULTILINE)
+    assert len(pins) > 100
+    assert lock.count("--hash=sha256:") >= len(pins)
