@@ -23,7 +23,7 @@ class Recogniser(PythonModel):
 
     def predict(  # type: ignore[override]
         self,
-        context: PythonModelContext,
+        context: PythonModelContext,  # noqa: ARG002
         model_input: np.ndarray,
         params: dict | None = None,  # noqa: ARG002
     ) -> pd.DataFrame:

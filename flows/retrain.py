@@ -45,7 +45,7 @@ def retrain(line: str) -> "Registration | State":
         if labelled.name == "AwaitingReview":
             status = "FINISHED"
             return labelled
-        results: list[StageResult] = labelled.result()
+        results: list[StageResult] = labelled.result()  # type: ignore[assignment]
         results = results + train_line(line, parent_id)
         registration = register_pair(line, parent_id)
         status = "FINISHED"

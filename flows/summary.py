@@ -58,18 +58,18 @@ def _whole(value: object) -> object:
 # What each stage's row says of its metrics.json.
 RESULTS = {
     "simulate": "{recordings} recordings, {frames} frames",
-    "ingest": "{kept_frames} of {frames} frames kept",
-    "detect": "{boxes} boxes",
+    "ingest": "{frames_kept} of {frames} frames kept",
+    "detect": "{boxes_kept} boxes on {frames} frames",
     "embed": "{crops} crops",
-    "match": "{groups} groups, {accepted} crops accepted, {rejected} rejected",
+    "match": "{groups} groups; {accepted} crops accepted, {rejected} rejected",
     "queue": "{items} items for a person",
-    "simulate_review": "simulated reviewer, error rate {error_rate}: {decisions} decisions",
-    "dataset": "{train_crops} + {val_crops} crops labelled, {decided_by_person} by a person",
+    "simulate_review": "simulated reviewer, error rate {error_rate}, {minutes} minutes",
+    "dataset": "{crops_train} + {crops_val} labelled crops, {crops_by_person} decided by a person",
     "train_detector": "val mAP50 {val_map50}",
     "train_teacher": "val accuracy {val_accuracy}",
     "distil": "val accuracy {val_accuracy}",
-    "export": "parity {classifier_openvino_max_abs_diff}",
-    "benchmark": "classifier p50/p95/p99 {classifier_p50_ms}/{classifier_p95_ms}/{classifier_p99_ms} ms, "
+    "export": "",
+    "benchmark": "classifier p50/p95/p99 {classifier_p50_ms}/{classifier_p95_ms}/{classifier_p99_ms} ms; "
     "frame p95 {frame_p95_ms} ms",
     "evaluate": "hands: recall {detection_recall_iou40}, accuracy {detection_accuracy_iou40}, mAP50 {detection_map50}; "
     "actions: accuracy {action_accuracy} (majority {majority_accuracy}), macro F1 {action_macro_f1}",

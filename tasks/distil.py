@@ -3,13 +3,14 @@
 from pathlib import Path
 
 from lineact import distil as student
+from lineact.distil import DistilParams
 from tasks.stage import run_stage
 
 
-def distil(params: student.DistilParams, *, crops: Path, teacher: Path, tiny: Path, out: Path) -> None:
+def distil(params: DistilParams, *, crops: Path, teacher: Path, tiny: Path, out: Path) -> None:
     """Trains the student on the line's labelled crops and the teacher's answers."""
     student.distil(params, crops, teacher, tiny, out)
 
 
 if __name__ == "__main__":
-    run_stage(distil, student.DistilParams)
+    run_stage(distil, DistilParams)
