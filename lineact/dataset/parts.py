@@ -49,17 +49,19 @@ class Parts:
 def frames_for_detector(found: Found, resolved: Resolved, holdout: Holdout, count: int) -> list[LabelledFrame]:
     """Frames that a person corrected, and `count` others as the detector labelled them.
 
-    The others are evenly spaced among the frames of the training part on which every box was accepted: a doubtful box
-    is no example to learn from.
+    The others are evenly spaced among the kept frames of the training part on which every box was accepted: a doubtful
+    box is no example to learn from. Frames without a box are among them: they show what is no hand.
     """
     corrected = [
         LabelledFrame(frame, tuple(hand.box_xyxy_px for hand in hands), "person")
         for frame, hands in sorted(resolved.hands.items())
     ]
     rejected = {crop["box_id"] for crop in found.crops.to_pylist() if crop["status"] == "rejected"}
+    boxes = boxes_on_frames(found)
+    kept = [(row["video_sha256"], row["pts_s"]) for row in found.frames.to_pylist() if row["kept"]]
     accepted = [
         LabelledFrame(frame, tuple(box for _, box in placed), "detector")
-        for frame, placed in sorted(boxes_on_frames(found).items())
+        for frame, placed in sorted((frame, boxes.get(frame, [])) for frame in kept)
         if frame not in resolved.hands
         and holdout.part_of(*frame) == "train"
         and not rejected & {box_id for box_id, _ in placed}

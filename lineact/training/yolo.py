@@ -38,6 +38,7 @@ from ultralytics.utils.nms import non_max_suppression  # noqa: E402
 
 STATE_FILE = "state.safetensors"
 BEST_FILE = "best.safetensors"
+NEAR_BEST_F1 = 0.01
 JUDGED_IOU = 0.4  # IoU of the papers' recall and accuracy at which the score threshold is chosen
 LEAST_SCORE = 0.01
 NMS_IOU = 0.6
@@ -375,7 +376,7 @@ def write_detector(
     load_weights(start, folder / BEST_FILE)
     frames = predict(start, data_yaml, params.long_side_px)
     curve = precision_recall_rows(frames)
-    threshold = max(curve, key=lambda row: row[3])[0] if curve else 0.5
+    threshold = choose_threshold(curve)
     chosen = score_detection([_above(frame, threshold) for frame in frames], JUDGED_IOU)
 
     architecture: Any = start.yaml
@@ -405,6 +406,21 @@ def write_detector(
             **image_counts,
         },
     )
+
+
+def choose_threshold(curve: list[list[float]]) -> float:
+    """The highest score threshold whose F1 is within a hundredth of the best.
+
+    On few validation images F1 is flat over a wide range, and its low end lets in what none of them happens to show.
+
+    Args:
+        curve: rows (threshold, precision, recall, F1).
+
+    Returns:
+        0 to 1; 0.5 where nothing was predicted at any threshold.
+    """
+    best_f1 = max((row[3] for row in curve), default=0.0)
+    return max((row[0] for row in curve if row[3] >= best_f1 - NEAR_BEST_F1), default=0.5)
 
 
 def _above(frame: ScoredFrame, threshold: float) -> ScoredFrame:
