@@ -7,6 +7,7 @@ is a stage's output, so there the page only shows.
 import socket
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -259,7 +260,8 @@ def main() -> None:
     port = values.get("port") or str(DEFAULT_PORT)
     bound = _bound_socket(port)
     print(f"review of {reviewed.line}: http://{HOST}:{port} (Ctrl+C ends it; what is decided is saved)", flush=True)
-    uvicorn.Server(uvicorn.Config(review_app(reviewed), log_level="warning")).run(sockets=[bound])
+    with suppress(KeyboardInterrupt):
+        uvicorn.Server(uvicorn.Config(review_app(reviewed), log_level="warning")).run(sockets=[bound])
 
 
 if __name__ == "__main__":
