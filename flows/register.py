@@ -50,12 +50,11 @@ def bundle_of(line: str) -> Path:
 
 def champion_of(line: str) -> tuple[str, str] | None:
     """Version and bundle hash of the line's champion; None where there is none."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        version = client().get_model_version_by_alias(model_name(line), "champion")
-    except MlflowException:
+    # by search: a registry that does not answer raises, and is no missing champion
+    models = client().search_registered_models(f"name = '{model_name(line)}'")
+    if not models or "champion" not in models[0].aliases:
         return None
+    version = client().get_model_version(model_name(line), str(models[0].aliases["champion"]))
     return version.version, version.tags["bundle_sha256"]
 
 

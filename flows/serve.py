@@ -8,7 +8,7 @@ import time
 from flows import command_line
 from flows.pipeline import CONF, LINES_FILE
 from flows.server import SERVER_FILE, answers
-from lineact.errors import InputError
+from lineact.errors import ConfigError, InputError
 from lineact.files import write_json
 
 START_TIMEOUT_S = 180
@@ -67,8 +67,10 @@ def serve_lines() -> None:
 def main() -> None:
     """`[host=127.0.0.1] [port=4200]`."""
     values = command_line.parse(sys.argv[1:], (), ("host", "port"))
-    host, port = values.get("host") or "127.0.0.1", int(values.get("port") or 4200)
-    server = start_server(host, port)
+    host, port = values.get("host") or "127.0.0.1", values.get("port") or "4200"
+    if not port.isdecimal():
+        raise ConfigError(f"port={port}: expected a number such as 4201")
+    server = start_server(host, int(port))
     print(f"Prefect's UI: http://{host}:{port}", flush=True)
     try:
         serve_lines()

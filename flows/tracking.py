@@ -115,7 +115,9 @@ def git_commit() -> str:
 
 
 def _child_with(line: str, key: str) -> str | None:
-    runs = client().search_runs([experiment_id(line)], f"tags.`lineact.stage_key` = '{key}'", max_results=1)
+    # finished ones alone: a killed flow leaves a child without its metrics
+    finished = f"tags.`lineact.stage_key` = '{key}' and attributes.status = 'FINISHED'"
+    runs = client().search_runs([experiment_id(line)], finished, max_results=1)
     return runs[0].info.run_id if runs else None
 
 

@@ -1,0 +1,286 @@
+"""What the flows read and write around the stages: arguments, DVC's output, conf/, the gates of a promotion."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from flows import command_line
+from flows.dvc_stage import StageError, _failure, outcome_of, repro
+from flows.lines import activate, add_line, edit_yaml
+from flows.pipeline import stages_of
+from lineact.decisions import DECISION_COLUMNS
+from lineact.errors import AwaitingReview, ConfigError, InputError, LineactError
+from lineact.register import RegisterParams, judge
+from tasks.configure import active_lines, compose_line
+from tests.generated_videos import scene, write_video
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def empty_repository(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("empty")
+    subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+    subprocess.run([sys.executable, "-m", "dvc", "init", "-q"], cwd=folder, check=True)
+    return folder
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch, empty_repository):
+    """A git and DVC repository with conf/ (demo alone active) and dvc.yaml of this project; the process is in it."""
+    folder = tmp_path / "project"
+    shutil.copytree(empty_repository, folder)
+    shutil.copytree(ROOT / "conf", folder / "conf")
+    shutil.copyfile(ROOT / "dvc.yaml", folder / "dvc.yaml")
+    lists = {"simulated_lines": ["demo"], "video_lines": [], "active_lines": ["demo"]}
+    edit_yaml(folder / "conf" / "lines.yaml", lambda content: content.update(lists))
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def videos(tmp_path):
+    folder = tmp_path / "recordings"
+    write_video(folder / "morning" / "a.mp4", [scene()] * 3)
+    write_video(folder / "b.mp4", [scene(1)] * 3)
+    (folder / "notes.txt").write_text("not a video")
+    return folder
+
+
+def test_arguments_become_values():
+    found = command_line.parse(["line=demo", "port=4201"], ("line",), ("host", "port"))
+    assert found == {"line": "demo", "port": "4201"}
+    assert command_line.parse(["line=a=b"], ("line",)) == {"line": "a=b"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["demo"], "argument 'demo'"),
+        (["--line=demo"], "argument '--line=demo'"),
+        (["lines=demo"], "argument 'lines=demo'"),
+        ([], "argument 'line' is missing"),
+        (["line="], "argument 'line' is missing"),
+        (["port=1"], "argument 'line' is missing"),
+    ],
+)
+def test_wrong_arguments_are_named_with_the_usage(arguments, named):
+    with pytest.raises(ConfigError) as caught:
+        command_line.parse(arguments, ("line",), ("port",))
+    assert named in str(caught.value)
+    assert "line=... [port=...]" in str(caught.value)
+
+
+@pytest.mark.parametrize(("error", "code"), [(ConfigError, 2), (InputError, 3), (AwaitingReview, 75)])
+def test_an_error_is_one_line_and_an_exit_code(error, code, capsys):
+    def fail() -> None:
+        raise error("file: expected this, found that")
+
+    with pytest.raises(SystemExit) as ended:
+        command_line.run(fail)
+    assert ended.value.code == code
+    assert capsys.readouterr().err == "error: file: expected this, found that\n"
+
+
+@pytest.mark.parametrize(
+    ("lines", "outcome"),
+    [
+        (["Running stage 'ingest@demo':", "> python -m tasks.ingest --line demo"], "ran"),
+        (["Stage 'ingest@demo' is cached - skipping run, checking out outputs"], "restored"),
+        (["Stage 'ingest@demo' didn't change, skipping", "Data and pipelines are up to date."], "unchanged"),
+        (["Running stage 'simulate@demo':", "Stage 'ingest@demo' didn't change, skipping"], "unchanged"),
+        (["Running stage 'simulate@demo':", "Stage 'ingest@demo' is cached - skipping run"], "restored"),
+        (["Running stage 'ingest@demo_b':"], "unchanged"),
+        ([], "unchanged"),
+    ],
+)
+def test_the_outcome_is_read_from_what_dvc_says(lines, outcome):
+    assert outcome_of("ingest@demo", lines) == outcome
+
+
+WAITS = "dataset: 12 of 90 items are decided; go on with `make review LINE=demo`"
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"), [(75, AwaitingReview), (1, StageError), (3, StageError), (-9, StageError), (175, StageError)]
+)
+def test_the_exit_code_of_a_stage_tells_waiting_from_failing(code, kind):
+    lines = [
+        "Running stage 'dataset@demo':",
+        "> python -m tasks.dataset --line demo",
+        WAITS,
+        "ERROR: failed to reproduce 'dataset@demo': failed to run: "
+        f"python -m tasks.dataset --line demo --out data/demo/dataset, exited with {code}",
+    ]
+    error = _failure("dataset@demo", lines)
+    assert type(error) is kind
+    assert WAITS in str(error)
+    if kind is AwaitingReview:
+        assert str(error) == WAITS
+
+
+def test_a_failure_of_dvc_itself_keeps_its_words():
+    error = _failure("nothing@demo", ["ERROR: Stage 'nothing@demo' not found inside 'dvc.yaml' file"])
+    assert isinstance(error, StageError)
+    assert "not found inside" in str(error)
+
+
+@pytest.mark.slow
+def test_real_dvc_runs_restores_waits_and_fails(project):
+    """The words above are DVC's own: this fails where a release of DVC changes them."""
+    waits = "python -c \"import sys; print('waits: 3 items'); sys.exit(75)\""
+    breaks = "python -c \"import sys; print('broken: file x'); sys.exit(3)\""
+    stages = {
+        "copy": {"foreach": ["demo"], "do": {"cmd": "cp given made", "deps": ["given"], "outs": ["made"]}},
+        "wait": {"foreach": ["demo"], "do": {"cmd": waits, "deps": ["made"]}},
+        "fail": {"foreach": ["demo"], "do": {"cmd": breaks}},
+    }
+    (project / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
+    (project / "given").write_text("1")
+    told: list[str] = []
+    assert [repro("copy@demo", told.append).outcome for _ in range(2)] == ["ran", "unchanged"]
+    (project / "given").write_text("2")
+    repro("copy@demo", told.append)
+    (project / "given").write_text("1")
+    assert repro("copy@demo", told.append).outcome == "restored"
+    assert (project / "made").read_text() == "1"
+    (project / "given").write_text("3")
+    with pytest.raises(AwaitingReview, match=r"^waits: 3 items$"):
+        repro("wait@demo", told.append)
+    with pytest.raises(StageError, match="broken: file x"):
+        repro("fail@demo", told.append)
+
+
+def test_activate_adds_a_line_once_and_keeps_comments(project):
+    before = (project / "conf/lines.yaml").read_text()
+    comments = [line.split("#", 1)[1] for line in before.splitlines() if "#" in line]
+    activate("gi_d")
+    once = (project / "conf/lines.yaml").read_text()
+    activate("gi_d")
+    assert (project / "conf/lines.yaml").read_text() == once
+    assert comments
+    assert all(comment in once for comment in comments)
+    lists = yaml.safe_load(once)
+    assert lists["simulated_lines"] == ["demo", "gi_d"]
+    assert lists["video_lines"] == []
+    assert active_lines(project / "conf") == ["demo", "gi_d"]
+    assert "simulate" in stages_of("gi_d")
+
+
+def test_activate_names_the_known_lines(project):
+    before = (project / "conf/lines.yaml").read_bytes()
+    with pytest.raises(ConfigError, match=r"unknown line 'press_z'.*demo, gi_d"):
+        activate("press_z")
+    assert (project / "conf/lines.yaml").read_bytes() == before
+
+
+def test_an_own_line_is_imported_and_composes(project, videos):
+    add_line("press_a", videos, "motion", ["remove", "place"])
+    assert (project / "data/press_a/raw/morning/a.mp4").read_bytes() == (videos / "morning/a.mp4").read_bytes()
+    assert (project / "data/press_a/raw/b.mp4").is_file()
+    assert not (project / "data/press_a/raw/notes.txt").exists()
+    assert (project / "data/press_a/raw.dvc").is_file()
+    decisions = (project / "data/press_a/review/decisions.csv").read_text()
+    assert decisions == ",".join(DECISION_COLUMNS) + "\n"
+    sections = compose_line(project / "conf", "press_a")
+    assert sections["dataset"]["actions"] == ["remove", "place"]
+    assert sections["dataset"]["holdout"]["last_share"] == 0.333
+    assert sections["detect"]["backend"] == "motion"
+    assert "simulate" not in sections
+    lists = yaml.safe_load((project / "conf/lines.yaml").read_text())
+    assert lists == {"simulated_lines": ["demo"], "video_lines": ["press_a"], "active_lines": ["demo", "press_a"]}
+    stages = stages_of("press_a")
+    assert "ingest" in stages
+    assert "simulate" not in stages
+    with pytest.raises(ConfigError, match=r"press_a.*exists already.*make activate"):
+        add_line("press_a", videos, "motion", ["remove"])
+
+
+@pytest.mark.parametrize("name", ["Press", "1st", "press-a", "../demo", "", "a b"])
+def test_a_malformed_name_is_refused(name, project, videos):
+    with pytest.raises(ConfigError, match="NAME="):
+        add_line(name, videos, "motion", ["remove"])
+    assert not (project / "data").exists()
+
+
+def test_an_unknown_detector_and_a_folder_without_videos_are_refused(project, videos, tmp_path):
+    with pytest.raises(ConfigError, match=r"DETECTOR=yolo: expected one of motion"):
+        add_line("press_a", videos, "yolo", ["remove"])
+    (tmp_path / "empty").mkdir()
+    for folder in (tmp_path / "empty", tmp_path / "missing"):
+        with pytest.raises(InputError, match=folder.name):
+            add_line("press_a", folder, "motion", ["remove"])
+    (project / "data/press_a/raw").mkdir(parents=True)
+    with pytest.raises(InputError, match="data/press_a/raw: exists already"):
+        add_line("press_a", videos, "motion", ["remove"])
+    assert not (project / "conf/line/press_a.yaml").exists()
+    assert active_lines(project / "conf") == ["demo"]
+
+
+def test_editing_yaml_keeps_what_it_does_not_touch(tmp_path):
+    path = tmp_path / "line.yaml"
+    path.write_text("# head\na: 1   # one\nlist:\n  - x   # first\n")
+    edit_yaml(path, lambda content: content.update(b={"c": None}))
+    text = path.read_text()
+    assert yaml.safe_load(text) == {"a": 1, "list": ["x"], "b": {"c": None}}
+    assert all(comment in text for comment in ("# head", "# one", "# first"))
+
+
+@pytest.mark.parametrize(("line", "way_out"), [("gi_d", "make activate LINE=gi_d"), ("press_z", "make line NAME=")])
+@pytest.mark.usefixtures("project")
+def test_an_inactive_line_is_told_the_way_out(line, way_out):
+    with pytest.raises(LineactError, match=way_out) as caught:
+        stages_of(line)
+    assert "active lines are demo" in str(caught.value)
+
+
+PARAMS = RegisterParams(
+    min_detection_recall=0.8,
+    min_detection_accuracy=0.7,
+    min_action_accuracy=0.8,
+    min_gain_low=-0.01,
+    max_p95_ms=10.0,
+    target_machine="any",
+)
+GOOD = {"detection_recall_iou40": 0.8, "detection_accuracy_iou40": 0.7, "action_accuracy": 0.8}
+GAINS = {"action_gain_low": -0.01, "recall_gain_low": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("evaluate", "p95_ms", "has_champion", "failed"),
+    [
+        (GOOD, 10.0, False, set()),
+        (GOOD, 10.1, False, {"classifier_p95_ms"}),
+        (GOOD, None, False, {"classifier_p95_ms"}),
+        (GOOD | {"action_accuracy": 0.79}, 1.0, False, {"action_accuracy"}),
+        (GOOD | {"action_accuracy": None}, 1.0, False, {"action_accuracy"}),
+        (GOOD | {"action_accuracy": float("nan")}, 1.0, False, {"action_accuracy"}),
+        (GAINS, 1.0, False, set(GOOD)),
+        (GAINS, 10.0, True, set()),
+        (GAINS | {"action_gain_low": -0.02}, 1.0, True, {"action_gain_low"}),
+        (GAINS | {"recall_gain_low": None}, 1.0, True, {"recall_gain_low"}),
+        (GOOD, 1.0, True, set(GAINS)),
+        (GAINS | {"action_accuracy": 0.0}, 1.0, True, set()),
+    ],
+)
+def test_gates(evaluate, p95_ms, has_champion, failed):
+    gates = judge(PARAMS, evaluate, {"classifier_p95_ms": p95_ms}, "cell7", has_champion)
+    assert {gate.name for gate in gates if not gate.passed} == failed
+    metrics = evaluate | {"classifier_p95_ms": p95_ms, "target_machine": 0.0}
+    undefined = {gate.name for gate in gates if metrics.get(gate.name) is None}
+    assert undefined == {gate.name for gate in gates if "undefined" in gate.reason}
+    assert undefined <= failed
+
+
+@pytest.mark.parametrize(("target", "passed"), [("any", True), ("cell7", True), ("cell8", False)])
+def test_a_latency_counts_on_the_target_machine_alone(target, passed):
+    params = RegisterParams(**(vars(PARAMS) | {"target_machine": target}))
+    gates = judge(params, GOOD, {"classifier_p95_ms": 1.0}, "cell7", False)
+    gate = next(gate for gate in gates if gate.name == "target_machine")
+    assert gate.passed is passed
+    assert "cell7" in gate.reason
+    assert target in gate.reason

@@ -1,0 +1,240 @@
+"""MLflow as the projection of what DVC made, and the registry: real MLflow on SQLite, in a folder of the test's own."""
+
+import contextlib
+import hashlib
+import json
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+import yaml
+
+from flows import register as registry
+from flows import tracking
+from flows.dvc_stage import Outcome, StageResult
+from flows.pin import is_champion
+from lineact.errors import InputError
+from lineact.files import sha256_of_tree, write_json, write_text
+
+ROOT = Path(__file__).resolve().parents[2]
+LINE = "demo"
+GOOD = {"detection_recall_iou40": 0.95, "detection_accuracy_iou40": 0.9, "action_accuracy": 0.9}
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("project")]  # laying out a database takes over ten seconds
+STAGES = ("dataset", "distil", "export", "machine", "benchmark", "evaluate")
+
+
+@pytest.fixture(scope="module")
+def empty_database(tmp_path_factory):
+    """MLflow takes seconds to lay out a database: once for all tests."""
+    from mlflow import MlflowClient
+
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch, empty_database):
+    """A folder as a whole pipeline run leaves it, with a bundle that no one can load but everyone can register."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    shutil.copyfile(empty_database, "mlflow.db")
+    shutil.copyfile(ROOT / "params.yaml", "params.yaml")
+    for package in ("flows", "lineact"):
+        Path(package).symlink_to(ROOT / package)
+    write_lock()
+    write_bundle("first")
+    write_json(Path("models/demo/machine/machine.json"), {"host": "cell7"})
+    write_json(Path("models/demo/benchmark/metrics.json"), {"classifier_p95_ms": 2.0})
+    write_json(Path("models/demo/evaluate/metrics.json"), GOOD)
+    write_json(Path("data/demo/dataset/metrics.json"), {"train_crops": 9, "val_crops": None})
+    return tmp_path
+
+
+def write_lock(**changed: str) -> None:
+    """A dvc.lock of the stages that the flows ask for; `changed` names other hashes of dependencies by stage."""
+    stages = {}
+    for stage in STAGES:
+        folder = f"{'data' if stage == 'dataset' else 'models'}/demo/{stage}"
+        stages[f"{stage}@demo"] = {
+            "cmd": f"python -m tasks.{stage}",
+            "deps": [{"path": "in", "md5": changed.get(stage, "0")}],
+            "params": {"params.yaml": {f"lines.demo.{stage}": {"seed": 0, "fit": {"lr": 0.1}}}},
+            "outs": [{"path": folder, "md5": f"hash-of-{stage}"}],
+        }
+    write_text(Path("dvc.lock"), yaml.safe_dump({"schema": "2.0", "stages": stages}))
+
+
+def write_bundle(content: str) -> str:
+    """Returns the bundle's hash."""
+    bundle = Path("models/demo/export/bundle")
+    write_json(bundle / "manifest.json", {"content": content})
+    write_text(bundle / "networks" / "classifier.onnx", content)
+    return sha256_of_tree(bundle)
+
+
+def register() -> registry.Registration:
+    return registry.register(LINE, tracking.start_parent(LINE))
+
+
+def alias(name: str) -> str:
+    return tracking.client().get_model_version_by_alias("lineact-demo", name).version
+
+
+def ledger() -> list[bytes]:
+    return Path("models/demo/promotions.jsonl").read_bytes().splitlines()
+
+
+def test_versions_aliases_and_ledger():
+    assert registry.champion_of(LINE) is None
+    first_sha256 = write_bundle("first")
+    first = register()
+    assert first.promoted
+    assert registry.champion_of(LINE) == (first.version, first_sha256)
+    assert is_champion(LINE)
+    entry = json.loads(ledger()[0])
+    assert entry["bundle_sha256"] == first_sha256
+    assert entry["previous"] is None
+    assert entry["hash_of_entry_before"] is None
+    assert entry["why"]["action_accuracy"] == "0.9, needed at least 0.8"
+    assert entry["from"]["data_hash"] == "hash-of-dataset"
+
+    again = register()
+    assert (again.version, again.promoted, again.gates) == (first.version, True, [])
+    assert len(ledger()) == 1
+
+    second_sha256 = write_bundle("second")
+    write_json(Path("models/demo/evaluate/metrics.json"), GOOD | {"action_gain_low": -0.2, "recall_gain_low": 0.0})
+    worse = register()
+    assert not worse.promoted
+    assert worse.version != first.version
+    assert "action_gain_low (-0.2, needed at least -0.01)" in worse.words
+    assert registry.champion_of(LINE) == (first.version, first_sha256)
+    assert not is_champion(LINE)
+    assert len(ledger()) == 1
+
+    write_json(Path("models/demo/evaluate/metrics.json"), GOOD | {"action_gain_low": 0.1, "recall_gain_low": 0.0})
+    better = register()
+    assert better.promoted
+    assert better.version == worse.version  # the same bytes keep their version
+    assert registry.champion_of(LINE) == (better.version, second_sha256)
+    assert alias("previous") == first.version
+    lines = ledger()
+    assert len(lines) == 2
+    assert json.loads(lines[1])["hash_of_entry_before"] == hashlib.sha256(lines[0]).hexdigest()
+    assert json.loads(lines[1])["previous"] == first.version
+
+    version = tracking.client().get_model_version("lineact-demo", better.version)
+    assert version.tags["bundle_sha256"] == second_sha256
+    assert version.tags["data_hash"] == "hash-of-dataset"
+    assert all(gate["passed"] for gate in json.loads(version.tags["gates"]))
+
+    # an older version comes back as the registry holds it, and stays apart from this run's bundle
+    fetched = registry.fetch_bundle(LINE, first.version, first_sha256)
+    assert fetched == registry.CHAMPIONS / first_sha256
+    assert sha256_of_tree(fetched) == first_sha256
+    assert registry.fetch_bundle(LINE, "no longer asked for", first_sha256) == fetched
+    with pytest.raises(InputError, match=r"expected a bundle with hash 0000.*evaluate\.champion"):
+        registry.fetch_bundle(LINE, first.version, "0" * 64)
+
+
+def test_without_a_champion_the_minimums_decide():
+    write_json(Path("models/demo/evaluate/metrics.json"), GOOD | {"action_accuracy": None})
+    registration = register()
+    assert not registration.promoted
+    assert "action_accuracy (undefined" in registration.words
+    assert registry.champion_of(LINE) is None
+    assert not Path("models/demo/promotions.jsonl").exists()
+
+
+def test_a_registry_that_does_not_answer_is_no_missing_champion():
+    """Otherwise a broken database would let a worse challenger in by the absolute minimums."""
+    from mlflow.exceptions import MlflowException
+
+    assert registry.champion_of(LINE) is None
+    with contextlib.closing(sqlite3.connect("mlflow.db")) as database:
+        database.execute("DROP TABLE registered_models")
+    with pytest.raises(MlflowException, match="registered_models"):
+        registry.champion_of(LINE)
+
+
+def test_the_registered_model_has_a_signature_and_pickles_nothing():
+    import mlflow
+
+    version = register().version
+    uri = f"models:/lineact-demo/{version}"
+    signature = mlflow.models.get_model_info(uri).signature
+    assert signature is not None
+    assert signature.inputs.inputs[0].shape == (-1, -1, -1, 3)
+    assert signature.outputs.input_names() == ["frame", "x1", "y1", "x2", "y2", "score", "action", "confidence"]
+    stored = [path for path in Path(mlflow.artifacts.download_artifacts(uri)).rglob("*") if path.is_file()]
+    assert {"MLmodel", "registered_model.py", "manifest.json"} <= {path.name for path in stored}
+    assert not [path for path in stored if path.suffix in (".pkl", ".pickle", ".pt", ".pth", ".joblib")]
+    assert not [path for path in stored if path.read_bytes()[:1] == b"\x80"], "a pickle under another name"
+
+
+def log(stage: str, outcome: Outcome) -> tuple[str, str]:
+    """Returns the parent's and the child's run id."""
+    parent_id = tracking.start_parent(LINE)
+    return parent_id, tracking.log_stage(parent_id, LINE, StageResult(stage, outcome, 1.5))
+
+
+def test_a_stage_that_did_not_run_points_to_the_earlier_child():
+    _, ran = log("evaluate", "ran")
+    parent_id, restored = log("evaluate", "restored")
+    _, unchanged = log("evaluate", "unchanged")
+    assert restored == unchanged == ran
+    parent = tracking.client().get_run(parent_id).data
+    assert parent.tags["stage.evaluate"] == f"restored {ran}"
+    assert parent.metrics["action_accuracy"] == 0.9
+    write_lock(evaluate="1")
+    _, other = log("evaluate", "restored")
+    assert other != ran
+    _, rerun = log("evaluate", "ran")
+    assert rerun not in (ran, other)
+
+
+def test_a_child_holds_params_metrics_and_plots():
+    plots = Path("models/demo/distil/plots")
+    write_json(Path("models/demo/distil/metrics.json"), {"val_accuracy": 0.8, "ng_recall": None})
+    write_text(plots / "curves.csv", "epoch,a,b,c\n" + "".join(f"{n},{n / 2},1.5,2.5\n" for n in range(1, 401)))
+    parent_id, child_id = log("distil", "ran")
+    run = tracking.client().get_run(child_id)
+    assert run.data.tags["mlflow.parentRunId"] == parent_id
+    assert run.data.params == {"seed": "0", "fit.lr": "0.1"}
+    assert run.data.metrics["val_accuracy"] == 0.8
+    assert "ng_recall" not in run.data.metrics
+    curve = tracking.client().get_metric_history(child_id, "curve.a")
+    assert sorted((point.step, point.value) for point in curve) == [(n, n / 2) for n in range(1, 401)]
+    assert [artifact.path for artifact in tracking.client().list_artifacts(child_id, "plots")] == ["plots/curves.csv"]
+    assert run.info.status == "FINISHED"
+
+
+def test_a_half_written_child_is_not_pointed_to():
+    key = tracking.stage_key("evaluate", LINE)
+    killed = tracking.client().create_run(tracking.experiment_id(LINE), tags={"lineact.stage_key": key})
+    _, child_id = log("evaluate", "unchanged")
+    assert child_id != killed.info.run_id
+
+
+def test_a_lost_database_is_rebuilt_from_the_outputs(project, empty_database):
+    _, before = log("evaluate", "ran")
+    shutil.copyfile(empty_database, "other.db")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project / 'other.db'}")
+        _, after = log("evaluate", "unchanged")
+        assert after != before
+        run = tracking.client().get_run(after)
+        assert run.data.metrics["action_accuracy"] == 0.9
+        assert run.data.tags["lineact.stage_key"] == tracking.stage_key("evaluate", LINE)
+
+
+def test_the_parent_carries_what_it_rests_on():
+    parent_id = tracking.start_parent(LINE)
+    tracking.end_parent(parent_id, LINE, "FINISHED")
+    run = tracking.client().get_run(parent_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["data_hash"] == "hash-of-dataset"
+    assert run.data.tags["dvc_lock_sha256"] == hashlib.sha256(Path("dvc.lock").read_bytes()).hexdigest()
+    assert run.data.tags["git_commit"]
