@@ -21,3 +21,5 @@ ENVIRONMENT = {
 }
 for _name, _value in ENVIRONMENT.items():
     os.environ.setdefault(_name, _value)
+# Prefect makes its home folder, but not the folder above it, which a fresh clone does not have.
+Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)
