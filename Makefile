@@ -53,11 +53,11 @@ lint: setup      ## ruff and mypy
 test: lint       ## lint and the fast tests; no root, no network
 	$(BIN)/pytest
 
-test-services: setup  ## what needs `make system`, a standing server or more than seconds
+test-services: setup  ## what needs a standing server or more than seconds
 	$(BIN)/pytest -m 'slow or services or browser'
 
-system:          ## system packages for test-services (root)
-	apt-get update -q && apt-get install -y -q --no-install-recommends chromium ffmpeg
+system:          ## system packages that the tests need (root)
+	apt-get update -q && apt-get install -y -q --no-install-recommends git
 
 lock: setup      ## requirements.lock anew from pyproject.toml
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
