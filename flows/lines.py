@@ -16,6 +16,7 @@ from lineact.files import write_text, write_whole
 from lineact.video import find_videos
 
 DETECTORS = ("motion", "grounding_dino", "groundingdino_py")
+UNNAMED_ACTIONS = ("action_1", "action_2")  # a line must compose at once; the user renames them before the review
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -44,11 +45,11 @@ def add_line(name: str, videos: Path, detector: str, actions: list[str]) -> None
     if added.returncode:
         raise InputError(f"{raw}: `dvc add` failed: {added.stderr.strip()}")
     write_decisions(folder / "review" / "decisions.csv", [])
-    write_text(config_file, _line_file(detector, actions))
+    write_text(config_file, _line_file(detector, actions or list(UNNAMED_ACTIONS)))
     activate(name)
     print(f"wrote {config_file}; added {name} to {LINES_FILE}; {raw} is under DVC ({raw}.dvc belongs into git)")
     if not actions:
-        print(f"next: name the line's actions in {config_file}")
+        print(f"next: rename {' and '.join(UNNAMED_ACTIONS)} in {config_file} to what the worker does")
     print(f"next: python -m flows.retrain line={name}")
 
 

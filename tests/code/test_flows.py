@@ -284,3 +284,8 @@ def test_a_latency_counts_on_the_target_machine_alone(target, passed):
     assert gate.passed is passed
     assert "cell7" in gate.reason
     assert target in gate.reason
+
+
+def test_a_line_without_named_actions_composes_all_the_same(project, videos):
+    add_line("press_b", videos, "motion", [])
+    assert compose_line(project / "conf", "press_b")["dataset"]["actions"] == ["action_1", "action_2"]
