@@ -289,3 +289,19 @@ def test_a_latency_counts_on_the_target_machine_alone(target, passed):
 def test_a_line_without_named_actions_composes_all_the_same(project, videos):
     add_line("press_b", videos, "motion", [])
     assert compose_line(project / "conf", "press_b")["dataset"]["actions"] == ["action_1", "action_2"]
+
+
+def test_retrain_ends_in_a_state_of_its_own_at_the_gate(monkeypatch):
+    """Another run's state would show as "All states completed"."""
+    from prefect.states import Completed, State
+
+    import flows.retrain as module
+
+    waiting: State = Completed(name="AwaitingReview", message="12 items wait")
+    monkeypatch.setattr(module.tracking, "start_parent", lambda _: "parent")
+    monkeypatch.setattr(module.tracking, "end_parent", lambda *_: None)
+    monkeypatch.setattr(module, "label_line", lambda *_, **__: waiting)
+    state = module.retrain.fn("demo")
+    assert isinstance(state, State)
+    assert (state.name, state.message) == ("AwaitingReview", "12 items wait")
+    assert state is not waiting
