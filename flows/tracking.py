@@ -32,7 +32,8 @@ HEADLINES = {
     "benchmark": ("classifier_p50_ms", "classifier_p95_ms", "classifier_p99_ms", "frame_p95_ms"),
 }
 CURVE_STEP_COLUMN = "epoch"
-DATABASE_LIMIT = 500  # MLflow's longest parameter value is 6,000; longer than this nobody compares in its table
+SHOWN_CHARACTERS = 500  # of a parameter's value in MLflow's table; MLflow itself would cut at 6,000 with a mere warning
+PARAMS_FILE = "params.json"  # among a child's artifacts: every value whole
 
 
 def client() -> "MlflowClient":
@@ -136,13 +137,15 @@ def _log_child(parent_id: str, line: str, result: StageResult, key: str) -> str:
     run = tracking.create_run(experiment_id(line), tags=tags, run_name=f"{result.stage} {line}")
     run_id = run.info.run_id
     section = lock_entry(result.stage, line).get("params", {}).get("params.yaml", {})
-    params = [Param(name, str(value)[:DATABASE_LIMIT]) for name, value in _flat(_inner(section)).items()]
+    params = [Param(name, _shown(value)) for name, value in _flat(_inner(section)).items()]
     metrics = [Metric(name, value, 0, 0) for name, value in metrics_of(result.stage, line).items() if value is not None]
     metrics.append(Metric("stage_seconds", result.seconds, 0, 0))
     plots = artefact_folder(result.stage, line) / "plots"
     if (plots / "curves.csv").is_file():
         metrics += _curve_metrics(plots / "curves.csv")
-    tracking.log_batch(run_id, metrics=metrics, params=params[:100], tags=[RunTag("outcome", result.outcome)])
+    # the client splits what exceeds MLflow's 100 parameters and 1,000 metrics a request
+    tracking.log_batch(run_id, metrics=metrics, params=params, tags=[RunTag("outcome", result.outcome)])
+    tracking.log_dict(run_id, dict(_inner(section)), PARAMS_FILE)
     if plots.is_dir():
         tracking.log_artifacts(run_id, str(plots), "plots")
     tracking.set_terminated(run_id, "FINISHED")
@@ -165,6 +168,14 @@ def _curve_metrics(path: Path) -> list[Any]:
 def _inner(section: Mapping[str, Any]) -> Mapping[str, Any]:
     # dvc.lock holds {"lines.demo.detect": {...}}: one tracked section
     return next(iter(section.values()), {})
+
+
+def _shown(value: Any) -> str:
+    """A parameter's value in MLflow's table; one that was cut says where it is whole."""
+    text = str(value)
+    if len(text) <= SHOWN_CHARACTERS:
+        return text
+    return f"{text[:SHOWN_CHARACTERS]}… ({len(text)} characters, whole in {PARAMS_FILE})"
 
 
 def _flat(section: Any, prefix: str = "") -> dict[str, Any]:

@@ -52,15 +52,23 @@ def project(tmp_path, monkeypatch, empty_database):
     return tmp_path
 
 
-def write_lock(**changed: str) -> None:
-    """A dvc.lock of the stages that the flows ask for; `changed` names other hashes of dependencies by stage."""
+PARAMS = {"seed": 0, "fit": {"lr": 0.1}}
+
+
+def write_lock(params: dict[str, object] = PARAMS, **changed: str) -> None:
+    """A dvc.lock of the stages that the flows ask for.
+
+    Args:
+        params: of every stage.
+        changed: other hashes of dependencies by stage.
+    """
     stages = {}
     for stage in STAGES:
         folder = f"{'data' if stage == 'dataset' else 'models'}/demo/{stage}"
         stages[f"{stage}@demo"] = {
             "cmd": f"python -m tasks.{stage}",
             "deps": [{"path": "in", "md5": changed.get(stage, "0")}],
-            "params": {"params.yaml": {f"lines.demo.{stage}": {"seed": 0, "fit": {"lr": 0.1}}}},
+            "params": {"params.yaml": {f"lines.demo.{stage}": params}},
             "outs": [{"path": folder, "md5": f"hash-of-{stage}"}],
         }
     write_text(Path("dvc.lock"), yaml.safe_dump({"schema": "2.0", "stages": stages}))
@@ -209,6 +217,24 @@ def test_a_child_holds_params_metrics_and_plots():
     assert sorted((point.step, point.value) for point in curve) == [(n, n / 2) for n in range(1, 401)]
     assert [artifact.path for artifact in tracking.client().list_artifacts(child_id, "plots")] == ["plots/curves.csv"]
     assert run.info.status == "FINISHED"
+
+
+def test_no_parameter_is_lost():
+    """MLflow takes 100 parameters a request, and cuts a value at 6,000 characters with a warning that nobody reads."""
+    import mlflow
+
+    numbers = {f"key_{number:03}": number for number in range(230)}
+    actions = [f"action_{number:04}" for number in range(1000)]
+    write_lock({"many": numbers, "actions": actions, "none": {}})
+    _, child_id = log("evaluate", "ran")
+    params = tracking.client().get_run(child_id).data.params
+    assert {name: value for name, value in params.items() if name.startswith("many.")} == {
+        f"many.{name}": str(number) for name, number in numbers.items()
+    }
+    assert params["actions"].startswith("['action_0000', 'action_0001'")
+    assert params["actions"].endswith(f"({len(str(actions))} characters, whole in params.json)")
+    whole = json.loads(mlflow.artifacts.load_text(f"runs:/{child_id}/params.json"))
+    assert whole == {"many": numbers, "actions": actions, "none": {}}
 
 
 def test_a_half_written_child_is_not_pointed_to():
