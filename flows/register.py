@@ -161,31 +161,53 @@ def _save_model(bundle: Path, target: Path) -> None:
 
 
 def _promote(line: str, version: str, champion: tuple[str, str] | None, gates: list[Gate], bundle_sha256: str) -> None:
+    """Writes the promotion into the ledger, then moves the aliases.
+
+    The version's tag `promotion` comes last. Without it, an entry that decides the same is that of a promotion that was
+    killed half-way: it is finished and gets no second entry.
+    """
     tracking = client()
-    _append_to_ledger(
-        ledger_of(line),
-        {
+    decided = {
+        "line": line,
+        "version": version,
+        "previous": champion[0] if champion else None,
+        "bundle_sha256": bundle_sha256,
+    }
+    entries = _read_ledger(ledger_of(line))
+    if not entries or not _is_unfinished(line, entries[-1], decided):
+        written = {
             "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "who": getpass.getuser(),
-            "line": line,
-            "version": version,
-            "previous": champion[0] if champion else None,
-            "bundle_sha256": bundle_sha256,
             "why": {gate.name: gate.reason for gate in gates},
             "from": provenance(line),
-        },
-    )
+            "hash_of_entry_before": _hash_of_entry(entries[-1]) if entries else None,
+        }
+        entries.append(json.dumps(decided | written, sort_keys=True).encode())
+        write_whole(ledger_of(line), lambda temporary: _write_ledger(temporary, entries))
     if champion:
         tracking.set_registered_model_alias(model_name(line), "previous", champion[0])
     tracking.set_registered_model_alias(model_name(line), "champion", version)
+    tracking.set_model_version_tag(model_name(line), version, "promotion", _hash_of_entry(entries[-1]))
 
 
-def _append_to_ledger(path: Path, entry: dict[str, object]) -> None:
-    """Appends one line and makes it durable before the alias moves."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lines = path.read_bytes().splitlines() if path.is_file() else []
-    before = hashlib.sha256(lines[-1]).hexdigest() if lines else None
-    with path.open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(entry | {"hash_of_entry_before": before}, sort_keys=True) + "\n")
+def _is_unfinished(line: str, entry: bytes, decided: dict[str, str | None]) -> bool:
+    """Whether the ledger's last entry decides the same, and its promotion was killed before its end."""
+    version = client().get_model_version(model_name(line), str(decided["version"]))
+    same = decided.items() <= json.loads(entry).items()
+    return same and version.tags.get("promotion") != _hash_of_entry(entry)
+
+
+def _read_ledger(path: Path) -> list[bytes]:
+    return path.read_bytes().splitlines() if path.is_file() else []
+
+
+def _write_ledger(path: Path, entries: list[bytes]) -> None:
+    """Durable before the alias moves."""
+    with path.open("wb") as stream:
+        stream.writelines(entry + b"\n" for entry in entries)
         stream.flush()
         os.fsync(stream.fileno())
+
+
+def _hash_of_entry(entry: bytes) -> str:
+    return hashlib.sha256(entry).hexdigest()

@@ -147,6 +147,47 @@ def test_versions_aliases_and_ledger():
         registry.fetch_bundle(LINE, first.version, "0" * 64)
 
 
+class Killed(BaseException):
+    """What no one catches."""
+
+
+@pytest.mark.parametrize("alias_name", ["previous", "champion"])
+def test_a_killed_promotion_is_finished_and_not_decided_again(alias_name, monkeypatch):
+    from mlflow import MlflowClient
+
+    first = register()
+    second_sha256 = write_bundle("second")
+    write_json(Path("models/demo/evaluate/metrics.json"), GOOD | {"action_gain_low": 0.1, "recall_gain_low": 0.0})
+    move = MlflowClient.set_registered_model_alias
+
+    def killed_at(self, name, alias, version):
+        if alias == alias_name:
+            raise Killed
+        move(self, name, alias, version)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "set_registered_model_alias", killed_at)
+        with pytest.raises(Killed):
+            register()
+    assert alias("champion") == first.version
+    decided = ledger()
+    assert len(decided) == 2
+
+    write_json(Path("models/demo/benchmark/metrics.json"), {"classifier_p95_ms": 3.0})  # measured again in between
+    finished = register()
+    assert finished.promoted
+    assert registry.champion_of(LINE) == (finished.version, second_sha256)
+    assert alias("previous") == first.version
+    assert ledger() == decided
+
+    # a promotion after a way back by hand is another decision
+    tracking.client().set_registered_model_alias("lineact-demo", "champion", first.version)
+    register()
+    assert alias("champion") == finished.version
+    assert len(ledger()) == 3
+    assert json.loads(ledger()[2])["hash_of_entry_before"] == hashlib.sha256(decided[1]).hexdigest()
+
+
 def test_without_a_champion_the_minimums_decide():
     write_json(Path("models/demo/evaluate/metrics.json"), GOOD | {"action_accuracy": None})
     registration = register()
