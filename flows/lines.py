@@ -1,52 +1,65 @@
 """Adds a line on the user's own videos, or activates one that has a file in conf/line/ already."""
 
+import contextlib
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from flows import command_line
 from flows.pipeline import CONF, LINES_FILE
 from lineact.decisions import write_decisions
+from lineact.detect import BACKENDS
 from lineact.errors import ConfigError, InputError
-from lineact.files import write_text, write_whole
+from lineact.files import sha256_of_file, write_bytes, write_text, write_whole
 from lineact.video import find_videos
+from tasks.configure import compose_line
 
-DETECTORS = ("motion", "grounding_dino", "groundingdino_py")
 UNNAMED_ACTIONS = ("action_1", "action_2")  # a line must compose at once; the user renames them before the review
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 def add_line(name: str, videos: Path, detector: str, actions: list[str]) -> None:
-    """Writes conf/line/<name>.yaml, imports the videos under DVC and adds the line to conf/lines.yaml.
+    """Imports the videos under DVC, writes conf/line/<name>.yaml and adds the line to conf/lines.yaml.
+
+    All of it or nothing: where a step fails, what this call made is taken back, and nothing else is touched.
 
     Raises:
-        ConfigError: on a name that is taken or malformed, or an unknown detector.
-        InputError: where `videos` holds no video, or DVC cannot import them.
+        ConfigError: on a name that is taken or malformed, an unknown detector, or actions that do not compose.
+        InputError: where `videos` holds no video, other data lie in the line's place, or DVC cannot import them.
     """
     config_file = CONF / "line" / f"{name}.yaml"
     if not _NAME.fullmatch(name):
         raise ConfigError(f"NAME={name}: expected small letters, digits and _, starting with a letter, e.g. press_a")
     if config_file.exists():
         raise ConfigError(f"NAME={name}: {config_file} exists already; `make activate LINE={name}` takes it as it is")
-    if detector not in DETECTORS:
-        raise ConfigError(f"DETECTOR={detector}: expected one of {', '.join(DETECTORS)}")
-    found = find_videos(videos)
+    if detector not in BACKENDS:
+        raise ConfigError(f"DETECTOR={detector}: expected one of {', '.join(BACKENDS)}")
+    copies = _copies_of(find_videos(videos), videos)
     folder = Path("data") / name
-    raw = folder / "raw"
-    if raw.exists():
-        raise InputError(f"{raw}: exists already; move it away or choose another NAME")
-    print(f"importing {len(found)} videos into {raw}", flush=True)
-    write_whole(raw, lambda temporary: _copy_videos(found, videos, temporary))
-    added = subprocess.run([sys.executable, "-m", "dvc", "add", "-q", str(raw)], capture_output=True, text=True)
-    if added.returncode:
-        raise InputError(f"{raw}: `dvc add` failed: {added.stderr.strip()}")
-    write_decisions(folder / "review" / "decisions.csv", [])
-    write_text(config_file, _line_file(detector, actions or list(UNNAMED_ACTIONS)))
-    activate(name)
+    raw, pointer, decisions = folder / "raw", folder / "raw.dvc", folder / "review" / "decisions.csv"
+    # the same videos are there where an earlier call was killed, or where a person put them there
+    if raw.exists() and not _holds_exactly(raw, copies):
+        raise InputError(f"{raw}: exists already, with other files; move it away or choose another NAME")
+    if pointer.exists() and not raw.exists():
+        raise InputError(
+            f"{pointer}: exists already; `dvc checkout {pointer}` brings its videos back, or choose another NAME"
+        )
+    with _all_or_nothing([raw, pointer, folder / ".gitignore", decisions, config_file, LINES_FILE]):
+        if not raw.exists():
+            print(f"importing {len(copies)} videos into {raw}", flush=True)
+            write_whole(raw, lambda temporary: _copy_videos(copies, temporary))
+        added = subprocess.run([sys.executable, "-m", "dvc", "add", "-q", str(raw)], capture_output=True, text=True)
+        if added.returncode:
+            raise InputError(f"{raw}: `dvc add` failed: {added.stderr.strip()}")
+        if not decisions.exists():
+            write_decisions(decisions, [])
+        write_text(config_file, _line_file(detector, actions or list(UNNAMED_ACTIONS)))
+        compose_line(CONF, name)
+        activate(name)
     print(f"wrote {config_file}; added {name} to {LINES_FILE}; {raw} is under DVC ({raw}.dvc belongs into git)")
     if not actions:
         print(f"next: rename {' and '.join(UNNAMED_ACTIONS)} in {config_file} to what the worker does")
@@ -89,12 +102,48 @@ def edit_yaml(path: Path, edit: Callable[[Any], None]) -> None:
     write_text(path, text.getvalue())
 
 
-def _copy_videos(found: list[Path], root: Path, target: Path) -> None:
-    base = root if root.is_dir() else root.parent
-    for path in found:
-        copy = target / path.relative_to(base)
+def _copies_of(found: Sequence[Path], videos: Path) -> dict[Path, Path]:
+    """Where each video goes, relative to the line's raw folder."""
+    base = videos if videos.is_dir() else videos.parent
+    return {path.relative_to(base): path for path in found}
+
+
+def _copy_videos(copies: dict[Path, Path], target: Path) -> None:
+    for relative, path in copies.items():
+        copy = target / relative
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, copy)
+
+
+def _holds_exactly(raw: Path, copies: dict[Path, Path]) -> bool:
+    """Whether the folder holds these videos, byte for byte, and nothing else."""
+    there = {path.relative_to(raw) for path in raw.rglob("*") if path.is_file()}
+    return there == set(copies) and all(
+        sha256_of_file(raw / relative) == sha256_of_file(path) for relative, path in copies.items()
+    )
+
+
+@contextlib.contextmanager
+def _all_or_nothing(paths: Sequence[Path]) -> Iterator[None]:
+    """Where the block fails: removes what is new of these files and folders, and gives changed files their old content.
+
+    Folders that were there before stay as they are.
+    """
+    there = {path for path in paths if path.exists()}
+    contents = {path: path.read_bytes() for path in there if path.is_file()}
+    new_parents = {parent for path in paths for parent in path.parents if not parent.exists()}
+    try:
+        yield
+    except BaseException:  # Ctrl+C, too
+        for path in set(paths) - there:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        for path, content in contents.items():
+            if not path.is_file() or path.read_bytes() != content:
+                write_bytes(path, content)
+        for parent in sorted(new_parents, reverse=True):  # inner ones first
+            with contextlib.suppress(OSError):  # somebody put a file of their own there
+                parent.rmdir()
+        raise
 
 
 def _line_file(detector: str, actions: list[str]) -> str:

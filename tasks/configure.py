@@ -10,7 +10,7 @@ import yaml
 
 from lineact.benchmark import BenchmarkParams
 from lineact.dataset import DatasetParams
-from lineact.detect import DetectParams
+from lineact.detect import BACKENDS, DetectParams
 from lineact.distil import DistilParams
 from lineact.embed import EmbedParams
 from lineact.errors import ConfigError, LineactError
@@ -114,7 +114,7 @@ def compose_line(conf: Path, line: str) -> dict[str, Any]:
         with initialize_config_dir(config_dir=str(conf.resolve()), version_base="1.3"):
             composed = compose("config", overrides=[f"line={line}"])
             values: Any = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         raise ConfigError(f"{where}: does not compose: {error}") from error
     sections = {field.name for field in fields(LineParams)}
     unknown = sorted(set(values) - sections - SHARED_KEYS)
@@ -122,8 +122,23 @@ def compose_line(conf: Path, line: str) -> dict[str, Any]:
         known = ", ".join(sorted(sections | SHARED_KEYS))
         raise ConfigError(f"{where}: unknown key {', '.join(map(repr, unknown))}; known keys are {known}")
     chosen = {name: values[name] for name in values if name in sections}
+    _drop_unused_detectors(conf, chosen["detect"], where)
     from_mapping(LineParams, chosen, where)
     return chosen
+
+
+def _drop_unused_detectors(conf: Path, detect: dict[str, Any], where: str) -> None:
+    """Drops what a line sets for detectors that it does not use: it may keep that while it tries another.
+
+    Such settings are checked all the same, upon the defaults of their own detector.
+    """
+    for backend, settings_class in BACKENDS.items():
+        if backend in detect and backend != detect.get("backend"):
+            changed, where_there = detect.pop(backend), f"{where}: detect.{backend}"
+            if not isinstance(changed, dict):
+                raise ConfigError(f"{where_there}: expected a mapping of settings, found {changed!r}")
+            defaults = yaml.safe_load((conf / "detector" / f"{backend}.yaml").read_text())[backend]
+            from_mapping(settings_class, defaults | changed, where_there)
 
 
 def main() -> None:

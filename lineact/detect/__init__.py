@@ -21,6 +21,12 @@ from lineact.progress import Progress
 from lineact.schema import BOXES, table_of
 from lineact.video import videos_by_sha256
 
+BACKENDS: dict[str, type] = {  # by name, the settings of each
+    "motion": MotionParams,
+    "grounding_dino": GroundingDinoParams,
+    "groundingdino_py": GroundingDinoPyParams,
+}
+
 
 @dataclass(frozen=True)
 class DetectParams:
@@ -45,8 +51,7 @@ class DetectParams:
     groundingdino_py: GroundingDinoPyParams | None = None
 
     def __post_init__(self) -> None:
-        sections = ("motion", "grounding_dino", "groundingdino_py")
-        present = [name for name in sections if getattr(self, name) is not None]
+        present = [name for name in BACKENDS if getattr(self, name) is not None]
         if present != [self.backend]:
             raise ValueError(
                 f"backend is {self.backend!r}, so expected exactly the section {self.backend!r}, found {present}; "

@@ -200,6 +200,94 @@ def test_an_own_line_is_imported_and_composes(project, videos):
         add_line("press_a", videos, "motion", ["remove"])
 
 
+def files_below(*folders: Path) -> dict[Path, bytes | None]:
+    """Every file's content and every folder."""
+    paths = [path for folder in folders for path in folder.rglob("*")]
+    return {path: path.read_bytes() if path.is_file() else None for path in paths}
+
+
+def break_dvc(project: Path, patch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
+    (project / "dvc.yaml").write_text("stages: [")
+
+
+def break_activation(project: Path, patch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
+    def full(_: str) -> None:
+        edit_yaml(Path("conf/lines.yaml"), lambda lists: lists["video_lines"].append("press_a"))
+        raise OSError("no space left on device")
+
+    patch.setattr("flows.lines.activate", full)
+
+
+def interrupt(project: Path, patch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    patch.setattr("flows.lines.write_text", stop)
+
+
+@pytest.mark.parametrize(
+    ("break_", "has_own_files"), [(break_dvc, False), (break_activation, True), (interrupt, False)]
+)
+def test_a_failed_import_leaves_nothing_and_works_again(break_, has_own_files, project, videos):
+    own = {
+        project / "data/press_a/notes.txt": "mine",
+        project / "data/press_a/.gitignore": "notes.txt\n",
+        project / "data/press_a/review/decisions.csv": ",".join(DECISION_COLUMNS) + "\nmine\n",
+    }
+    if has_own_files:
+        for path, text in own.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+    before = files_below(project / "conf", project / "data", videos)
+    dvc_yaml = (project / "dvc.yaml").read_text()
+    with pytest.MonkeyPatch.context() as patch:
+        break_(project, patch)
+        with pytest.raises((LineactError, OSError, KeyboardInterrupt)):
+            add_line("press_a", videos, "motion", ["remove"])
+    assert files_below(project / "conf", project / "data", videos) == before
+    assert (project / "data").exists() == has_own_files
+
+    (project / "dvc.yaml").write_text(dvc_yaml)
+    add_line("press_a", videos, "motion", ["remove"])
+    assert active_lines(project / "conf") == ["demo", "press_a"]
+    assert (project / "data/press_a/raw/b.mp4").is_file()
+    if has_own_files:
+        assert (project / "data/press_a/notes.txt").read_text() == "mine"
+        assert (project / "data/press_a/review/decisions.csv").read_text().endswith("mine\n")
+        assert (project / "data/press_a/.gitignore").read_text().startswith("notes.txt\n")
+
+
+def test_a_killed_import_goes_on(project, videos):
+    """kill -9 leaves the copied videos; the same ones are taken as they are, and others stay untouched."""
+    raw = project / "data/press_a/raw"
+    shutil.copytree(videos, raw, ignore=shutil.ignore_patterns("*.txt"))
+    (raw / "b.mp4").write_bytes(b"another recording")
+    with pytest.raises(InputError, match="data/press_a/raw: exists already, with other files"):
+        add_line("press_a", videos, "motion", ["remove"])
+    assert (raw / "b.mp4").read_bytes() == b"another recording"
+    shutil.copyfile(videos / "b.mp4", raw / "b.mp4")
+    add_line("press_a", videos, "motion", ["remove"])
+    assert (project / "data/press_a/raw.dvc").is_file()
+
+
+def test_a_line_whose_videos_dvc_knows_is_not_overwritten(project, videos):
+    pointer = project / "data/press_a/raw.dvc"
+    pointer.parent.mkdir(parents=True)
+    pointer.write_text("outs: []\n")
+    with pytest.raises(InputError, match=r"data/press_a/raw\.dvc: exists already; `dvc checkout"):
+        add_line("press_a", videos, "motion", ["remove"])
+    assert pointer.read_text() == "outs: []\n"
+
+
+@pytest.mark.parametrize("action", ["NG", "a]"])
+def test_actions_that_do_not_compose_are_refused(action, project, videos):
+    with pytest.raises(ConfigError, match=r"conf/line/press_a\.yaml"):
+        add_line("press_a", videos, "motion", ["remove", action])
+    assert not (project / "data").exists()
+    assert not (project / "conf/line/press_a.yaml").exists()
+    assert active_lines(project / "conf") == ["demo"]
+
+
 @pytest.mark.parametrize("name", ["Press", "1st", "press-a", "../demo", "", "a b"])
 def test_a_malformed_name_is_refused(name, project, videos):
     with pytest.raises(ConfigError, match="NAME="):
@@ -284,6 +372,41 @@ def test_a_latency_counts_on_the_target_machine_alone(target, passed):
     assert gate.passed is passed
     assert "cell7" in gate.reason
     assert target in gate.reason
+
+
+def add_to_demo(project: Path, *lines: str) -> None:
+    """Chooses another detector for demo, beside its settings for `motion`, and adds lines at the end."""
+    path = project / "conf/line/demo.yaml"
+    text = path.read_text()
+    assert "  motion:" in text
+    source = "  - override /source: simulation\n"
+    chosen = text.replace(source, source + "  - override /detector: grounding_dino\n")
+    path.write_text(chosen + "".join(f"{line}\n" for line in lines))
+
+
+def test_a_line_may_hold_settings_of_a_detector_that_it_does_not_use(project):
+    assert set(compose_line(project / "conf", "demo")["detect"]) >= {"motion"}
+    add_to_demo(project)
+    detect = compose_line(project / "conf", "demo")["detect"]
+    assert detect["backend"] == "grounding_dino"
+    assert detect["grounding_dino"]["prompt"] == ["hand"]
+    assert not set(detect) & {"motion", "groundingdino_py"}
+
+
+@pytest.mark.parametrize(
+    ("added", "named"),
+    [
+        ("    hand_lenght_share: 0.2", r"detect\.motion: unknown key 'hand_lenght_share'"),
+        ("    min_area_share: 2.0", r"detect\.motion: min_area_share"),
+        ("    width_px: wide", r"detect\.motion\.width_px: expected int"),
+        ("  yolo:\n    width_px: 1", r"detect: unknown key 'yolo'"),
+        ("  groundingdino_py: 3", r"detect\.groundingdino_py: expected a mapping"),
+    ],
+)
+def test_settings_of_a_detector_that_is_not_used_are_checked_all_the_same(added, named, project):
+    add_to_demo(project, added)
+    with pytest.raises(ConfigError, match=named):
+        compose_line(project / "conf", "demo")
 
 
 def test_a_line_without_named_actions_composes_all_the_same(project, videos):
