@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lineact.bundle import Bundle, Precision, Runtime, load_bundle, read_png, supported_precisions
+from lineact.bundle import load_bundle
+from lineact.bundle.networks import Precision, Runtime, supported_precisions
+from lineact.bundle.pair import Bundle
+from lineact.bundle.processing import read_png
 from lineact.errors import InputError
 from lineact.files import write_csv, write_whole
 from lineact.video import Frame, read_frames

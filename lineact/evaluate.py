@@ -13,7 +13,9 @@ import numpy as np
 import pyarrow as pa
 
 from lineact.boxes import iou_matrix, match_one_to_one
-from lineact.bundle import Bundle, Precision, Runtime, load_bundle
+from lineact.bundle import load_bundle
+from lineact.bundle.networks import Precision, Runtime
+from lineact.bundle.pair import Bundle
 from lineact.errors import InputError
 from lineact.files import sha256_of_tree
 from lineact.metrics import (
@@ -102,7 +104,7 @@ class TruthFrame:
 
 
 class Recogniser(Protocol):
-    """What is evaluated: `lineact.bundle.Bundle`."""
+    """What is evaluated: `lineact.bundle.pair.Bundle`."""
 
     @property
     def labels(self) -> tuple[str, ...]:

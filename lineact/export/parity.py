@@ -7,7 +7,7 @@ from typing import get_args
 
 import numpy as np
 
-from lineact.bundle import Runtime, open_network
+from lineact.bundle.networks import Runtime, open_network
 from lineact.errors import InputError
 from lineact.export import ExportParams
 

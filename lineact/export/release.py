@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import yaml
 
-from lineact.bundle import (
+from lineact.bundle.manifest import (
     MANIFEST,
     MANIFEST_VERSION,
     NETWORKS,
@@ -19,11 +19,8 @@ from lineact.bundle import (
     DetectorManifest,
     FrameSample,
     Manifest,
-    fit_into,
-    read_png,
-    scale_crop,
-    select_boxes,
 )
+from lineact.bundle.processing import fit_into, read_png, scale_crop, select_boxes
 from lineact.errors import InputError
 from lineact.export import ExportParams
 from lineact.export.graphs import ClassifierGraph, DetectorGraph, write_onnx, write_openvino

@@ -9,7 +9,7 @@ import pytest
 
 from lineact import machine
 from lineact.benchmark import PARTS, BenchmarkParams, Measurement, Setup, fastest, headline, setups
-from lineact.bundle import supported_precisions
+from lineact.bundle.networks import supported_precisions
 from lineact.errors import ConfigError, InputError
 from lineact.machine import MachineParams, cpu_model, describe_machine, instruction_sets, quota_cores
 from tests.code.test_evaluate import write_video

@@ -13,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lineact.boxes import crop_square, iou_matrix
-from lineact.bundle import NETWORK_FILES, fit_into, load_bundle, read_png, scale_crop, select_boxes
+from lineact.bundle import load_bundle
+from lineact.bundle.manifest import NETWORK_FILES
+from lineact.bundle.processing import fit_into, read_png, scale_crop, select_boxes
 from lineact.errors import ConfigError, InputError
 from lineact.schema import LABELLED_CROPS, read_table
 from tests.released_pair import CROP_SIDE_PX, EXPORT, INPUT_WH, LABELS, smooth_noise

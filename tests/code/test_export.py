@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import yaml
 
-from lineact.bundle import open_network, read_manifest
+from lineact.bundle.manifest import read_manifest
+from lineact.bundle.networks import open_network
 from lineact.errors import InputError
 from lineact.export.parity import Reference, differences
 from lineact.files import sha256_of_tree

@@ -1,0 +1,148 @@
+"""What a bundle says of itself, and the check that all its files are there as they were written."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from lineact.errors import ConfigError, InputError
+from lineact.files import sha256_of_file
+from lineact.settings import from_mapping
+
+MANIFEST = "manifest.json"
+MANIFEST_VERSION = 1
+NETWORKS = ("detector", "classifier")
+NETWORK_FILES = tuple(f"{network}.{suffix}" for network in NETWORKS for suffix in ("onnx", "xml", "bin"))
+
+
+@dataclass(frozen=True)
+class DetectorManifest:
+    """How frames become the detector's input, and its output boxes.
+
+    Attributes:
+        input_wh: width and height of the input, pixels. A frame is scaled to fit, keeping its shape, and centred on
+            grey 114.
+        score_threshold: boxes below are no hands, 0 to 1.
+        nms_iou: of two boxes that overlap by more, the lower-scored one is dropped, 0 to 1.
+        max_hands: most boxes of a frame.
+    """
+
+    input_wh: tuple[int, int]
+    score_threshold: float
+    nms_iou: float
+    max_hands: int
+
+
+@dataclass(frozen=True)
+class ClassifierManifest:
+    """How a box becomes the classifier's input, and what its outputs mean.
+
+    Attributes:
+        kind: "student" or "teacher".
+        labels: of the outputs, in order; "NG" is the last.
+        input_side_px: side of the square input.
+        crop_context: the crop's side is this factor times the box's longer side.
+        crop_side_px: side to which the crop is scaled first, as the training crops were.
+        mean: per channel (RGB) of values scaled to 0..1; inside the graph, named here for the reader.
+        std: likewise.
+    """
+
+    kind: str
+    labels: tuple[str, ...]
+    input_side_px: int
+    crop_context: float
+    crop_side_px: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class CropSample:
+    """A real crop and the logits PyTorch gives for it.
+
+    Attributes:
+        file: PNG, `crop_side_px` square.
+        action: what it shows.
+        logits: one per label.
+    """
+
+    file: str
+    action: str
+    logits: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class FrameSample:
+    """A real frame, scaled to the detector's input, and what PyTorch and the post-processing find on it.
+
+    Attributes:
+        file: PNG of `input_wh`.
+        boxes_xyxy_px: boxes at or above the score threshold, in pixels of the file.
+        scores: one per box.
+    """
+
+    file: str
+    boxes_xyxy_px: tuple[tuple[float, float, float, float], ...]
+    scores: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything `manifest.json` says.
+
+    Attributes:
+        schema_version: of the bundle's format.
+        line: whose hands and actions these are.
+        data_sha256: of what the pair was trained on: crops and detection set.
+        detector: see `DetectorManifest`.
+        classifier: see `ClassifierManifest`.
+        files: SHA-256 of every other file, by its path inside the folder.
+        crops: samples for the classifier.
+        frames: samples for the detector.
+    """
+
+    schema_version: int
+    line: str
+    data_sha256: str
+    detector: DetectorManifest
+    classifier: ClassifierManifest
+    files: dict[str, str]
+    crops: tuple[CropSample, ...]
+    frames: tuple[FrameSample, ...]
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Reads the manifest and checks that every file is there, with the hash it should have.
+
+    Raises:
+        InputError: naming the file, what was expected and what was found.
+    """
+    path = folder / MANIFEST
+    way_out = "copy the whole bundle again, or export it again with `dvc repro`"
+    try:
+        values = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: expected a bundle's manifest, found nothing; {way_out}") from error
+    except ValueError as error:
+        raise InputError(f"{path}: expected JSON, found something else ({error}); {way_out}") from error
+    version = values.get("schema_version") if isinstance(values, dict) else None
+    if version != MANIFEST_VERSION:
+        raise InputError(f"{path}: expected a bundle of version {MANIFEST_VERSION}, found {version}; {way_out}")
+    try:
+        manifest = from_mapping(Manifest, values, str(path))
+    except ConfigError as error:
+        raise InputError(f"{error}; {way_out}") from error
+    samples = {crop.file for crop in manifest.crops} | {frame.file for frame in manifest.frames}
+    for name in sorted({*NETWORK_FILES, *samples, *manifest.files}):
+        _check_file(folder, name, manifest.files.get(name), way_out)
+    return manifest
+
+
+def _check_file(folder: Path, name: str, expected: str | None, way_out: str) -> None:
+    path = folder / name
+    if expected is None:
+        raise InputError(f"{folder / MANIFEST}: expected the hash of {name}, found none; {way_out}")
+    if not path.is_file():
+        raise InputError(f"{path}: expected a file of the bundle, found nothing; {way_out}")
+    found = sha256_of_file(path)
+    if found != expected:
+        raise InputError(f"{path}: expected SHA-256 {expected[:12]}, found {found[:12]}: it was altered; {way_out}")

@@ -1,0 +1,76 @@
+"""The two networks under either runtime."""
+
+from pathlib import Path
+from typing import Any, Literal, Protocol, get_args
+
+import numpy as np
+
+Runtime = Literal["openvino", "onnxruntime"]
+Precision = Literal["f32", "bf16", "f16"]
+
+
+class Network(Protocol):
+    """A loaded network."""
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """uint8 N x H x W x 3 -> float32 output."""
+
+
+def supported_precisions(runtime: Runtime) -> tuple[Precision, ...]:
+    """Precisions in which the runtime computes on this machine's CPU, f32 first."""
+    if runtime == "onnxruntime":
+        return ("f32",)  # other precisions would need other weights
+    import openvino
+
+    # Without the instructions OpenVINO takes another precision in silence, so ask first.
+    capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    names = {"f32": "FP32", "bf16": "BF16", "f16": "FP16"}
+    return tuple(precision for precision in get_args(Precision) if names[precision] in capabilities)
+
+
+def open_network(folder: Path, name: str, runtime: Runtime, precision: Precision, threads: int) -> Network:
+    """Loads one network of a bundle: uint8 N x H x W x 3 -> float32.
+
+    Args:
+        folder: the bundle's.
+        name: "detector" or "classifier".
+        runtime: what runs it.
+        precision: of the arithmetic; must be one of `supported_precisions`.
+        threads: CPU threads.
+    """
+    if runtime == "openvino":
+        return _open_with_openvino(folder / f"{name}.xml", precision, threads)
+    return _open_with_onnxruntime(folder / f"{name}.onnx", threads)
+
+
+def _open_with_openvino(path: Path, precision: Precision, threads: int) -> Network:
+    import openvino
+
+    settings: dict[str, Any] = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": 1,
+        "INFERENCE_NUM_THREADS": threads,
+        "INFERENCE_PRECISION_HINT": precision,  # its own default is bf16 where the CPU has it
+    }
+    request = openvino.Core().compile_model(path, "CPU", settings).create_infer_request()
+
+    def run(images: np.ndarray) -> np.ndarray:
+        request.infer({0: images})
+        return request.get_output_tensor(0).data.copy()  # the next call overwrites it
+
+    return run
+
+
+def _open_with_onnxruntime(path: Path, threads: int) -> Network:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+
+    def run(images: np.ndarray) -> np.ndarray:
+        return session.run(None, {name: images})[0]
+
+    return run

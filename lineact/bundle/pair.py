@@ -1,0 +1,153 @@
+"""How a frame goes through a loaded pair."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from lineact.boxes import crop_square, iou_matrix
+from lineact.bundle.manifest import Manifest
+from lineact.bundle.networks import Precision, Runtime, open_network
+from lineact.bundle.processing import fit_into, read_png, scale_crop, select_boxes
+
+SAME_IOU = 0.7  # from this IoU on two runtimes mean the same box
+
+
+class Hand(NamedTuple):
+    """A recognised hand.
+
+    Attributes:
+        box_xyxy_px: float32, 4, pixels of the frame.
+        score: of the detector, 0 to 1.
+        action: the surest label.
+        confidence: its probability, 0 to 1.
+    """
+
+    box_xyxy_px: np.ndarray
+    score: float
+    action: str
+    confidence: float
+
+
+class Bundle:
+    """A loaded pair. Not for use by several threads at once.
+
+    Attributes:
+        folder: where it lies.
+        manifest: what it says of itself.
+        runtime: what runs the networks.
+        precision: of their arithmetic.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest, runtime: Runtime, precision: Precision, threads: int) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self.runtime = runtime
+        self.precision = precision
+        self._detector = open_network(folder, "detector", runtime, precision, threads)
+        self._classifier = open_network(folder, "classifier", runtime, precision, threads)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Of the classifier's outputs, in order; "NG" is the last."""
+        return self.manifest.classifier.labels
+
+    @property
+    def score_threshold(self) -> float:
+        """Boxes below are no hands, 0 to 1."""
+        return self.manifest.detector.score_threshold
+
+    def detect(self, image_rgb: np.ndarray, min_score: float | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Finds hands.
+
+        Args:
+            image_rgb: uint8, H x W x 3.
+            min_score: in place of the manifest's score threshold, 0 to 1.
+
+        Returns:
+            boxes_xyxy_px (float32, N x 4, inside the image) and scores (float32, N, falling).
+        """
+        spec = self.manifest.detector
+        fitted, placement = fit_into(image_rgb, spec.input_wh)
+        output = self._detector(fitted[None])[0]  # 4 + classes x anchors
+        threshold = self.score_threshold if min_score is None else min_score
+        boxes_xyxy_px, scores = select_boxes(output, threshold, spec.nms_iou, spec.max_hands)
+        return placement.to_source(boxes_xyxy_px), scores
+
+    def logits(self, crops_rgb: np.ndarray) -> np.ndarray:
+        """The classifier's raw outputs.
+
+        Args:
+            crops_rgb: uint8, N x S x S x 3, of any side S; scaled to the input where it differs.
+
+        Returns:
+            float32, N x labels.
+        """
+        side_px = self.manifest.classifier.input_side_px
+        if not len(crops_rgb):
+            return np.zeros((0, len(self.labels)), np.float32)
+        return self._classifier(np.stack([scale_crop(crop, side_px) for crop in crops_rgb]))
+
+    def classify(self, crops_rgb: np.ndarray) -> np.ndarray:
+        """Probabilities of the labels.
+
+        Args:
+            crops_rgb: see `logits`.
+
+        Returns:
+            float32, N x labels, rows sum to 1.
+        """
+        logits = self.logits(crops_rgb)
+        exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+    def crops(self, image_rgb: np.ndarray, boxes_xyxy_px: np.ndarray) -> np.ndarray:
+        """Cuts the squares around boxes exactly as the training crops were cut.
+
+        Returns:
+            uint8, N x crop_side_px x crop_side_px x 3.
+        """
+        spec = self.manifest.classifier
+        crops = np.empty((len(boxes_xyxy_px), spec.crop_side_px, spec.crop_side_px, 3), np.uint8)
+        for row, box_xyxy_px in enumerate(boxes_xyxy_px):
+            crops[row] = crop_square(image_rgb, box_xyxy_px, spec.crop_context, spec.crop_side_px)
+        return crops
+
+    def recognise(self, image_rgb: np.ndarray) -> list[Hand]:
+        """Finds hands and names their actions.
+
+        Args:
+            image_rgb: uint8, H x W x 3.
+
+        Returns:
+            One entry per hand, surest detection first.
+        """
+        boxes_xyxy_px, scores = self.detect(image_rgb)
+        probabilities = self.classify(self.crops(image_rgb, boxes_xyxy_px))
+        return [
+            Hand(box_xyxy_px, float(score), self.labels[row.argmax()], float(row.max()))
+            for box_xyxy_px, score, row in zip(boxes_xyxy_px, scores, probabilities, strict=True)
+        ]
+
+    def logits_difference(self) -> float:
+        """Greatest difference between the samples' logits and those that PyTorch gave at export."""
+        samples = self.manifest.crops
+        crops_rgb = np.stack([read_png(self.folder / sample.file) for sample in samples])
+        expected = np.array([sample.logits for sample in samples])
+        return float(np.abs(self.logits(crops_rgb) - expected).max())
+
+    def scores_difference(self) -> float:
+        """Greatest difference between the scores of boxes on the sample frames and those that PyTorch gave at export.
+
+        A box that one of the two lacks counts with what its score exceeds the threshold by.
+        """
+        worst = 0.0
+        for sample in self.manifest.frames:
+            expected = np.array(sample.boxes_xyxy_px, np.float32).reshape(-1, 4), np.array(sample.scores, np.float32)
+            found = self.detect(read_png(self.folder / sample.file))
+            for ours, theirs in ((expected, found), (found, expected)):
+                iou = iou_matrix(ours[0], theirs[0])  # N x M
+                same = iou >= SAME_IOU
+                others = np.where(same, theirs[1], -np.inf).max(axis=1, initial=self.score_threshold)
+                worst = max(worst, float(np.abs(ours[1] - others).max(initial=0)))
+        return worst
