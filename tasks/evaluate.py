@@ -4,22 +4,18 @@ from pathlib import Path
 
 from lineact.bundle import load_bundle
 from lineact.charts import draw_confusion, draw_precision_recall
-from lineact.evaluate import (
-    EvaluateParams,
-    FrameResult,
-    Recogniser,
+from lineact.evaluate import EvaluateParams
+from lineact.evaluate.champion import gains, open_champion
+from lineact.evaluate.looking import FrameResult, Recogniser, prediction_rows, run
+from lineact.evaluate.scoring import (
     all_labels,
     confusion_of,
-    gains,
     matched_actions,
-    open_champion,
-    prediction_rows,
-    run,
     score,
     scored_weakly,
     truth_box_actions,
-    truth_frames,
 )
+from lineact.evaluate.truth import truth_frames
 from lineact.files import write_csv, write_metrics
 from lineact.metrics import precision_recall
 from lineact.schema import HOLDOUT_BOXES, PREDICTIONS, read_table, table_of, write_table

@@ -10,7 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from lineact.errors import InputError
-from lineact.evaluate import ChampionParams, EvaluateParams, TruthFrame, all_labels, gains, look, score, truth_frames
+from lineact.evaluate import ChampionParams, EvaluateParams
+from lineact.evaluate.champion import gains
+from lineact.evaluate.looking import look
+from lineact.evaluate.scoring import all_labels, score
+from lineact.evaluate.truth import TruthFrame, truth_frames
 from lineact.files import sha256_of_file, sha256_of_tree
 from lineact.schema import HOLDOUT_BOXES, PREDICTIONS, read_table, table_of, write_table
 from tests.released_pair import INPUT_WH, LABELS, export_pair, smooth_noise
