@@ -12,6 +12,7 @@ from lineact.sampling import evenly
 from lineact.splits import Holdout, ValidationBlocks, choose_validation, refuse_leak
 
 BoxPx = tuple[float, float, float, float]
+LEAST_CORRECTED = 10  # with so many frames corrected by a person these alone validate the detector
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,15 @@ class Parts:
         frames: likewise, for the detector.
         guard_crops: crops left out.
         guard_frames: frames left out.
+        unchecked_frames: frames for validation left out, because enough others are corrected by a person: judged by
+            boxes that nobody checked, a right detector would look wrong.
     """
 
     crops: dict[str, list[LabelledCrop]]
     frames: dict[str, list[LabelledFrame]]
     guard_crops: int
     guard_frames: int
+    unchecked_frames: int
 
 
 def frames_for_detector(found: Found, resolved: Resolved, holdout: Holdout, count: int) -> list[LabelledFrame]:
@@ -81,14 +85,24 @@ def split(
     _refuse_lacking(Counter(crop.action for crop in crops), params.actions, "")
     moments = [(*crop.frame, crop.action) for crop in crops] + [(*labelled.frame, "a frame") for labelled in frames]
     blocks = choose_validation(moments, params.validation, params.seed)
+    validating = [one for one in frames if blocks.split_of(*one.frame) == "val"]
+    checked = _checked(validating)
     parts = Parts(
         {name: [crop for crop in crops if blocks.split_of(*crop.frame) == name] for name in ("train", "val")},
-        {name: [one for one in frames if blocks.split_of(*one.frame) == name] for name in ("train", "val")},
+        {"train": [one for one in frames if blocks.split_of(*one.frame) == "train"], "val": checked},
         sum(blocks.split_of(*crop.frame) == "guard" for crop in crops),
         sum(blocks.split_of(*labelled.frame) == "guard" for labelled in frames),
+        len(validating) - len(checked),
     )
     _check(parts, list(holdout_frames), blocks, params)
     return parts
+
+
+def _checked(validating: list[LabelledFrame]) -> list[LabelledFrame]:
+    """Those that a person corrected, where they are enough; else all."""
+    corrected = [labelled for labelled in validating if labelled.decided_by == "person"]
+    enough = len(corrected) >= LEAST_CORRECTED and any(labelled.boxes_xyxy_px for labelled in corrected)
+    return corrected if enough else validating
 
 
 def _check(parts: Parts, holdout_frames: list[FrameId], blocks: ValidationBlocks, params: DatasetParams) -> None:

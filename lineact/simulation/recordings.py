@@ -15,7 +15,7 @@ from lineact.files import cache_folder, sha256_of_file, write_whole
 from lineact.schema import TRUTH_BOXES, read_table, table_of, write_table
 from lineact.simulation import SimulateParams
 
-CODE_VERSION = 1  # raise where pictures, scripts or truth change
+CODE_VERSION = 2  # raise where pictures, scripts or truth change
 
 
 @dataclass(frozen=True)

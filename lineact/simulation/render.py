@@ -19,6 +19,8 @@ from lineact.simulation.worker import WorkingHand, draw_working_hand, visible_bo
 
 LEAST_VISIBLE_SHARE = 0.25  # hands seen less than this have no truth box
 DRAWN_WIDTH_PX = 1280  # larger pictures are drawn so wide and scaled up
+MOVED_SHARE = 0.3  # of the things lying about that are somewhere else, or others, in each recording
+_STATION_STREAM = 1 << 31  # beside the recordings' numbers: what is random about the station itself
 _HANDS = ("left", "right")
 _HAND_IDS = (1, 2)
 _DOOR_STEPS = 24
@@ -78,7 +80,7 @@ def render_frames(station: Station, view: View, seed: tuple[int, int]) -> Iterat
     enlarge = view.size_wh[0] / width
     skin = _worker(station, seed[1], generator)
     scripts = write_script(station, view.seconds, generator)
-    stage = _Stage(station, scale, drawn_wh, generator)
+    stage = _Stage(station, scale, drawn_wh, np.random.default_rng((seed[0], _STATION_STREAM)), generator)
     noise = SensorNoise(generator, view.size_wh, view.noise)
     drift = generator.uniform(0, 2 * np.pi, 4)
     elbows = [np.array(elbow) + generator.normal(0, 12, 2) for elbow in station.elbows_xy]
@@ -129,15 +131,23 @@ def write_recording(path: Path, station: Station, view: View, seed: tuple[int, i
 
 
 class _Stage:
-    """The station without hands; drawn once for each position of the product's door."""
+    """The station without hands; drawn once for each position of the product's door.
+
+    The camera is fixed and the bench stays: surface, light and most things are the line's, some are the recording's.
+    """
 
     def __init__(
-        self, station: Station, scale: float, drawn_wh: tuple[int, int], generator: np.random.Generator
+        self,
+        station: Station,
+        scale: float,
+        drawn_wh: tuple[int, int],
+        of_line: np.random.Generator,
+        of_recording: np.random.Generator,
     ) -> None:
         self._station, self._scale = station, scale
-        self._surface = _surface(station, drawn_wh, generator)
-        self._litter = _litter(station, generator)
-        self._vignette = _vignette(drawn_wh, generator)
+        self._surface = _surface(station, drawn_wh, of_line)
+        self._vignette = _vignette(drawn_wh, of_line)
+        self._litter = _litter(station, of_line, of_recording)
         self._drawn: dict[int, np.ndarray] = {}
 
     def empty(self, time_s: float, states: list[HandState | None]) -> Canvas:
@@ -228,18 +238,28 @@ def _truth(
     return boxes
 
 
-def _litter(station: Station, generator: np.random.Generator) -> list[tuple[Thing, np.ndarray, float]]:
+def _litter(
+    station: Station, of_line: np.random.Generator, of_recording: np.random.Generator
+) -> list[tuple[Thing, np.ndarray, float]]:
     """Things along the bench's margins: distractors of the same kinds and colours as those in use."""
     places = [(60, 60), (110, 150), (60, 220), (80, 310), (560, 60), (540, 160), (590, 230), (560, 310), (500, 30)]
-    chosen = generator.permutation(len(places))[: int(generator.integers(5, 8))]
-    things = []
-    for place in chosen:
-        main, second = generator.choice(len(THINGS), 2, replace=False)
-        kind = station.litter[generator.integers(0, len(station.litter))]
-        thing = Thing(kind, (THINGS[main], THINGS[second]), 1.0, int(generator.integers(0, 1000)))
-        spot = np.array(places[place]) + generator.normal(0, 12, 2)
-        things.append((thing, spot, float(generator.uniform(0, 2 * np.pi))))
-    return things
+    used = of_line.permutation(len(places))[: int(of_line.integers(5, 8))]
+    lying = {place: _thing_near(station, places[place], of_line) for place in used}
+    for place in used[of_recording.random(len(used)) < MOVED_SHARE]:
+        del lying[place]
+        free = sorted(set(range(len(places))) - set(lying))
+        elsewhere = int(of_recording.choice(free))
+        lying[elsewhere] = _thing_near(station, places[elsewhere], of_recording)
+    return list(lying.values())
+
+
+def _thing_near(
+    station: Station, place: tuple[int, int], generator: np.random.Generator
+) -> tuple[Thing, np.ndarray, float]:
+    main, second = generator.choice(len(THINGS), 2, replace=False)
+    kind = station.litter[generator.integers(0, len(station.litter))]
+    thing = Thing(kind, (THINGS[main], THINGS[second]), 1.0, int(generator.integers(0, 1000)))
+    return thing, np.array(place) + generator.normal(0, 12, 2), float(generator.uniform(0, 2 * np.pi))
 
 
 def _surface(station: Station, size_wh: tuple[int, int], generator: np.random.Generator) -> np.ndarray:

@@ -13,7 +13,7 @@ from lineact import embed as embed_module
 from lineact.boxes import iou_matrix
 from lineact.dataset.awaiting import refuse_undecided, still_waiting
 from lineact.dataset.labels import label_crops, resolve
-from lineact.dataset.parts import frames_for_detector, split
+from lineact.dataset.parts import LEAST_CORRECTED, frames_for_detector, split
 from lineact.dataset.pictures import write_pictures, yolo_lines
 from lineact.dataset.report import holdout_rows
 from lineact.decisions import Decision, Decisions, basis_of, frame_item
@@ -388,6 +388,26 @@ def test_crops_and_frames_of_one_recording_are_on_one_side(parts):
     assert videos["train"]
     assert videos["val"]
     assert not videos["train"] & videos["val"]
+
+
+def test_frames_nobody_checked_validate_only_where_too_few_are_corrected(line, found, decided):
+    resolved = resolved_of(line, found, decided)
+    crops = label_crops(found, resolved, line.holdout)
+    frames = frames_for_detector(found, resolved, line.holdout, 10)
+    few = split(crops, frames, [], dataset_params())
+    assert {one.decided_by for one in few.frames["val"]} == {"person", "detector"}
+    assert few.unchecked_frames == 0
+    more = [replace(one, decided_by="person") if one.boxes_xyxy_px else one for one in frames]
+    more += [
+        replace(one, frame=(one.frame[0], one.frame[1] + 0.01 * step))
+        for one in more
+        for step in range(1, LEAST_CORRECTED)
+    ]
+    enough = split(crops, more, [], dataset_params())
+    val_videos = {one.frame[0] for one in enough.frames["val"]}
+    assert {one.decided_by for one in enough.frames["val"]} == {"person"}
+    unchecked = [one for one in more if one.frame[0] in val_videos and one.decided_by == "detector"]
+    assert enough.unchecked_frames == len(unchecked) > 0
 
 
 def test_an_action_without_crops_is_named(line, found, decided):
