@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from lineact.errors import InputError
-from lineact.files import cache_folder, sha256_of_file, sha256_of_tree, write_metrics
-from lineact.training.settings import AugmentParams, FitParams, check_actions
+from lineact.files import cache_folder, sha256_of_file, write_metrics
+from lineact.training.settings import ClassifierTrainingParams
+from lineact.training.start import start_key, start_of
 
 if TYPE_CHECKING:
     import torch
@@ -17,45 +18,29 @@ TEACHER = "teacher_early"  # the papers let the best of the first five epochs te
 
 
 @dataclass(frozen=True)
-class DistilParams:
-    """Settings of the stage `distil`.
+class DistilParams(ClassifierTrainingParams):
+    """Settings of the stage `distil`, beside those that it shares with `train_teacher`.
 
     Attributes:
-        actions: the line's actions; NG is added as the last class.
-        foundation: where the start comes from.
-        hub_model: hub name or local folder of a timm ViT, used where `foundation` is "hub".
-        hub_revision: commit of the hub's model; null for the newest.
-        seed: of the head's start, the order of crops and their variation.
         depth: number of transformer blocks; null takes the start's.
         teacher_temperature: divides the teacher's logits alone; below 1 sharpens them.
         student_temperature: divides the student's logits in the soft loss.
         soft_share: alpha of alpha * soft loss + (1 - alpha) * cross-entropy with the labels, 0 to 1.
         teacher_sees: "clean" asks the teacher once per crop, "augmented" again for each varied crop (slower).
-        split_gap_s: seconds that must lie between training and validation crops of one video.
-        fit: the loop's settings.
-        augment: variation of the training crops.
     """
 
-    actions: tuple[str, ...]
-    foundation: Literal["tiny", "hub"]
-    hub_model: str
-    hub_revision: str | None
-    seed: int
     depth: int | None
     teacher_temperature: float
     student_temperature: float
     soft_share: float
     teacher_sees: Literal["clean", "augmented"]
-    split_gap_s: float
-    fit: FitParams
-    augment: AugmentParams
 
     def __post_init__(self) -> None:
-        check_actions(self.actions)
+        super().__post_init__()
         if not (self.teacher_temperature > 0 and self.student_temperature > 0):
             raise ValueError("teacher_temperature and student_temperature must be above 0")
-        if not 0 <= self.soft_share <= 1 or self.split_gap_s < 0 or (self.depth is not None and self.depth < 1):
-            raise ValueError("soft_share must be 0 to 1, split_gap_s at least 0, depth null or at least 1")
+        if not 0 <= self.soft_share <= 1 or (self.depth is not None and self.depth < 1):
+            raise ValueError("soft_share must be 0 to 1, depth null or at least 1")
 
 
 def distil(params: DistilParams, crops: Path, teacher: Path, tiny: Path, out: Path) -> None:
@@ -74,13 +59,13 @@ def distil(params: DistilParams, crops: Path, teacher: Path, tiny: Path, out: Pa
     """
     from lineact.training.state import finish_once
 
-    start = str(tiny) if params.foundation == "tiny" else params.hub_model
+    start = start_of(params.foundation, params.hub_model, tiny)
     key = {
         "code": CODE_VERSION,
         "params": dataclasses.asdict(params),
         "crops": sha256_of_file(crops),
         "teacher": [_hash_or_refuse(teacher / f"{TEACHER}{suffix}") for suffix in (".safetensors", ".json")],
-        "start": sha256_of_tree(Path(start)) if Path(start).is_dir() else start,
+        "start": start_key(start),
     }
     folder = cache_folder("distil", key)
     finish_once(folder, out, lambda finished: _train(params, crops, teacher, start, folder, finished))
@@ -129,14 +114,13 @@ def _train(params: DistilParams, crops: Path, teacher: Path, start: str, folder:
     from lineact.training.loop import fit
     from lineact.training.state import load_weights
 
-    labels, device = (*params.actions, "NG"), training_device()
+    labels, device = params.labels, training_device()
     teacher_model, teacher_spec = load_classifier(teacher, TEACHER)
     if teacher_spec.labels != labels:
         raise InputError(f"{teacher}: expected a teacher of {labels}, found {teacher_spec.labels}; run `dvc repro`")
     teacher_model, taught_side_px = teacher_model.to(device), teacher_spec.preprocessing.side_px
     torch.manual_seed(params.seed)
-    revision = params.hub_revision if params.foundation == "hub" else None
-    student, preprocessing = load_vit(start, revision, class_count=len(labels), depth=params.depth)
+    student, preprocessing = load_vit(start, params.revision, class_count=len(labels), depth=params.depth)
     student = student.to(device)
     train, val = load_splits(crops, labels, preprocessing.side_px, params.split_gap_s)
     shown, shown_val = (
@@ -175,7 +159,7 @@ def _train(params: DistilParams, crops: Path, teacher: Path, start: str, folder:
     )
 
     load_weights(folder / "student.safetensors", student)
-    config = read_config(start, revision)
+    config = read_config(start, params.revision)
     config["model_args"] = dict(config.get("model_args", {})) | {"depth": len(student.blocks)}
     save_classifier(finished, "student", student, ClassifierSpec(config, labels))
     logits = predict_logits(student, val.images_rgb, preprocessing)  # V x K

@@ -8,6 +8,7 @@ from typing import Literal
 
 from lineact.errors import InputError
 from lineact.files import cache_folder, sha256_of_tree
+from lineact.training.start import start_key, start_of
 
 CODE_VERSION = 1  # raise it where a change of the code changes the weights: older checkpoints are then left alone
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
@@ -81,12 +82,12 @@ def train_detector(params: TrainDetectorParams, detection: Path, tiny: Path, out
     """
     from lineact.training.state import finish_once
 
-    start = str(tiny) if params.foundation == "tiny" else params.hub_model
+    start = start_of(params.foundation, params.hub_model, tiny)
     key = {
         "code": CODE_VERSION,
         "params": dataclasses.asdict(params),
         "detection": sha256_of_tree(detection),
-        "start": sha256_of_tree(Path(start)) if Path(start).is_dir() else start,
+        "start": start_key(start),
     }
     folder = cache_folder("train_detector", key).resolve()
     finish_once(folder, out, lambda finished: _train(params, detection, start, folder, finished))

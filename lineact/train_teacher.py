@@ -6,11 +6,12 @@ The head is trained jointly. For export the updates are merged into W0.
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from lineact.errors import InputError
-from lineact.files import cache_folder, sha256_of_file, sha256_of_tree, write_metrics
-from lineact.training.settings import AugmentParams, FitParams, check_actions
+from lineact.files import cache_folder, sha256_of_file, write_metrics
+from lineact.training.settings import ClassifierTrainingParams
+from lineact.training.start import start_key, start_of
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -21,39 +22,23 @@ MERGE_TOLERANCE = 1e-4  # greatest difference of a logit between merged and unme
 
 
 @dataclass(frozen=True)
-class TrainTeacherParams:
-    """Settings of the stage `train_teacher`.
+class TrainTeacherParams(ClassifierTrainingParams):
+    """Settings of the stage `train_teacher`, beside those that it shares with `distil`.
 
     Attributes:
-        actions: the line's actions; NG is added as the last class.
-        foundation: where the start comes from.
-        hub_model: hub name or local folder of a timm ViT, used where `foundation` is "hub".
-        hub_revision: commit of the hub's model; null for the newest.
-        seed: of the head's start, the order of crops and their variation.
         lora_r: rank of the updates; lora_alpha is the same, so that h = W0 x + B A x.
         lora_dropout: share of the updates' input that is dropped, 0 to below 1.
         teach_epochs: the best of the first so many epochs teaches the student.
-        split_gap_s: seconds that must lie between training and validation crops of one video.
-        fit: the loop's settings.
-        augment: variation of the training crops.
     """
 
-    actions: tuple[str, ...]
-    foundation: Literal["tiny", "hub"]
-    hub_model: str
-    hub_revision: str | None
-    seed: int
     lora_r: int
     lora_dropout: float
     teach_epochs: int
-    split_gap_s: float
-    fit: FitParams
-    augment: AugmentParams
 
     def __post_init__(self) -> None:
-        check_actions(self.actions)
-        if self.lora_r < 1 or self.teach_epochs < 1 or self.split_gap_s < 0 or not 0 <= self.lora_dropout < 1:
-            raise ValueError("lora_r and teach_epochs must be at least 1, split_gap_s at least 0, lora_dropout 0 to 1")
+        super().__post_init__()
+        if self.lora_r < 1 or self.teach_epochs < 1 or not 0 <= self.lora_dropout < 1:
+            raise ValueError("lora_r and teach_epochs must be at least 1, lora_dropout 0 to below 1")
 
 
 def train_teacher(params: TrainTeacherParams, crops: Path, tiny: Path, out: Path) -> None:
@@ -72,12 +57,12 @@ def train_teacher(params: TrainTeacherParams, crops: Path, tiny: Path, out: Path
     """
     from lineact.training.state import finish_once
 
-    start = str(tiny) if params.foundation == "tiny" else params.hub_model
+    start = start_of(params.foundation, params.hub_model, tiny)
     key = {
         "code": CODE_VERSION,
         "params": dataclasses.asdict(params),
         "crops": sha256_of_file(crops),
-        "start": sha256_of_tree(Path(start)) if Path(start).is_dir() else start,
+        "start": start_key(start),
     }
     folder = cache_folder("train_teacher", key)
     finish_once(folder, out, lambda finished: _train(params, crops, start, folder, finished))
@@ -94,10 +79,9 @@ def _train(params: TrainTeacherParams, crops: Path, start: str, folder: Path, fi
     from lineact.training.loop import fit
     from lineact.training.state import load_weights
 
-    labels = (*params.actions, "NG")
+    labels = params.labels
     torch.manual_seed(params.seed)
-    revision = params.hub_revision if params.foundation == "hub" else None
-    vit, preprocessing = load_vit(start, revision, class_count=len(labels))
+    vit, preprocessing = load_vit(start, params.revision, class_count=len(labels))
     train, val = load_splits(crops, labels, preprocessing.side_px, params.split_gap_s)
     model = add_lora(vit, params).to(training_device())
     trainable, total = _parameter_counts(model)
@@ -109,7 +93,7 @@ def _train(params: TrainTeacherParams, crops: Path, start: str, folder: Path, fi
     keep = {"teacher": params.fit.epochs, "teacher_early": params.teach_epochs}
     history = fit(model, task.as_task(), params.fit, seed=params.seed, folder=folder, keep=keep)
 
-    spec = ClassifierSpec(read_config(start, revision), labels)
+    spec = ClassifierSpec(read_config(start, params.revision), labels)
     differences = []
     for name in ("teacher_early", "teacher"):
         load_weights(folder / f"{name}.safetensors", model)

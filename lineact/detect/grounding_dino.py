@@ -1,7 +1,7 @@
 """Grounding DINO (Hugging Face port), asked with words. Reads weights by hub name and revision, or from a folder."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from lineact.detect.backend import Detections, Recording, detect_in_batches
+from lineact.detect.prompt import PromptParams, prompt_text
 from lineact.errors import InputError
 from lineact.files import sha256_of_tree
 from lineact.foundation.weights import CONFIG, find_file
@@ -17,51 +18,21 @@ CODE_VERSION = 1  # raise it where the same frames and settings give other boxes
 
 
 @dataclass(frozen=True)
-class GroundingDinoParams:
-    """Settings of the backend `grounding_dino`.
+class GroundingDinoParams(PromptParams):
+    """Settings of the backend `grounding_dino`, beside those of every prompt.
 
     Attributes:
         weights: hub name, or a local folder in the hub's layout.
         revision: the hub's commit, branch or tag; ignored for a folder.
-        prompt: the words to look for, e.g. ["hand"].
-        text_threshold: least probability with which a word of the prompt names a box, 0 to 1.
-        score_floor: boxes below this score are not even stored, 0 to 1; `filters.box_threshold` may be raised and
-            lowered above it without running the model again.
-        batch_size: images per forward pass.
     """
 
     weights: str
     revision: str
-    prompt: tuple[str, ...]
-    text_threshold: float
-    score_floor: float
-    batch_size: int
 
     def __post_init__(self) -> None:
-        check_prompt(self.prompt)
-        for name in ("text_threshold", "score_floor"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be from 0 to 1, found {getattr(self, name)}")
-        if self.batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, found {self.batch_size}")
+        super().__post_init__()
         if not self.weights:
             raise ValueError("weights must be a hub name or a folder, found nothing")
-
-
-def check_prompt(prompt: tuple[str, ...]) -> None:
-    """Raises ValueError where the words cannot be asked for: none, an empty one, or one with a separator in it."""
-    if not prompt:
-        raise ValueError("prompt must name at least one thing to look for, e.g. [hand], found an empty list")
-    for words in prompt:
-        if not words.strip():
-            raise ValueError(f"prompt must hold words, found {words!r}")
-        if "." in words or "?" in words:  # both separate phrases in the model's text
-            raise ValueError(f"prompt must list phrases one by one, without '.' and '?', found {words!r}")
-
-
-def prompt_text(prompt: tuple[str, ...]) -> str:
-    """The model's text for a list of phrases: lower case, each ended by a full stop."""
-    return " ".join(f"{words.strip().lower()}." for words in prompt)
 
 
 class GroundingDino:
@@ -69,11 +40,9 @@ class GroundingDino:
 
     def __init__(self, params: GroundingDinoParams) -> None:
         self.params = params
-        settings = {key: value for key, value in asdict(params).items() if key not in ("weights", "revision")}
-        del settings["batch_size"]
         self.key: dict[str, object] = {
             "backend": "grounding_dino",
-            "settings": settings,
+            "settings": params.answer_settings,
             "weights": _revision(params),
             "code": CODE_VERSION,
         }

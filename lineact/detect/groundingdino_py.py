@@ -1,7 +1,7 @@
 """Grounding DINO (the original package groundingdino-py), asked with words. Reads local files, fetches nothing."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lineact.detect.backend import Detections, Recording, detect_in_batches
-from lineact.detect.grounding_dino import check_prompt, prompt_text
+from lineact.detect.prompt import PromptParams, prompt_text
 from lineact.errors import InputError
 from lineact.files import sha256_of_file, sha256_of_tree
 
@@ -19,34 +19,18 @@ SHORTER_SIDE_PX, LONGER_SIDE_MAX_PX = 800, 1333  # likewise
 
 
 @dataclass(frozen=True)
-class GroundingDinoPyParams:
-    """Settings of the backend `groundingdino_py`.
+class GroundingDinoPyParams(PromptParams):
+    """Settings of the backend `groundingdino_py`, beside those of every prompt.
 
     Attributes:
         config: the model's configuration, a Python file such as the package's GroundingDINO_SwinT_OGC.py.
         checkpoint: its weights, .pth or .safetensors.
         text_encoder: folder of the BERT model with its tokenizer.
-        prompt: the words to look for, e.g. ["hand"].
-        text_threshold: least probability with which a word of the prompt names a box, 0 to 1.
-        score_floor: boxes below this score are not even stored, 0 to 1.
-        batch_size: images per forward pass.
     """
 
     config: str
     checkpoint: str
     text_encoder: str
-    prompt: tuple[str, ...]
-    text_threshold: float
-    score_floor: float
-    batch_size: int
-
-    def __post_init__(self) -> None:
-        check_prompt(self.prompt)
-        for name in ("text_threshold", "score_floor"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be from 0 to 1, found {getattr(self, name)}")
-        if self.batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, found {self.batch_size}")
 
 
 class GroundingDinoPy:
@@ -61,12 +45,9 @@ class GroundingDinoPy:
                     f"{path}: expected detect.groundingdino_py.{name} there, found nothing; ways out: copy the "
                     "original release there, or choose `detector: grounding_dino` or `detector: motion`"
                 )
-        settings = asdict(params)
-        for name in ("config", "checkpoint", "text_encoder", "batch_size"):
-            del settings[name]
         self.key: dict[str, object] = {
             "backend": "groundingdino_py",
-            "settings": settings,
+            "settings": params.answer_settings,
             "config": sha256_of_file(Path(params.config)),
             "checkpoint": sha256_of_file(Path(params.checkpoint)),
             "text_encoder": sha256_of_tree(Path(params.text_encoder)),

@@ -80,7 +80,46 @@ class AugmentParams:
         )
 
 
-def check_actions(actions: tuple[str, ...]) -> None:
+@dataclass(frozen=True)
+class ClassifierTrainingParams:
+    """What the teacher's and the student's settings have in common.
+
+    Attributes:
+        actions: the line's actions; NG is added as the last class.
+        foundation: where the start comes from.
+        hub_model: hub name or local folder of a timm ViT, used where `foundation` is "hub".
+        hub_revision: commit of the hub's model; null for the newest.
+        seed: of the head's start, the order of crops and their variation.
+        split_gap_s: seconds that must lie between training and validation crops of one video.
+        fit: the loop's settings.
+        augment: variation of the training crops.
+    """
+
+    actions: tuple[str, ...]
+    foundation: Literal["tiny", "hub"]
+    hub_model: str
+    hub_revision: str | None
+    seed: int
+    split_gap_s: float
+    fit: FitParams
+    augment: AugmentParams
+
+    def __post_init__(self) -> None:
+        _check_actions(self.actions)
+        _at_least(0, split_gap_s=self.split_gap_s)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Class names in the order of the logits; NG is the last one."""
+        return (*self.actions, "NG")
+
+    @property
+    def revision(self) -> str | None:
+        """Commit of the start; None for the newest, and for the embedded start."""
+        return self.hub_revision if self.foundation == "hub" else None
+
+
+def _check_actions(actions: tuple[str, ...]) -> None:
     """Refuses a list of actions that cannot be classes.
 
     Raises:

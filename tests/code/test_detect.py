@@ -15,8 +15,10 @@ from lineact.detect import DetectParams, count_metrics, detect_boxes
 from lineact.detect.backend import Detections, Recording
 from lineact.detect.contact_sheet import write_contact_sheet
 from lineact.detect.filters import RULES, FilterParams, clipped, drop_by_rules
-from lineact.detect.grounding_dino import GroundingDino, GroundingDinoParams, prompt_text
+from lineact.detect.grounding_dino import GroundingDino, GroundingDinoParams
+from lineact.detect.groundingdino_py import GroundingDinoPyParams
 from lineact.detect.motion import MotionParams
+from lineact.detect.prompt import prompt_text
 from lineact.errors import ConfigError, InputError
 from lineact.files import sha256_of_file
 from lineact.ingest import IngestParams
@@ -141,11 +143,18 @@ def test_a_threshold_under_the_floor_is_refused():
         ("batch_size", 0),
     ],
 )
-def test_settings_of_grounding_dino_out_of_range(name, value):
-    good = {"weights": "x", "revision": "main", "prompt": ["hand"], "text_threshold": 0.2}
-    good |= {"score_floor": 0.1, "batch_size": 1}
+@pytest.mark.parametrize(
+    ("settings_class", "own"),
+    [
+        (GroundingDinoParams, {"weights": "x", "revision": "main"}),
+        (GroundingDinoPyParams, {"config": "x.py", "checkpoint": "x.pth", "text_encoder": "x"}),
+    ],
+)
+def test_settings_of_a_prompt_out_of_range(settings_class, own, name, value):
+    good = own | {"prompt": ["hand"], "text_threshold": 0.2, "score_floor": 0.1, "batch_size": 1}
+    assert from_mapping(settings_class, good, "here").answer_settings["prompt"] == ("hand",)
     with pytest.raises(ConfigError, match=name):
-        from_mapping(GroundingDinoParams, good | {name: value}, "here")
+        from_mapping(settings_class, good | {name: value}, "here")
 
 
 def test_the_text_of_a_prompt():

@@ -17,10 +17,11 @@ from lineact.distil import distil, soft_cross_entropy
 from lineact.errors import InputError
 from lineact.foundation.vit import load_vit
 from lineact.settings import from_mapping
-from lineact.train_teacher import TrainTeacherParams, add_lora, train_teacher
+from lineact.train_teacher import add_lora, train_teacher
 from lineact.training.augment import augment
 from lineact.training.classifier import load_classifier, predict_logits
 from lineact.training.settings import AugmentParams
+from lineact.training.start import start_key, start_of
 from tests.training_sets import (
     AUGMENT,
     LABELS,
@@ -223,18 +224,55 @@ def test_a_missing_or_foreign_teacher_is_refused(trained, monkeypatch, tmp_path)
 
 @pytest.mark.parametrize(
     "change",
-    [{"lora_r": 0}, {"actions": ["a", "a"]}, {"actions": ["NG"]}, {"fit": {"lr": 0}}, {"augment": {"erase": 2.0}}],
+    [
+        {"actions": ["a", "a"]},
+        {"actions": ["NG"]},
+        {"split_gap_s": -0.1},
+        {"fit": {"lr": 0}},
+        {"augment": {"erase": 2.0}},
+    ],
 )
-def test_settings_out_of_range_are_refused(change):
+@pytest.mark.parametrize("params", [teacher_params(), distil_params()], ids=["teacher", "student"])
+def test_settings_out_of_range_are_refused(params, change):
+    refuses(params, change)
+
+
+@pytest.mark.parametrize("change", [{"lora_r": 0}, {"lora_dropout": 1.0}, {"teach_epochs": 0}])
+def test_settings_of_the_teacher_out_of_range_are_refused(change):
+    refuses(teacher_params(), change)
+
+
+@pytest.mark.parametrize("change", [{"depth": 0}, {"soft_share": 1.1}, {"teacher_temperature": 0}])
+def test_settings_of_the_student_out_of_range_are_refused(change):
+    refuses(distil_params(), change)
+
+
+def refuses(params, change):
     import dataclasses
 
     from lineact.errors import ConfigError
 
-    values = dataclasses.asdict(teacher_params())
+    values = dataclasses.asdict(params)
+    assert from_mapping(type(params), values, "test") == params
     for key, value in change.items():
         values[key] = values[key] | value if isinstance(value, dict) else value
-    with pytest.raises(ConfigError):
-        from_mapping(TrainTeacherParams, values, "test")
+    with pytest.raises(ConfigError, match=next(iter(change))):
+        from_mapping(type(params), values, "test")
+
+
+@pytest.mark.parametrize("params", [teacher_params, distil_params])
+def test_the_commit_counts_for_the_hub_alone(params):
+    assert params(foundation="hub", hub_revision="abc").revision == "abc"
+    assert params(foundation="tiny", hub_revision="abc").revision is None
+
+
+def test_a_start_is_known_by_its_bytes(tmp_path):
+    assert start_of("hub", "timm/some_vit", tmp_path) == "timm/some_vit"
+    assert start_key("timm/some_vit") == "timm/some_vit"
+    start = start_of("tiny", "timm/some_vit", tmp_path)
+    empty = start_key(start)
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    assert start_key(start) != empty
 
 
 @pytest.mark.slow
