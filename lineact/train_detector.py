@@ -170,7 +170,9 @@ def _count_boxes(path: Path) -> int:
 def _train(params: TrainDetectorParams, detection: Path, start: str, folder: Path, finished: Path) -> None:
     import torch
 
-    from lineact.training.yolo import copy_data, fit_detector, load_start, write_detector
+    from lineact.training.yolo.data import copy_data
+    from lineact.training.yolo.result import write_detector
+    from lineact.training.yolo.trainer import fit_detector, load_start
 
     images = check_detection_set(detection)
     data_yaml, sizes_wh = copy_data(images, folder / "data")

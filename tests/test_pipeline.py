@@ -144,6 +144,13 @@ def test_imports_point_one_way(package):
                 assert name.split(".")[0] not in forbidden[package], f"{module.relative_to(ROOT)} imports {name}"
 
 
+def test_no_module_is_longer_than_400_lines():
+    """Longer ones have several rooms: they become a package with a name for each."""
+    modules = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
+    lengths = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in modules}
+    assert not {module: length for module, length in lengths.items() if length > 400}
+
+
 def test_data_and_models_hold_no_code():
     assert not [*(ROOT / "models").rglob("*.py")]
     assert not list((ROOT / "data").rglob("*.py"))

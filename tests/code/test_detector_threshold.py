@@ -2,7 +2,7 @@
 
 import pytest
 
-from lineact.training.yolo import choose_threshold
+from lineact.training.yolo.result import choose_threshold
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def test_a_training_leaves_what_the_next_stages_need(detection, start, tmp_path,
 
 def test_stopped_and_started_again_gives_the_same_weights(detection, start, tmp_path, monkeypatch):
     """Stopped by an error right before the third epoch; kill -9 itself is the slow test below."""
-    from lineact.training.yolo import HandTrainer
+    from lineact.training.yolo.trainer import HandTrainer
 
     for name in ("whole", "stopped"):
         (tmp_path / name).mkdir()
@@ -97,7 +97,7 @@ def test_stopped_and_started_again_gives_the_same_weights(detection, start, tmp_
     for name in ("detector.safetensors", "metrics.json"):
         assert (tmp_path / "whole/out" / name).read_bytes() == (tmp_path / "stopped/out" / name).read_bytes()
 
-    monkeypatch.setattr("lineact.training.yolo.HandTrainer", None)  # a third run trains nothing
+    monkeypatch.setattr("lineact.training.yolo.trainer.HandTrainer", None)  # a third run trains nothing
     train_detector(detector_params(), detection, start, tmp_path / "stopped/out")
 
 

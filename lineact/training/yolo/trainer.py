@@ -1,47 +1,32 @@
-"""ultralytics' detection trainer, with state that survives a kill exactly and nothing written outside its folder."""
+"""ultralytics' trainer with state that survives a kill exactly."""
 
 import json
 import logging
 import math
 import random
-import shutil
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 import torch
-import yaml
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from ultralytics.data.dataset import YOLODataset
+from ultralytics.models.yolo.detect import DetectionTrainer
+from ultralytics.nn.tasks import DetectionModel
+from ultralytics.utils import LOGGER
 
 from lineact.errors import InputError
-from lineact.files import write_csv, write_metrics, write_text, write_whole
-from lineact.foundation.yolov5 import DETECTOR_YAML, build_yolov5, import_ultralytics, load_weights, load_yolov5
-from lineact.metrics import ScoredFrame, average_precision, score_detection
+from lineact.files import write_whole
+from lineact.foundation.yolov5 import DETECTOR_YAML, load_yolov5
 from lineact.training.loop import PROGRESS_EVERY_S, TrainingDivergedError
-from lineact.training.report import draw_detector_curves, draw_precision_recall
 
 if TYPE_CHECKING:
     from lineact.train_detector import TrainDetectorParams
 
-import_ultralytics()  # before any of its modules, so that it stays offline
-
-from ultralytics.cfg import get_cfg  # noqa: E402
-from ultralytics.data.dataset import YOLODataset  # noqa: E402
-from ultralytics.models.yolo.detect import DetectionTrainer  # noqa: E402
-from ultralytics.nn.tasks import DetectionModel  # noqa: E402
-from ultralytics.utils import DEFAULT_CFG, LOGGER  # noqa: E402
-from ultralytics.utils.nms import non_max_suppression  # noqa: E402
-
 STATE_FILE = "state.safetensors"
 BEST_FILE = "best.safetensors"
-NEAR_BEST_F1 = 0.01
-JUDGED_IOU = 0.4  # IoU of the papers' recall and accuracy at which the score threshold is chosen
-LEAST_SCORE = 0.01
-NMS_IOU = 0.6
 COLUMNS = {  # ultralytics' name -> the column of curves.csv
     "train/box_loss": "train_box_loss",
     "train/cls_loss": "train_class_loss",
@@ -54,38 +39,6 @@ COLUMNS = {  # ultralytics' name -> the column of curves.csv
     "metrics/mAP50(B)": "val_map50",
     "metrics/mAP50-95(B)": "val_map50_95",
 }
-
-
-def copy_data(images: Mapping[str, list[Path]], folder: Path) -> tuple[Path, set[tuple[int, int]]]:
-    """Copies a checked YOLO set to where ultralytics may write its label caches, decoding every image once.
-
-    Args:
-        images: split to images; labels lie in `labels` where the images lie in `images`.
-        folder: replaced.
-
-    Returns:
-        The data.yaml in there, and all sizes (width, height) in pixels.
-
-    Raises:
-        InputError: names an image that cannot be decoded.
-    """
-    sizes_wh = set()
-    if folder.is_dir():
-        shutil.rmtree(folder)
-    for split, paths in images.items():
-        (folder / "images" / split).mkdir(parents=True)
-        (folder / "labels" / split).mkdir(parents=True)
-        for path in paths:
-            image = cv2.imread(str(path))
-            if image is None:
-                raise InputError(f"{path}: expected an image, found something else; run `dvc repro` for the data set")
-            sizes_wh.add((image.shape[1], image.shape[0]))
-            labels = path.parents[2] / "labels" / split / f"{path.stem}.txt"
-            shutil.copyfile(path, folder / "images" / split / path.name)
-            shutil.copyfile(labels, folder / "labels" / split / labels.name)
-    description = {"path": str(folder), "train": "images/train", "val": "images/val", "names": {0: "hand"}}
-    write_text(folder / "data.yaml", yaml.safe_dump(description))
-    return folder / "data.yaml", sizes_wh
 
 
 def load_start(start: str) -> DetectionModel:
@@ -169,7 +122,7 @@ class HandTrainer(DetectionTrainer):
         path = self.folder / STATE_FILE
         if not path.exists():
             return
-        state, tensors = _read_state(path), load_file(path)
+        state, tensors = read_state(path), load_file(path)
         self.model.load_state_dict(_under(tensors, "model."))
         self.ema.ema.load_state_dict(_under(tensors, "average."))
         self.ema.updates = state["updates"]
@@ -259,7 +212,7 @@ def fit_detector(params: "TrainDetectorParams", start: DetectionModel, data_yaml
         folder: for the state; afterwards holds BEST_FILE, the averaged weights of the best epoch.
     """
     path = folder / STATE_FILE
-    if path.exists() and _read_state(path)["stopped"]:
+    if path.exists() and read_state(path)["stopped"]:
         return
     LOGGER.setLevel(logging.WARNING)
     overrides = {
@@ -298,137 +251,8 @@ def fit_detector(params: "TrainDetectorParams", start: DetectionModel, data_yaml
     HandTrainer(overrides, start, folder).train()
 
 
-def predict(model: DetectionModel, data_yaml: Path, long_side_px: int) -> list[ScoredFrame]:
-    """Predictions and truth on the validation images, in pixels of the network's input.
-
-    Args:
-        model: is left in evaluation mode.
-        data_yaml: of `copy_data`.
-        long_side_px: longer side of the input.
-    """
-    folder = data_yaml.parent / "images" / "val"
-    dataset = YOLODataset(
-        img_path=str(folder),
-        imgsz=long_side_px,
-        batch_size=1,
-        augment=False,
-        hyp=get_cfg(DEFAULT_CFG),
-        rect=True,
-        stride=32,
-        pad=0.0,
-        task="detect",
-        data=yaml.safe_load(data_yaml.read_text()) | {"channels": 3},
-    )
-    model.eval()
-    device = next(model.parameters()).device
-    frames = []
-    with torch.inference_mode():
-        for index in range(len(dataset)):
-            row = dataset[index]
-            images = row["img"].unsqueeze(0).to(device).float() / 255  # 1 x 3 x H x W
-            found = non_max_suppression(model(images), LEAST_SCORE, NMS_IOU)[0].cpu().numpy()  # P x 6
-            input_wh = np.array([images.shape[3], images.shape[2]], np.float32)
-            centre_xy, size_wh = row["bboxes"].numpy()[:, :2] * input_wh, row["bboxes"].numpy()[:, 2:] * input_wh
-            truth = np.concatenate([centre_xy - size_wh / 2, centre_xy + size_wh / 2], axis=1)  # T x 4
-            frames.append(ScoredFrame(found[:, :4], found[:, 4], truth))
-    return frames
-
-
-def precision_recall_rows(frames: list[ScoredFrame]) -> list[list[float]]:
-    """One-to-one precision and recall at IoU 0.4 over the score threshold.
-
-    Returns:
-        Rows (threshold, precision, recall, F1); thresholds at which nothing is predicted are left out.
-    """
-    rows = []
-    for threshold in np.arange(0.02, 1.0, 0.02).round(2):
-        score = score_detection([_above(frame, threshold) for frame in frames], JUDGED_IOU)
-        precision, recall = score.one_to_one_precision, score.one_to_one_recall
-        if precision is not None and recall is not None:
-            f1 = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
-            rows.append([float(threshold), precision, recall, f1])
-    return rows
-
-
-def write_detector(
-    finished: Path,
-    start: DetectionModel,
-    params: "TrainDetectorParams",
-    input_wh: tuple[int, int],
-    data_yaml: Path,
-    folder: Path,
-    image_counts: dict[str, int],
-) -> None:
-    """Scores the best epoch and writes the stage's files.
-
-    Args:
-        finished: gets detector.safetensors, detector.yaml, metrics.json and plots/.
-        start: any module of the architecture; gets the best weights.
-        params: the stage's settings.
-        input_wh: of the network.
-        data_yaml: of `copy_data`.
-        folder: of `fit_detector`.
-        image_counts: metric name to number of images.
-    """
-    state = _read_state(folder / STATE_FILE)
-    rows, best_epoch = state["rows"], state["best_epoch"]
-    start = start.cpu().float()
-    load_weights(start, folder / BEST_FILE)
-    frames = predict(start, data_yaml, params.long_side_px)
-    curve = precision_recall_rows(frames)
-    threshold = choose_threshold(curve)
-    chosen = score_detection([_above(frame, threshold) for frame in frames], JUDGED_IOU)
-
-    architecture: Any = start.yaml
-    shutil.copyfile(folder / BEST_FILE, finished / "detector.safetensors")
-    extra = {"names": {0: "hand"}, "input_wh": list(input_wh), "score_threshold": threshold}
-    write_text(finished / DETECTOR_YAML, yaml.safe_dump(architecture | {"nc": 1} | extra, sort_keys=False))
-    load_weights(build_yolov5(finished / DETECTOR_YAML), finished / "detector.safetensors")  # what was written, fits
-    plots = finished / "plots"
-    write_csv(plots / "curves.csv", list(rows[0]), [list(row.values()) for row in rows])
-    write_csv(plots / "precision_recall.csv", ["score_threshold", "precision", "recall", "f1"], curve)
-    draw_detector_curves(plots / "curves.png", rows)
-    draw_precision_recall(plots / "precision_recall.png", curve, threshold)
-    write_metrics(
-        finished,
-        {
-            "val_map50": average_precision(frames, 0.5),
-            "val_map50_95": rows[best_epoch - 1]["val_map50_95"],
-            "val_recall_iou_0.4": chosen.recall,
-            "val_accuracy_iou_0.4": chosen.accuracy,
-            "val_one_to_one_precision_iou_0.4": chosen.one_to_one_precision,
-            "best_score_threshold": threshold,
-            "epochs": len(rows),
-            "best_epoch": best_epoch,
-            "parameters": sum(value.numel() for value in start.parameters()),
-            "input_width_px": input_wh[0],
-            "input_height_px": input_wh[1],
-            **image_counts,
-        },
-    )
-
-
-def choose_threshold(curve: list[list[float]]) -> float:
-    """The highest score threshold whose F1 is within a hundredth of the best.
-
-    On few validation images F1 is flat over a wide range, and its low end lets in what none of them happens to show.
-
-    Args:
-        curve: rows (threshold, precision, recall, F1).
-
-    Returns:
-        0 to 1; 0.5 where nothing was predicted at any threshold.
-    """
-    best_f1 = max((row[3] for row in curve), default=0.0)
-    return max((row[0] for row in curve if row[3] >= best_f1 - NEAR_BEST_F1), default=0.5)
-
-
-def _above(frame: ScoredFrame, threshold: float) -> ScoredFrame:
-    kept = frame.scores >= threshold
-    return ScoredFrame(frame.boxes_xyxy_px[kept], frame.scores[kept], frame.truth_xyxy_px)
-
-
-def _read_state(path: Path) -> dict[str, Any]:
+def read_state(path: Path) -> dict[str, Any]:
+    """What a training's state file says beside its tensors: rows of epochs, the best one, whether it stopped."""
     with safe_open(path, "pt") as stream:
         return json.loads(stream.metadata()["state"])
 
