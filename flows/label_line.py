@@ -14,6 +14,7 @@ from prefect.states import Completed, State
 from flows import tracking
 from flows.dvc_stage import StageResult
 from flows.gate import pass_gate
+from flows.one_run import only_run_of
 from flows.pipeline import GATE, stages_of
 from flows.stage import run_stages
 from lineact.errors import AwaitingReview
@@ -30,20 +31,21 @@ def label_line(line: str, parent_id: str | None = None) -> "list[StageResult] | 
     Returns:
         The stages' results; where decisions are missing, a completed state named AwaitingReview.
     """
-    stages = stages_of(line)
-    own_parent = parent_id is None
-    parent_id = parent_id or tracking.start_parent(line)
-    status = "FAILED"
-    try:
-        results = run_stages(["configure", *stages[: stages.index(GATE)]], line, parent_id)
-        status = "FINISHED"
-        pass_gate(line)
-    except AwaitingReview as waiting:
-        return Completed(name="AwaitingReview", message=str(waiting))
-    finally:
-        if own_parent:
-            tracking.end_parent(parent_id, line, status)
-    return results
+    with only_run_of(line):
+        stages = stages_of(line)
+        own_parent = parent_id is None
+        parent_id = parent_id or tracking.start_parent(line)
+        status = "FAILED"
+        try:
+            results = run_stages(["configure", *stages[: stages.index(GATE)]], line, parent_id)
+            status = "FINISHED"
+            pass_gate(line)
+        except AwaitingReview as waiting:
+            return Completed(name="AwaitingReview", message=str(waiting))
+        finally:
+            if own_parent:
+                tracking.end_parent(parent_id, line, status)
+        return results
 
 
 def main() -> None:

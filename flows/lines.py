@@ -19,6 +19,7 @@ from lineact.video import find_videos
 from tasks.configure import compose_line
 
 UNNAMED_ACTIONS = ("action_1", "action_2")  # a line must compose at once; the user renames them before the review
+RESULTS_FILE = Path(__file__).with_name("line_results.yaml")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -48,7 +49,7 @@ def add_line(name: str, videos: Path, detector: str, actions: list[str]) -> None
         raise InputError(
             f"{pointer}: exists already; `dvc checkout {pointer}` brings its videos back, or choose another NAME"
         )
-    with _all_or_nothing([raw, pointer, folder / ".gitignore", decisions, config_file, LINES_FILE]):
+    with _all_or_nothing([raw, pointer, folder / ".gitignore", decisions, config_file, LINES_FILE, results_of(name)]):
         if not raw.exists():
             print(f"importing {len(copies)} videos into {raw}", flush=True)
             write_whole(raw, lambda temporary: _copy_videos(copies, temporary))
@@ -67,7 +68,9 @@ def add_line(name: str, videos: Path, detector: str, actions: list[str]) -> None
 
 
 def activate(name: str) -> None:
-    """Adds a line with a file in conf/line/ to the lists of conf/lines.yaml; a no-op where it is there.
+    """Adds a line with a file in conf/line/ to the lists of conf/lines.yaml, and names its results for DVC.
+
+    A no-op where it is there.
 
     Raises:
         ConfigError: where it has no file.
@@ -83,7 +86,13 @@ def activate(name: str) -> None:
             if name not in lists[key]:
                 lists[key].append(name)
 
+    write_text(results_of(name), RESULTS_FILE.read_text())
     edit_yaml(LINES_FILE, add)
+
+
+def results_of(line: str) -> Path:
+    """The line's own dvc.yaml, which names its metrics and plots: paths in it are relative to its folder."""
+    return Path("models") / line / "dvc.yaml"
 
 
 def edit_yaml(path: Path, edit: Callable[[Any], None]) -> None:

@@ -13,12 +13,11 @@ from pathlib import Path
 from flows.pipeline import artefact_folder, metrics_of
 from flows.tracking import client, provenance
 from lineact.errors import InputError
+from lineact.evaluate.champion import CHAMPIONS
 from lineact.files import sha256_of_tree, write_whole
 from lineact.register import Gate, RegisterParams, judge
 from lineact.settings import from_mapping
 from tasks.stage import section_of
-
-CHAMPIONS = Path(".lineact/champions")  # bundles by their hash; evaluate reads the pinned one here
 
 
 @dataclass(frozen=True)
@@ -66,11 +65,16 @@ def register(line: str, parent_id: str) -> Registration:
     Args:
         line: the line.
         parent_id: the parent run that the version belongs to.
+
+    Raises:
+        InputError: where the champion is not the one that `evaluate` compared with, or the ledger was tampered with.
     """
     bundle_sha256 = sha256_of_tree(bundle_of(line))
     champion = champion_of(line)
     if champion and champion[1] == bundle_sha256:
         return Registration(champion[0], True, f"version {champion[0]} is the champion already, same bytes", [])
+    if champion:
+        _refuse_another_champion(line, champion)
     params = from_mapping(RegisterParams, section_of(line, "register"), f"params.yaml: lines.{line}.register")
     machine = json.loads((artefact_folder("machine", line) / "machine.json").read_text())
     evaluated = metrics_of("evaluate", line)
@@ -83,6 +87,16 @@ def register(line: str, parent_id: str) -> Registration:
         return Registration(version, False, words, gates)
     _promote(line, version, champion, gates, bundle_sha256)
     return Registration(version, True, f"version {version} registered and promoted to champion", gates)
+
+
+def _refuse_another_champion(line: str, champion: tuple[str, str]) -> None:
+    pinned = section_of(line, "evaluate")["champion"]
+    if pinned is None or pinned["bundle_sha256"] != champion[1]:
+        compared = f"version {pinned['version']}" if pinned else "none"
+        raise InputError(
+            f"{model_name(line)}: the champion is version {champion[0]}, but `evaluate` compared with {compared}; "
+            f"the alias moved meanwhile: run `python -m flows.retrain line={line}` again"
+        )
 
 
 def fetch_bundle(line: str, version: str, bundle_sha256: str) -> Path:
@@ -120,7 +134,6 @@ def _version_with(line: str, bundle_sha256: str) -> str | None:
 
 
 def _create_version(line: str, parent_id: str, bundle_sha256: str) -> str:
-
     tracking = client()
     with tempfile.TemporaryDirectory() as scratch:
         _save_model(bundle_of(line), Path(scratch) / "bundle")
@@ -198,7 +211,16 @@ def _is_unfinished(line: str, entry: bytes, decided: dict[str, str | None]) -> b
 
 
 def _read_ledger(path: Path) -> list[bytes]:
-    return path.read_bytes().splitlines() if path.is_file() else []
+    """The entries, each checked against the hash that the next one carries."""
+    entries = path.read_bytes().splitlines() if path.is_file() else []
+    for number, (before, entry) in enumerate(zip([None, *entries], entries, strict=False), 1):
+        expected = _hash_of_entry(before) if before is not None else None
+        if json.loads(entry)["hash_of_entry_before"] != expected:
+            raise InputError(
+                f"{path}, line {number}: expected the hash of the entry before, {expected}, found another: an entry "
+                f"was changed or removed; bring the file back with `git checkout {path}` or from a backup"
+            )
+    return entries
 
 
 def _write_ledger(path: Path, entries: list[bytes]) -> None:

@@ -16,6 +16,7 @@ from prefect.states import Completed, State
 from flows import tracking
 from flows.dvc_stage import StageResult
 from flows.label_line import label_line
+from flows.one_run import only_run_of
 from flows.register import Registration, register
 from flows.summary import print_summary
 from flows.train_line import train_line
@@ -37,23 +38,24 @@ def retrain(line: str) -> "Registration | State":
     Returns:
         What became of the challenger; where decisions are missing, a completed state named AwaitingReview.
     """
-    started_s = time.monotonic()
-    parent_id = tracking.start_parent(line)
-    status = "FAILED"
-    try:
-        labelled = label_line(line, parent_id, return_state=True)
-        if labelled.name == "AwaitingReview":
+    with only_run_of(line):
+        started_s = time.monotonic()
+        parent_id = tracking.start_parent(line)
+        status = "FAILED"
+        try:
+            labelled = label_line(line, parent_id, return_state=True)
+            if labelled.name == "AwaitingReview":
+                status = "FINISHED"
+                # A state of its own: prefect sums up another run's state as "All states completed"
+                return Completed(name="AwaitingReview", message=labelled.message)
+            results: list[StageResult] = labelled.result()  # type: ignore[assignment]
+            results = results + train_line(line, parent_id)
+            registration = register_pair(line, parent_id)
             status = "FINISHED"
-            # A state of its own: prefect sums up another run's state as "All states completed"
-            return Completed(name="AwaitingReview", message=labelled.message)
-        results: list[StageResult] = labelled.result()  # type: ignore[assignment]
-        results = results + train_line(line, parent_id)
-        registration = register_pair(line, parent_id)
-        status = "FINISHED"
-    finally:
-        tracking.end_parent(parent_id, line, status)
-    print_summary(line, results, registration, time.monotonic() - started_s)
-    return registration
+        finally:
+            tracking.end_parent(parent_id, line, status)
+        print_summary(line, results, registration, time.monotonic() - started_s)
+        return registration
 
 
 def main() -> None:

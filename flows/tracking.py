@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 HEADLINES = {
-    "dataset": ("train_crops", "val_crops"),
+    "dataset": ("crops_train", "crops_val"),
     "evaluate": (
         "detection_recall_iou40",
         "detection_accuracy_iou40",
@@ -31,6 +31,7 @@ HEADLINES = {
     ),
     "benchmark": ("classifier_p50_ms", "classifier_p95_ms", "classifier_p99_ms", "frame_p95_ms"),
 }
+WRITTEN_BY_A_RUN = ("dvc.lock", "params.yaml")
 CURVE_STEP_COLUMN = "epoch"
 SHOWN_CHARACTERS = 500  # of a parameter's value in MLflow's table; MLflow itself would cut at 6,000 with a mere warning
 PARAMS_FILE = "params.json"  # among a child's artifacts: every value whole
@@ -107,11 +108,15 @@ def provenance(line: str) -> dict[str, str]:
 
 
 def git_commit() -> str:
-    """The checkout's commit, with "+changes" where the tree differs from it."""
+    """The checkout's commit, with "+changes" where the tree differs from it.
+
+    Files that a run itself writes do not count: dvc.lock's hash is a tag of its own.
+    """
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True)
     if commit.returncode:
         return "none: not a git checkout"
-    dirty = subprocess.run(["git", "status", "--porcelain", "-uno"], capture_output=True, text=True).stdout.strip()
+    asked = ["git", "status", "--porcelain", "-uno", "--", ".", *(f":!{path}" for path in WRITTEN_BY_A_RUN)]
+    dirty = subprocess.run(asked, capture_output=True, text=True).stdout.strip()
     return commit.stdout.strip() + ("+changes" if dirty else "")
 
 

@@ -12,6 +12,7 @@ from prefect import flow
 
 from flows import tracking
 from flows.dvc_stage import StageResult
+from flows.one_run import only_run_of
 from flows.pin import is_champion, pin_champion
 from flows.pipeline import GATE, stages_of
 from flows.stage import run_stages
@@ -27,22 +28,23 @@ def train_line(line: str, parent_id: str | None = None) -> list[StageResult]:
         line: the line.
         parent_id: MLflow's parent run, where another flow opened it.
     """
-    stages = stages_of(line)
-    after_gate = stages[stages.index(GATE) :]
-    own_parent = parent_id is None
-    parent_id = parent_id or tracking.start_parent(line)
-    status = "FAILED"
-    try:
-        before_evaluate = after_gate[: after_gate.index("evaluate")]
-        results = run_stages(before_evaluate, line, parent_id)
-        if not is_champion(line):
-            pin_champion(line)
-        results += run_stages(["evaluate"], line, parent_id)
-        status = "FINISHED"
-    finally:
-        if own_parent:
-            tracking.end_parent(parent_id, line, status)
-    return results
+    with only_run_of(line):
+        stages = stages_of(line)
+        after_gate = stages[stages.index(GATE) :]
+        own_parent = parent_id is None
+        parent_id = parent_id or tracking.start_parent(line)
+        status = "FAILED"
+        try:
+            before_evaluate = after_gate[: after_gate.index("evaluate")]
+            results = run_stages(before_evaluate, line, parent_id)
+            if not is_champion(line):
+                pin_champion(line)
+            results += run_stages(["evaluate"], line, parent_id)
+            status = "FINISHED"
+        finally:
+            if own_parent:
+                tracking.end_parent(parent_id, line, status)
+        return results
 
 
 def main() -> None:

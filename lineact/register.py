@@ -14,7 +14,10 @@ class RegisterParams:
         min_detection_recall: at IoU 0.4 on held-out frames, 0 to 1; judged where there is no champion yet.
         min_detection_accuracy: likewise.
         min_action_accuracy: share of matched held-out boxes with the right action; likewise.
-        min_gain_low: what the lower end of the paired bootstrap interval (challenger less champion) must reach.
+        min_gain_low: what the lower end of the paired bootstrap interval (challenger less champion) of action accuracy
+            and of recall must reach.
+        min_false_boxes_gain_low: likewise, of how many fewer false boxes a frame has; negative allows some more.
+        min_gain_blocks: stretches of time that the intervals must rest on: one stretch has no spread.
         max_p95_ms: the classifier's call time, milliseconds.
         target_machine: host name that the benchmark must come from, or "any".
     """
@@ -23,6 +26,8 @@ class RegisterParams:
     min_detection_accuracy: float
     min_action_accuracy: float
     min_gain_low: float
+    min_false_boxes_gain_low: float
+    min_gain_blocks: int
     max_p95_ms: float
     target_machine: str
 
@@ -67,6 +72,8 @@ def judge(params: RegisterParams, evaluate: METRIC, benchmark: METRIC, host: str
             *gates,
             at_least("action_gain_low", evaluate, params.min_gain_low),
             at_least("recall_gain_low", evaluate, params.min_gain_low),
+            at_least("false_boxes_gain_low", evaluate, params.min_false_boxes_gain_low),
+            at_least("action_gain_blocks", evaluate, params.min_gain_blocks),
         ]
     return [
         *gates,

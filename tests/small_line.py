@@ -7,13 +7,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 LINE = "small"
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "description": "a small simulated bench for tests",
     "actions": ["screw", "wipe", "label"],
     "holdout": {"recordings": ["rec_04"]},

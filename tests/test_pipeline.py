@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from flows.lines import RESULTS_FILE, results_of
 from tasks.configure import SHARED_KEYS, LineParams, active_lines, compose_line, configure
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -185,3 +186,13 @@ def test_lock_file_is_hash_pinned_and_names_no_host():
     pins = re.findall(r"^[a-zA-Z0-9_.-]+==\S+", lock, re.MULTILINE)
     assert len(pins) > 100
     assert lock.count("--hash=sha256:") >= len(pins)
+
+
+@pytest.mark.parametrize("line", active_lines(ROOT / "conf"))
+def test_dvc_knows_the_metrics_and_plots_of_every_active_line(line):
+    results = ROOT / results_of(line)
+    assert results.read_bytes() == RESULTS_FILE.read_bytes()
+    named = yaml.safe_load(results.read_text())
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    for path in (*named["metrics"], *(next(iter(plot)) for plot in named["plots"])):
+        assert path.split("/")[0] in stages

@@ -1,6 +1,6 @@
 """The last release, and what the new one gains over it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from lineact.errors import InputError
 from lineact.evaluate import EvaluateParams
 from lineact.evaluate.looking import FrameResult
 from lineact.evaluate.scoring import right_end_to_end
+from lineact.evaluate.truth import TruthFrame
 from lineact.files import sha256_of_tree
 from lineact.metrics import paired_bootstrap, time_blocks
 
@@ -45,35 +46,36 @@ def open_champion(params: EvaluateParams) -> Bundle | None:
 def gains(
     params: EvaluateParams, challenger: Sequence[FrameResult], champion: Sequence[FrameResult]
 ) -> dict[str, float | int | None]:
-    """Paired bootstrap intervals of challenger less champion, over the same true boxes.
+    """Paired bootstrap intervals of challenger less champion, over the same frames and true boxes.
 
     An action gain's item is a true box with a decided action: right where it was found and named right, so a miss is
-    wrong. A recall gain's item is a true box: found or not, by any box of at least `match_iou`.
+    wrong. A recall gain's item is a true box: found or not, by any box of at least `match_iou`. A false boxes gain's
+    item is a frame: how many fewer boxes on it lie on no hand.
 
     Returns:
-        `action_gain_low`, `_mean`, `_high`, `recall_gain_...`, and `gain_blocks`; None without such items.
+        `action_gain_low`, `_mean`, `_high` and `_blocks`, `recall_gain_...`, `false_boxes_gain_...`; None without such
+        items.
     """
-    metrics: dict[str, float | int | None] = {}
-    both = {
-        "action": (right_end_to_end(challenger), right_end_to_end(champion)),
-        "recall": (_found(challenger, params.match_iou), _found(champion, params.match_iou)),
+    items = {
+        "action": (right_end_to_end(challenger), right_end_to_end(champion), _places(challenger, _decided)),
+        "recall": (_found(challenger, params.match_iou), _found(champion, params.match_iou), _places(challenger, len)),
+        "false_boxes": (
+            [-count for count in _false_boxes(challenger, params.match_iou)],
+            [-count for count in _false_boxes(champion, params.match_iou)],
+            [result.truth for result in challenger],
+        ),
     }
-    for name, (ours, theirs) in both.items():
-        owners = [
-            result.truth
-            for result in challenger
-            for action in result.truth.actions
-            if name == "recall" or action is not None
-        ]
-        if not owners:
-            metrics |= {f"{name}_gain_low": None, f"{name}_gain_mean": None, f"{name}_gain_high": None}
+    metrics: dict[str, float | int | None] = {}
+    for name, (ours, theirs, places) in items.items():
+        if not places:
+            metrics |= {f"{name}_gain_{figure}": None for figure in ("low", "mean", "high", "blocks")}
             continue
-        times_s = np.array([truth.pts_s for truth in owners])
-        blocks = time_blocks([truth.video_sha256 for truth in owners], times_s, params.block_s)
         interval = paired_bootstrap(
             np.array(ours, np.float64),
             np.array(theirs, np.float64),
-            blocks,
+            time_blocks(
+                [truth.video_sha256 for truth in places], np.array([truth.pts_s for truth in places]), params.block_s
+            ),
             resamples=params.resamples,
             level=params.level,
             seed=params.seed,
@@ -87,6 +89,15 @@ def gains(
     return metrics
 
 
+def _places(results: Sequence[FrameResult], count: Callable[[Sequence[str | None]], int]) -> list[TruthFrame]:
+    """The frame of every item, where `count` of a frame's actions are items."""
+    return [result.truth for result in results for _ in range(count(result.truth.actions))]
+
+
+def _decided(actions: Sequence[str | None]) -> int:
+    return sum(action is not None for action in actions)
+
+
 def _found(results: Sequence[FrameResult], min_iou: float) -> list[bool]:
     """Per true box: is there a box of at least this IoU?"""
     found: list[bool] = []
@@ -94,3 +105,12 @@ def _found(results: Sequence[FrameResult], min_iou: float) -> list[bool]:
         iou = iou_matrix(result.boxes_xyxy_px, result.truth.boxes_xyxy_px)  # P x T
         found += (iou.max(axis=0, initial=0) >= min_iou).tolist()
     return found
+
+
+def _false_boxes(results: Sequence[FrameResult], min_iou: float) -> list[int]:
+    """Per frame: how many boxes have no true box at this IoU?"""
+    counts = []
+    for result in results:
+        iou = iou_matrix(result.boxes_xyxy_px, result.truth.boxes_xyxy_px)  # P x T
+        counts.append(int((iou.max(axis=1, initial=0) < min_iou).sum()))
+    return counts

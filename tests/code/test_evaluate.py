@@ -179,6 +179,16 @@ def test_a_better_challenger_gains_and_the_other_way_round():
     assert gains(PARAMS, better, worse) == found
 
 
+def test_more_false_boxes_are_a_loss_whatever_recall_says():
+    frames = [truth([A], ["screw"], pts_s=float(time)) for time in range(12)]
+    clean = results_of(Scripted([A], ["screw"]), frames)
+    noisy = results_of(Scripted([A, FAR], ["screw", "screw"]), frames)
+    found = gains(PARAMS, noisy, clean)
+    assert found["recall_gain_low"] == 0
+    assert found["false_boxes_gain_high"] == -1
+    assert gains(PARAMS, clean, noisy)["false_boxes_gain_low"] == 1
+
+
 def test_a_hand_without_a_decided_action_has_no_part_in_the_action_gain():
     frames = [truth([A, B], [None, "wipe"], pts_s=float(time)) for time in range(4)]
     ours, theirs = results_of(Scripted([B], ["wipe"]), frames), results_of(Scripted([A], ["screw"]), frames)
@@ -189,7 +199,9 @@ def test_a_hand_without_a_decided_action_has_no_part_in_the_action_gain():
 
 def test_gains_are_undefined_without_hands():
     results = results_of(Scripted(), [truth()])
-    assert set(gains(PARAMS, results, results).values()) == {None}
+    found = gains(PARAMS, results, results)
+    assert {value for name, value in found.items() if not name.startswith("false_boxes")} == {None}
+    assert found["false_boxes_gain_low"] == 0  # an empty frame can hold a false box
 
 
 def test_actions_that_the_pair_does_not_know_are_wrong_and_named():

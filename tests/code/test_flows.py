@@ -1,5 +1,6 @@
 """What the flows read and write around the stages: arguments, DVC's output, conf/, the gates of a promotion."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import yaml
 from flows import command_line
 from flows.dvc_stage import StageError, _failure, outcome_of, repro
 from flows.lines import activate, add_line, edit_yaml
+from flows.one_run import only_run_of
 from flows.pipeline import stages_of
 from lineact.decisions import DECISION_COLUMNS
 from lineact.errors import AwaitingReview, ConfigError, InputError, LineactError
@@ -331,11 +333,13 @@ PARAMS = RegisterParams(
     min_detection_accuracy=0.7,
     min_action_accuracy=0.8,
     min_gain_low=-0.01,
+    min_false_boxes_gain_low=-0.05,
+    min_gain_blocks=5,
     max_p95_ms=10.0,
     target_machine="any",
 )
 GOOD = {"detection_recall_iou40": 0.8, "detection_accuracy_iou40": 0.7, "action_accuracy": 0.8}
-GAINS = {"action_gain_low": -0.01, "recall_gain_low": 0.0}
+GAINS = {"action_gain_low": -0.01, "recall_gain_low": 0.0, "false_boxes_gain_low": -0.05, "action_gain_blocks": 5}
 
 
 @pytest.mark.parametrize(
@@ -351,6 +355,8 @@ GAINS = {"action_gain_low": -0.01, "recall_gain_low": 0.0}
         (GAINS, 10.0, True, set()),
         (GAINS | {"action_gain_low": -0.02}, 1.0, True, {"action_gain_low"}),
         (GAINS | {"recall_gain_low": None}, 1.0, True, {"recall_gain_low"}),
+        (GAINS | {"false_boxes_gain_low": -0.06}, 1.0, True, {"false_boxes_gain_low"}),
+        (GAINS | {"action_gain_blocks": 4}, 1.0, True, {"action_gain_blocks"}),
         (GOOD, 1.0, True, set(GAINS)),
         (GAINS | {"action_accuracy": 0.0}, 1.0, True, set()),
     ],
@@ -428,3 +434,18 @@ def test_retrain_ends_in_a_state_of_its_own_at_the_gate(monkeypatch):
     assert isinstance(state, State)
     assert (state.name, state.message) == ("AwaitingReview", "12 items wait")
     assert state is not waiting
+
+
+def test_a_second_run_of_a_line_is_refused_and_another_line_is_not(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    other = "import sys; from flows.one_run import only_run_of\nwith only_run_of(sys.argv[1]): print('runs')"
+
+    def in_another_process(line):
+        command = [sys.executable, "-c", other, line]
+        return subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+
+    with only_run_of("demo"), only_run_of("demo"):
+        refused = in_another_process("demo")
+        assert "line demo: another run is going on" in refused.stderr
+        assert in_another_process("press_a").stdout == "runs\n"
+    assert in_another_process("demo").stdout == "runs\n"

@@ -48,10 +48,11 @@ def project(tmp_path, monkeypatch, empty_database):
     write_json(Path("models/demo/machine/machine.json"), {"host": "cell7"})
     write_json(Path("models/demo/benchmark/metrics.json"), {"classifier_p95_ms": 2.0})
     write_json(Path("models/demo/evaluate/metrics.json"), GOOD)
-    write_json(Path("data/demo/dataset/metrics.json"), {"train_crops": 9, "val_crops": None})
+    write_json(Path("data/demo/dataset/metrics.json"), {"crops_train": 9, "crops_val": None})
     return tmp_path
 
 
+GAINS = {"action_gain_low": 0.1, "recall_gain_low": 0.0, "false_boxes_gain_low": 0.0, "action_gain_blocks": 8}
 PARAMS = {"seed": 0, "fit": {"lr": 0.1}}
 
 
@@ -82,7 +83,21 @@ def write_bundle(content: str) -> str:
     return sha256_of_tree(bundle)
 
 
+def pin() -> None:
+    """Names the champion in params.yaml, as `flows.pin` and `configure` do before `evaluate`."""
+    champion = registry.champion_of(LINE)
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    pinned = {"version": champion[0], "bundle_sha256": champion[1]} if champion else None
+    params["lines"][LINE]["evaluate"]["champion"] = pinned
+    write_text(Path("params.yaml"), yaml.safe_dump(params))
+
+
 def register() -> registry.Registration:
+    pin()
+    return compared()
+
+
+def compared() -> registry.Registration:
     return registry.register(LINE, tracking.start_parent(LINE))
 
 
@@ -113,7 +128,7 @@ def test_versions_aliases_and_ledger():
     assert len(ledger()) == 1
 
     second_sha256 = write_bundle("second")
-    write_json(Path("models/demo/evaluate/metrics.json"), GOOD | {"action_gain_low": -0.2, "recall_gain_low": 0.0})
+    write_json(Path("models/demo/evaluate/metrics.json"), GOOD | GAINS | {"action_gain_low": -0.2})
     worse = register()
     assert not worse.promoted
     assert worse.version != first.version
@@ -122,7 +137,7 @@ def test_versions_aliases_and_ledger():
     assert not is_champion(LINE)
     assert len(ledger()) == 1
 
-    write_json(Path("models/demo/evaluate/metrics.json"), GOOD | {"action_gain_low": 0.1, "recall_gain_low": 0.0})
+    write_json(Path("models/demo/evaluate/metrics.json"), GOOD | GAINS)
     better = register()
     assert better.promoted
     assert better.version == worse.version  # the same bytes keep their version
@@ -157,7 +172,7 @@ def test_a_killed_promotion_is_finished_and_not_decided_again(alias_name, monkey
 
     first = register()
     second_sha256 = write_bundle("second")
-    write_json(Path("models/demo/evaluate/metrics.json"), GOOD | {"action_gain_low": 0.1, "recall_gain_low": 0.0})
+    write_json(Path("models/demo/evaluate/metrics.json"), GOOD | GAINS)
     move = MlflowClient.set_registered_model_alias
 
     def killed_at(self, name, alias, version):
@@ -186,6 +201,30 @@ def test_a_killed_promotion_is_finished_and_not_decided_again(alias_name, monkey
     assert alias("champion") == finished.version
     assert len(ledger()) == 3
     assert json.loads(ledger()[2])["hash_of_entry_before"] == hashlib.sha256(decided[1]).hexdigest()
+
+
+def test_a_champion_that_evaluate_did_not_compare_with_stops_the_registration():
+    register()
+    write_bundle("second")
+    write_json(Path("models/demo/evaluate/metrics.json"), GOOD | GAINS)
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    assert params["lines"][LINE]["evaluate"]["champion"] is None
+    with pytest.raises(InputError, match=r"the champion is version 1, but `evaluate` compared with none.*run .* again"):
+        compared()
+    assert alias("champion") == registry.champion_of(LINE)[0]  # type: ignore[index]
+    assert len(ledger()) == 1
+
+
+def test_a_changed_ledger_is_refused():
+    register()
+    write_bundle("second")
+    write_json(Path("models/demo/evaluate/metrics.json"), GOOD | GAINS)
+    register()
+    path = Path("models/demo/promotions.jsonl")
+    path.write_text(path.read_text().replace('"who": "', '"who": "not ', 1))
+    write_bundle("third")
+    with pytest.raises(InputError, match=r"promotions.jsonl, line 2: expected the hash of the entry before"):
+        register()
 
 
 def test_without_a_champion_the_minimums_decide():

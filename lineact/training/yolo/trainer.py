@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import os
 import random
 import time
 from pathlib import Path
@@ -45,7 +46,7 @@ def load_start(start: str) -> DetectionModel:
     """The detector that training starts from, with one class.
 
     Args:
-        start: a folder (detector.yaml, model.safetensors), a .pt file of ultralytics, or the name of one.
+        start: a folder (detector.yaml, model.safetensors) or a .pt file of ultralytics.
 
     Returns:
         The module, float32; of another number of classes the class outputs start at random.
@@ -56,18 +57,13 @@ def load_start(start: str) -> DetectionModel:
     if Path(start).is_dir():
         return load_yolov5(start)
     from ultralytics.nn.tasks import load_checkpoint
-    from ultralytics.utils.downloads import attempt_download_asset
 
-    kept = Path(".lineact/ultralytics") / Path(start).name
-    path = Path(start) if Path(start).is_file() else kept
     try:
-        if not path.is_file():
-            attempt_download_asset(path)
-        stored, _ = load_checkpoint(path)
-    except Exception as error:  # ultralytics raises many kinds for a file it cannot get or read
+        stored, _ = load_checkpoint(start)
+    except Exception as error:  # ultralytics raises many kinds for a file that it cannot read
         raise InputError(
-            f"weights {start!r}: expected a folder with {DETECTOR_YAML}, a .pt file or an ultralytics name that can be "
-            f"fetched, found none ({type(error).__name__}); ways out: name a local file, or set `foundation: tiny`"
+            f"weights {start!r}: expected a .pt file of ultralytics, found something else ({type(error).__name__}); "
+            "ways out: name another file, or set `foundation: tiny`"
         ) from error
     model = DetectionModel(stored.yaml | {"nc": 1}, verbose=False)
     model.load(stored, verbose=False)
@@ -99,7 +95,8 @@ class HandTrainer(DetectionTrainer):
         self.epoch_started_s = self.told_s = time.monotonic()
 
     def setup_model(self) -> None:
-        """Takes the start as it is."""
+        """Takes the start as it is, on all cores: ultralytics leaves one of two idle."""
+        torch.set_num_threads(len(os.sched_getaffinity(0)))
         self.model = self.start
 
     def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> YOLODataset:
