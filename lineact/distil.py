@@ -65,7 +65,7 @@ def distil(params: DistilParams, crops: Path, teacher: Path, tiny: Path, out: Pa
         "params": dataclasses.asdict(params),
         "crops": sha256_of_file(crops),
         "teacher": [_hash_or_refuse(teacher / f"{TEACHER}{suffix}") for suffix in (".safetensors", ".json")],
-        "start": start_key(start),
+        "start": start_key(start, params.revision),
     }
     folder = cache_folder("distil", key)
     finish_once(folder, out, lambda finished: _train(params, crops, teacher, start, folder, finished))

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from lineact.boxes import crop_square
 from lineact.errors import InputError
-from lineact.files import cache_folder, sha256_of_tree, write_whole
+from lineact.files import cache_folder, write_whole
 from lineact.png import decode_png, encode_png
 from lineact.progress import Progress
 from lineact.schema import EMBEDDED, empty_table, table_of
@@ -91,17 +91,13 @@ def open_encoder(params: EmbedParams, tiny: Path) -> Encoder:
         tiny: folder of the embedded weights.
 
     Raises:
-        InputError: where weights are missing or do not fit.
+        InputError: where a hub name is neither cached nor can be fetched.
     """
-    from lineact.foundation.weights import CONFIG, find_file
+    from lineact.foundation.weights import identity_of
 
     name = str(tiny) if params.foundation == "tiny" else params.hub_model
     revision = None if params.foundation == "tiny" else params.hub_revision
-    config = find_file(name, CONFIG, revision)
-    assert config is not None
-    # The hub's cache keeps a model below its commit, so that "the newest" has an identity, too.
-    weights = sha256_of_tree(Path(name)) if Path(name).is_dir() else f"{name}@{config.parent.name}"
-    return Encoder(_forward_of(name, revision), {"weights": weights, "code": CODE_VERSION})
+    return Encoder(_forward_of(name, revision), {"weights": identity_of(name, revision), "code": CODE_VERSION})
 
 
 def _forward_of(name: str, revision: str | None) -> Forward:

@@ -10,7 +10,7 @@ from lineact.errors import InputError
 from lineact.files import cache_folder, sha256_of_tree
 from lineact.training.start import start_key, start_of
 
-CODE_VERSION = 2  # raise it where a change of the code changes the weights: older checkpoints are then left alone
+CODE_VERSION = 3  # raise it where a change of the code changes the weights: older checkpoints are then left alone
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 STRIDE_PX = 32  # YOLOv5's coarsest grid; sides of the input are multiples of it
 
@@ -23,6 +23,8 @@ class TrainDetectorParams:
         foundation: where the start comes from.
         hub_model: ultralytics name, .pt file or folder (detector.yaml, model.safetensors) of a YOLOv5, used where
             `foundation` is "hub".
+        nms_iou: of two boxes that overlap by more, the lower-scored one is dropped, 0 to 1; as the release does.
+        max_hands: most boxes of a frame; as the release does.
         seed: of the order of images and their variation.
         long_side_px: images are scaled so that their longer side is this; a multiple of 32.
         epochs: at most so many passes over the training images.
@@ -41,6 +43,8 @@ class TrainDetectorParams:
 
     foundation: Literal["tiny", "hub"]
     hub_model: str
+    nms_iou: float
+    max_hands: int
     seed: int
     long_side_px: int
     epochs: int
@@ -61,6 +65,10 @@ class TrainDetectorParams:
             raise ValueError(f"long_side_px must be a multiple of {STRIDE_PX}, found {self.long_side_px}")
         if min(self.epochs, self.patience, self.batch_size) < 1 or self.warmup_epochs < 0 or not self.lr > 0:
             raise ValueError("epochs, patience and batch_size must be at least 1, warmup_epochs at least 0, lr above 0")
+        if not 0 < self.nms_iou <= 1 or self.max_hands < 1:
+            raise ValueError(
+                f"nms_iou must be above 0, at most 1, and max_hands at least 1, found {self.nms_iou}, {self.max_hands}"
+            )
         for name in ("final_lr_share", "shift", "scale", "hue", "saturation", "brightness", "flip"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be 0 to 1, found {getattr(self, name)}")
@@ -80,9 +88,10 @@ def train_detector(params: TrainDetectorParams, detection: Path, tiny: Path, out
         InputError: on images, labels or weights that cannot be used.
         TrainingDivergedError: where the loss is no longer finite.
     """
+    from lineact.foundation.yolov5 import find_start
     from lineact.training.state import finish_once
 
-    start = start_of(params.foundation, params.hub_model, tiny)
+    start = find_start(start_of(params.foundation, params.hub_model, tiny))
     key = {
         "code": CODE_VERSION,
         "params": dataclasses.asdict(params),
@@ -182,4 +191,4 @@ def _train(params: TrainDetectorParams, detection: Path, start: str, folder: Pat
     torch.manual_seed(params.seed)
     model = load_start(start)
     fit_detector(params, model, data_yaml, folder)
-    write_detector(finished, model, params, input_wh, data_yaml, folder, counts)
+    write_detector(finished, model, params, input_wh, images["val"], folder, counts)

@@ -62,7 +62,7 @@ def train_teacher(params: TrainTeacherParams, crops: Path, tiny: Path, out: Path
         "code": CODE_VERSION,
         "params": dataclasses.asdict(params),
         "crops": sha256_of_file(crops),
-        "start": start_key(start),
+        "start": start_key(start, params.revision),
     }
     folder = cache_folder("train_teacher", key)
     finish_once(folder, out, lambda finished: _train(params, crops, start, folder, finished))

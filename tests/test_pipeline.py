@@ -169,6 +169,13 @@ def test_every_line_composes_and_validates(line):
     assert not set(sections) & SHARED_KEYS
 
 
+@pytest.mark.parametrize("line", LINES)
+def test_the_score_threshold_is_chosen_with_the_boxes_that_the_release_keeps(line):
+    sections = compose_line(ROOT / "conf", line)
+    for name in ("nms_iou", "max_hands"):
+        assert sections["train_detector"][name] == sections["export"][name]
+
+
 def test_active_lines_are_the_lines_of_all_kinds():
     assert active_lines(ROOT / "conf") == yaml.safe_load((ROOT / "conf" / "lines.yaml").read_text())["active_lines"]
 

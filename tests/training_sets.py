@@ -87,6 +87,8 @@ def detector_params(**changes) -> TrainDetectorParams:
     settings: dict[str, Any] = {
         "foundation": "tiny",
         "hub_model": "none",
+        "nms_iou": 0.5,
+        "max_hands": 8,
         "seed": 3,
         "long_side_px": 64,
         "epochs": 3,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lineact.errors import InputError
+from lineact.files import sha256_of_tree
 
 if TYPE_CHECKING:
     import torch
@@ -90,6 +91,25 @@ def find_file(
             f"can be fetched, found neither ({type(error).__name__}); ways out: name a local folder that holds the "
             "model, or set `foundation: tiny` in the line's config to use the embedded weights"
         ) from error
+
+
+def identity_of(name_or_folder: str, revision: str | None = None) -> str:
+    """What tells these weights from others: the hash of a folder's files, or a hub name with its commit.
+
+    The hub's cache keeps a model below its commit, so that "the newest" has an identity, too.
+
+    Args:
+        name_or_folder: see `find_file`.
+        revision: see `find_file`; None for the newest.
+
+    Raises:
+        InputError: where a hub name is neither cached nor can be fetched.
+    """
+    if Path(name_or_folder).is_dir():
+        return sha256_of_tree(Path(name_or_folder))
+    config = find_file(name_or_folder, CONFIG, revision)
+    assert config is not None
+    return f"{name_or_folder}@{config.parent.name}"
 
 
 def read_config(name_or_folder: str, revision: str | None = None) -> dict[str, Any]:

@@ -59,6 +59,35 @@ def build_yolov5(yaml_path: Path) -> "DetectionModel":
     return DetectionModel(description, verbose=False)
 
 
+def find_start(name: str) -> str:
+    """The folder or .pt file that a detector's training starts from.
+
+    Args:
+        name: a folder, a .pt file, or the name of one of ultralytics', which is fetched once and kept.
+
+    Raises:
+        InputError: where it is none of these, or cannot be fetched.
+    """
+    if Path(name).exists():
+        return name
+    kept = SETTINGS_FOLDER / Path(name).name
+    cause: Exception | None = None
+    if not kept.is_file():
+        import_ultralytics()
+        from ultralytics.utils.downloads import attempt_download_asset
+
+        try:
+            attempt_download_asset(kept)
+        except Exception as error:  # ultralytics raises many kinds for a file that it cannot get
+            cause = error
+    if not kept.is_file():
+        raise InputError(
+            f"weights {name!r}: expected a folder with {DETECTOR_YAML}, a .pt file or an ultralytics name that can be "
+            "fetched, found none; ways out: name a local file, or set `foundation: tiny`"
+        ) from cause
+    return str(kept)
+
+
 def load_weights(model: "DetectionModel", path: Path) -> None:
     """Loads safetensors (cast to float32) into a detector built from the yaml they belong to.
 

@@ -268,11 +268,22 @@ def test_the_commit_counts_for_the_hub_alone(params):
 
 def test_a_start_is_known_by_its_bytes(tmp_path):
     assert start_of("hub", "timm/some_vit", tmp_path) == "timm/some_vit"
-    assert start_key("timm/some_vit") == "timm/some_vit"
     start = start_of("tiny", "timm/some_vit", tmp_path)
     empty = start_key(start)
     (tmp_path / "model.safetensors").write_bytes(b"weights")
     assert start_key(start) != empty
+
+
+def test_the_newest_of_a_hub_name_is_known_by_its_commit(tmp_path, monkeypatch):
+    def cached(name, filename, revision=None):
+        return str(tmp_path / name / "snapshots" / (revision or newest) / filename)
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", cached)
+    newest = "1111"
+    assert start_key("timm/some_vit") == "timm/some_vit@1111"
+    newest = "2222"
+    assert start_key("timm/some_vit") == "timm/some_vit@2222"
+    assert start_key("timm/some_vit", "1111") == "timm/some_vit@1111"
 
 
 @pytest.mark.slow

@@ -7,15 +7,18 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from lineact.errors import InputError
 from lineact.files import sha256_of_tree
-from lineact.foundation.yolov5 import build_yolov5, load_weights
+from lineact.foundation.yolov5 import build_yolov5, find_start, load_weights, load_yolov5
 from lineact.train_detector import check_detection_set, input_size, train_detector
+from lineact.training.start import start_key
 from tests.training_sets import detector_params, write_detection_set, write_detector_start
 
 ROOT = Path(__file__).parents[2]
@@ -137,6 +140,62 @@ def test_bad_sets_are_refused_by_name(start, tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"data\.yaml: expected a YOLO data set"):
         check_detection_set(tmp_path / "nowhere")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_changed_start_file_is_another_start(tmp_path, monkeypatch):
+    import lineact.training.state
+
+    monkeypatch.chdir(tmp_path)
+    folders = []
+    monkeypatch.setattr(lineact.training.state, "finish_once", lambda folder, *_: folders.append(folder))
+    detection, checkpoint = write_detection_set(tmp_path / "detection"), tmp_path / "yolov5nu.pt"
+    params = detector_params(foundation="hub", hub_model=str(checkpoint))
+    for content in (b"one", b"two", b"one"):
+        checkpoint.write_bytes(content)
+        train_detector(params, detection, tmp_path, tmp_path / "out")
+    assert folders[0] == folders[2] != folders[1]
+
+
+def test_a_fetched_start_is_known_by_its_bytes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("ultralytics.utils.downloads.attempt_download_asset", lambda path: path.write_bytes(b"one"))
+    path = Path(find_start("yolov5nu.pt"))
+    first = start_key(str(path))
+    path.write_bytes(b"two")
+    assert find_start("yolov5nu.pt") == str(path)  # what was fetched is kept
+    assert start_key(str(path)) != first
+
+
+def test_a_file_that_is_no_checkpoint_is_one_clear_error(detection, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "yolov5nu.pt").write_bytes(b"no checkpoint")
+    params = detector_params(foundation="hub", hub_model=str(tmp_path / "yolov5nu.pt"))
+    with pytest.raises(InputError, match=r"yolov5nu\.pt': expected a \.pt file of ultralytics"):
+        train_detector(params, detection, tmp_path, tmp_path / "out")
+
+
+@pytest.mark.parametrize(("nms_iou", "max_hands", "kept"), [(0.5, 8, 2), (0.7, 8, 3), (0.5, 1, 1)])
+def test_validation_finds_hands_as_the_release_does(detection, start, monkeypatch, nms_iou, max_hands, kept):
+    """Three boxes, of which two overlap by 0.6, whatever the picture."""
+    from lineact.training.yolo import result
+
+    output = torch.tensor([[10.0, 10, 20, 20, 0.9], [12.5, 10, 22.5, 20, 0.8], [40, 30, 50, 40, 0.7]]).T[None]
+    monkeypatch.setattr(result, "DetectorGraph", lambda _: lambda _: output)
+    images = check_detection_set(detection)["val"]
+    frames = result.predict(build_yolov5(start / "detector.yaml"), images, (64, 64), nms_iou, max_hands)
+    assert [len(frame.scores) for frame in frames] == [kept] * len(images)
+    assert frames[0].boxes_xyxy_px[0] == pytest.approx([20, 0, 40, 12])  # 128 x 72 in 64 x 64, 14 empty rows above
+
+
+def test_validation_reads_the_true_boxes_in_the_images_pixels(detection, start):
+    from lineact.training.yolo import result
+
+    images = check_detection_set(detection)["val"]
+    for path, frame in zip(images, result.predict(load_yolov5(start), images, (64, 64), 0.5, 8), strict=True):
+        line = (detection / "labels/val" / f"{path.stem}.txt").read_text().split()[1:]
+        x, y, width, height = (float(value) * side for value, side in zip(line, (128, 72, 128, 72), strict=True))
+        expected = [x - width / 2, y - height / 2, x + width / 2, y + height / 2]
+        assert frame.truth_xyxy_px == pytest.approx(np.array(expected).reshape(-1, 4))
 
 
 def test_missing_weights_are_one_clear_error(detection, tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
-"""Scores the best epoch on the validation images, chooses the score threshold and writes the files of the stage."""
+"""Scores the best epoch with the release's own way to find hands, chooses the score threshold and writes the files."""
 
+import itertools
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -7,12 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 import yaml
-from ultralytics.cfg import get_cfg
-from ultralytics.data.dataset import YOLODataset
 from ultralytics.nn.tasks import DetectionModel
-from ultralytics.utils import DEFAULT_CFG
-from ultralytics.utils.nms import non_max_suppression
 
+from lineact.bundle.processing import fit_into, read_png, select_boxes
+from lineact.export.graphs import DetectorGraph
 from lineact.files import write_csv, write_metrics, write_text
 from lineact.foundation.yolov5 import DETECTOR_YAML, build_yolov5, load_weights
 from lineact.metrics import ScoredFrame, average_precision, score_detection
@@ -25,43 +24,39 @@ if TYPE_CHECKING:
 NEAR_BEST_F1 = 0.02
 JUDGED_IOU = 0.4  # IoU of the papers' recall and accuracy at which the score threshold is chosen
 LEAST_SCORE = 0.01
-NMS_IOU = 0.6
+IOUS = tuple(0.5 + 0.05 * step for step in range(10))  # of mAP50-95
 
 
-def predict(model: DetectionModel, data_yaml: Path, long_side_px: int) -> list[ScoredFrame]:
-    """Predictions and truth on the validation images, in pixels of the network's input.
+def predict(
+    model: DetectionModel, images: list[Path], input_wh: tuple[int, int], nms_iou: float, max_hands: int
+) -> list[ScoredFrame]:
+    """Predictions and truth on images, in their pixels, found as the released pair finds them.
 
     Args:
-        model: is left in evaluation mode.
-        data_yaml: of `copy_data`.
-        long_side_px: longer side of the input.
+        model: becomes the graph that is released; of no use for training after that.
+        images: labels lie in `labels` where the images lie in `images`.
+        input_wh: of the network.
+        nms_iou: see `select_boxes`.
+        max_hands: see `select_boxes`.
     """
-    folder = data_yaml.parent / "images" / "val"
-    dataset = YOLODataset(
-        img_path=str(folder),
-        imgsz=long_side_px,
-        batch_size=1,
-        augment=False,
-        hyp=get_cfg(DEFAULT_CFG),
-        rect=True,
-        stride=32,
-        pad=0.0,
-        task="detect",
-        data=yaml.safe_load(data_yaml.read_text()) | {"channels": 3},
-    )
-    model.eval()
-    device = next(model.parameters()).device
+    graph = DetectorGraph(model)
     frames = []
     with torch.inference_mode():
-        for index in range(len(dataset)):
-            row = dataset[index]
-            images = row["img"].unsqueeze(0).to(device).float() / 255  # 1 x 3 x H x W
-            found = non_max_suppression(model(images), LEAST_SCORE, NMS_IOU)[0].cpu().numpy()  # P x 6
-            input_wh = np.array([images.shape[3], images.shape[2]], np.float32)
-            centre_xy, size_wh = row["bboxes"].numpy()[:, :2] * input_wh, row["bboxes"].numpy()[:, 2:] * input_wh
-            truth = np.concatenate([centre_xy - size_wh / 2, centre_xy + size_wh / 2], axis=1)  # T x 4
-            frames.append(ScoredFrame(found[:, :4], found[:, 4], truth))
+        for path in images:
+            fitted_rgb, placement = fit_into(read_png(path), input_wh)
+            output = graph(torch.from_numpy(fitted_rgb[None]))[0].numpy()  # 4 + classes x anchors
+            boxes_xyxy_px, scores = select_boxes(output, LEAST_SCORE, nms_iou, max_hands)
+            truth_xyxy_px = _labelled_boxes(path, placement.source_wh)
+            frames.append(ScoredFrame(placement.to_source(boxes_xyxy_px), scores, truth_xyxy_px))
     return frames
+
+
+def _labelled_boxes(image: Path, size_wh: tuple[int, int]) -> np.ndarray:
+    """An image's boxes, float64, T x 4, in its pixels; `check_detection_set` has read the file before."""
+    lines = (image.parents[2] / "labels" / image.parent.name / f"{image.stem}.txt").read_text().split()
+    shares = np.array(lines, np.float64).reshape(-1, 5)[:, 1:]  # x and y of the centre, width, height
+    centre_xy, box_wh = shares[:, :2] * size_wh, shares[:, 2:] * size_wh
+    return np.concatenate([centre_xy - box_wh / 2, centre_xy + box_wh / 2], axis=1)
 
 
 def precision_recall_rows(frames: list[ScoredFrame]) -> list[list[float]]:
@@ -81,10 +76,11 @@ def precision_recall_rows(frames: list[ScoredFrame]) -> list[list[float]]:
 
 
 def choose_threshold(curve: list[list[float]]) -> float:
-    """The middle of the score thresholds whose F1 is near the best.
+    """The middle of the stretch of score thresholds about the best F1 over which F1 is near it.
 
     On few validation images F1 is flat over a wide range: its low end lets in what none of them happens to show, its
-    high end misses hands that are a little less clear than theirs.
+    high end misses hands that are a little less clear than theirs. Where the best F1 is reached in several stretches,
+    the widest counts, of equally wide ones the lowest.
 
     Args:
         curve: rows (threshold, precision, recall, F1).
@@ -92,9 +88,14 @@ def choose_threshold(curve: list[list[float]]) -> float:
     Returns:
         0 to 1; 0.5 where nothing was predicted at any threshold.
     """
-    best_f1 = max((row[3] for row in curve), default=0.0)
-    near = sorted(row[0] for row in curve if row[3] >= best_f1 - NEAR_BEST_F1)
-    return near[len(near) // 2] if near else 0.5
+    if not curve:
+        return 0.5
+    best_f1 = max(row[3] for row in curve)
+    by_nearness = itertools.groupby(sorted(curve), key=lambda row: row[3] >= best_f1 - NEAR_BEST_F1)
+    stretches = [list(rows) for is_near, rows in by_nearness if is_near]
+    with_best = [[row[0] for row in rows] for rows in stretches if any(row[3] == best_f1 for row in rows)]
+    widest = max(with_best, key=len)
+    return widest[len(widest) // 2]
 
 
 def write_detector(
@@ -102,7 +103,7 @@ def write_detector(
     start: DetectionModel,
     params: "TrainDetectorParams",
     input_wh: tuple[int, int],
-    data_yaml: Path,
+    val_images: list[Path],
     folder: Path,
     image_counts: dict[str, int],
 ) -> None:
@@ -113,7 +114,7 @@ def write_detector(
         start: any module of the architecture; gets the best weights.
         params: the stage's settings.
         input_wh: of the network.
-        data_yaml: of `copy_data`.
+        val_images: see `predict`.
         folder: of `fit_detector`.
         image_counts: metric name to number of images.
     """
@@ -121,7 +122,7 @@ def write_detector(
     rows, best_epoch = state["rows"], state["best_epoch"]
     start = start.cpu().float()
     load_weights(start, folder / BEST_FILE)
-    frames = predict(start, data_yaml, params.long_side_px)
+    frames = predict(start, val_images, input_wh, params.nms_iou, params.max_hands)
     curve = precision_recall_rows(frames)
     threshold = choose_threshold(curve)
     chosen = score_detection([_above(frame, threshold) for frame in frames], JUDGED_IOU)
@@ -140,7 +141,7 @@ def write_detector(
         finished,
         {
             "val_map50": average_precision(frames, 0.5),
-            "val_map50_95": rows[best_epoch - 1]["val_map50_95"],
+            "val_map50_95": _mean_average_precision(frames),
             "val_recall_iou_0.4": chosen.recall,
             "val_accuracy_iou_0.4": chosen.accuracy,
             "val_one_to_one_precision_iou_0.4": chosen.one_to_one_precision,
@@ -153,6 +154,11 @@ def write_detector(
             **image_counts,
         },
     )
+
+
+def _mean_average_precision(frames: list[ScoredFrame]) -> float | None:
+    precisions = [value for iou in IOUS if (value := average_precision(frames, iou)) is not None]
+    return float(np.mean(precisions)) if precisions else None
 
 
 def _above(frame: ScoredFrame, threshold: float) -> ScoredFrame:

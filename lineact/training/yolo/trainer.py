@@ -20,7 +20,7 @@ from ultralytics.utils import LOGGER
 
 from lineact.errors import InputError
 from lineact.files import write_whole
-from lineact.foundation.yolov5 import DETECTOR_YAML, load_yolov5
+from lineact.foundation.yolov5 import load_yolov5
 from lineact.training.loop import PROGRESS_EVERY_S, TrainingDivergedError
 
 if TYPE_CHECKING:
