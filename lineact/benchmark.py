@@ -70,6 +70,19 @@ class BenchmarkParams:
 
 
 @dataclass(frozen=True)
+class Recording:
+    """A video that `ingest` accepted.
+
+    Attributes:
+        path: the file.
+        frame_count: frames that can be read; what lies behind them may be broken.
+    """
+
+    path: Path
+    frame_count: int
+
+
+@dataclass(frozen=True)
 class Setup:
     """What runs the networks."""
 
@@ -131,14 +144,14 @@ def setups(params: BenchmarkParams, cores: int) -> list[Setup]:
     return found
 
 
-def measure_apart(params: BenchmarkParams, setup: Setup, bundle: Path, recordings: Sequence[Path]) -> Measurement:
+def measure_apart(params: BenchmarkParams, setup: Setup, bundle: Path, recordings: Sequence[Recording]) -> Measurement:
     """Measures one setup in a process of its own, so that its peak of memory is its own, too."""
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as executor:
         return executor.submit(measure, params, setup, bundle, list(recordings)).result()
 
 
-def measure(params: BenchmarkParams, setup: Setup, bundle: Path, recordings: Sequence[Path]) -> Measurement:
+def measure(params: BenchmarkParams, setup: Setup, bundle: Path, recordings: Sequence[Recording]) -> Measurement:
     """Measures one setup.
 
     Args:
@@ -167,7 +180,7 @@ def measure(params: BenchmarkParams, setup: Setup, bundle: Path, recordings: Seq
             hands.append(count)
     if not hands:
         raise InputError(
-            f"{recordings[0].parent}: expected more than {params.warmup * params.every} frames, found fewer; "
+            f"{recordings[0].path.parent}: expected more than {params.warmup * params.every} frames, found fewer; "
             "lower benchmark.warmup or benchmark.every, or add recordings"
         )
     arrays = {part: np.array(values) for part, values in durations_ms.items()}
@@ -279,14 +292,15 @@ def memory_peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # bytes on macOS
 
 
-def _some_frames(params: BenchmarkParams, recordings: Sequence[Path]) -> Iterator[tuple[Frame, float]]:
+def _some_frames(params: BenchmarkParams, recordings: Sequence[Recording]) -> Iterator[tuple[Frame, float]]:
     """Frames and how long each took to decode, from each recording the same number."""
     wanted = params.frames + params.warmup
     taken = 0
-    for index, path in enumerate(recordings):
+    for index, recording in enumerate(recordings):
         share = -(-(wanted - taken) // (len(recordings) - index))  # what an earlier, short recording lacks is made up
-        frames = _timed(read_frames(path))
-        for frame, decode_ms in itertools.islice(frames, 0, share * params.every, params.every):
+        frames = _timed(read_frames(recording.path))
+        stop = min(share * params.every, recording.frame_count)
+        for frame, decode_ms in itertools.islice(frames, 0, stop, params.every):
             taken += 1
             yield frame, decode_ms
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lineact.benchmark import (
     BenchmarkParams,
+    Recording,
     fastest,
     headline,
     measure_apart,
@@ -14,14 +15,15 @@ from lineact.benchmark import (
     write_plots,
 )
 from lineact.files import write_json, write_metrics
-from lineact.video import find_videos
+from lineact.schema import VIDEOS, read_table
 from tasks.stage import run_stage
 
 
-def benchmark(params: BenchmarkParams, *, raw: Path, export: Path, machine: Path, out: Path) -> None:
+def benchmark(params: BenchmarkParams, *, raw: Path, ingest: Path, export: Path, machine: Path, out: Path) -> None:
     """Measures call and frame latencies of every setting, and chooses the fastest that answers as PyTorch does."""
     description = json.loads((machine / "machine.json").read_text())
-    recordings = find_videos(raw)[: params.recordings]
+    videos = read_table(ingest / "videos.parquet", VIDEOS).to_pylist()
+    recordings = [Recording(raw / row["name"], row["frame_count"]) for row in videos[: params.recordings]]
     measurements = []
     for setup in setups(params, description["cores"]):
         measured = measure_apart(params, setup, export / "bundle", recordings)

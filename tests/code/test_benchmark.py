@@ -8,10 +8,21 @@ import numpy as np
 import pytest
 
 from lineact import machine
-from lineact.benchmark import PARTS, BenchmarkParams, Measurement, Setup, fastest, headline, setups
+from lineact.benchmark import (
+    PARTS,
+    BenchmarkParams,
+    Measurement,
+    Recording,
+    Setup,
+    _some_frames,
+    fastest,
+    headline,
+    setups,
+)
 from lineact.bundle.networks import supported_precisions
 from lineact.errors import ConfigError, InputError
 from lineact.machine import MachineParams, cpu_model, describe_machine, instruction_sets, quota_cores
+from lineact.schema import VIDEOS, table_of, write_table
 from tests.code.test_evaluate import write_video
 
 PARAMS = BenchmarkParams(
@@ -93,10 +104,19 @@ def made(released, tmp_path_factory):
     (folder / "raw").mkdir()
     write_video(folder / "raw/a.mp4", frames=5)  # too short for its share: the second makes it up
     write_video(folder / "raw/b.mp4", frames=40)
+    (folder / "raw/0.mp4").write_bytes(b"a broken file that ingest tolerates")
+    videos = [video_row("a.mp4", frame_count=5), video_row("b.mp4", frame_count=40)]
+    write_table(table_of(videos, VIDEOS), folder / "ingest/videos.parquet", VIDEOS)
     machine_stage(MachineParams(("numpy", "openvino")), out=folder / "machine")
     params = dataclasses.replace(PARAMS, precisions=("f32",))
-    benchmark(params, raw=folder / "raw", export=released / "export", machine=folder / "machine", out=folder / "out")
+    inputs = {name: folder / name for name in ("raw", "ingest", "machine")}
+    benchmark(params, **inputs, export=released / "export", out=folder / "out")
     return folder
+
+
+def video_row(name, frame_count):
+    row = {"video_sha256": name, "name": name, "duration_s": frame_count / 10, "fps": 10.0, "frame_count": frame_count}
+    return row | {"width_px": 64, "height_px": 48, "codec": "h264"}
 
 
 def test_the_stage_writes_every_key(made):
@@ -130,8 +150,15 @@ def test_too_few_frames_say_so(released, tmp_path):
     from lineact.benchmark import measure
 
     write_video(tmp_path / "short.mp4", frames=4)
+    short = Recording(tmp_path / "short.mp4", 4)
     with pytest.raises(InputError, match=r"expected more than 4 frames, found fewer"):
-        measure(PARAMS, Setup("openvino", "f32", 1), released / "export/bundle", [tmp_path / "short.mp4"])
+        measure(PARAMS, Setup("openvino", "f32", 1), released / "export/bundle", [short])
+
+
+def test_what_lies_behind_a_break_is_not_read(tmp_path):
+    write_video(tmp_path / "short.mp4", frames=20)
+    frames = [frame.index for frame, _ in _some_frames(PARAMS, [Recording(tmp_path / "short.mp4", 7)])]
+    assert frames == [0, 2, 4, 6]
 
 
 @pytest.mark.parametrize(
