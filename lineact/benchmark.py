@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lineact.bundle import load_bundle
-from lineact.bundle.networks import Precision, Runtime, supported_precisions
+from lineact.bundle.networks import Precision, Runtime, Setup, supported_precisions
 from lineact.bundle.pair import Bundle
 from lineact.bundle.processing import read_png
 from lineact.errors import InputError
@@ -83,20 +83,6 @@ class Recording:
 
 
 @dataclass(frozen=True)
-class Setup:
-    """What runs the networks."""
-
-    runtime: Runtime
-    precision: Precision
-    threads: int
-
-    @property
-    def name(self) -> str:
-        """E.g. "openvino_bf16_2t"."""
-        return f"{self.runtime}_{self.precision}_{self.threads}t"
-
-
-@dataclass(frozen=True)
 class Measurement:
     """One setup's figures.
 
@@ -125,9 +111,18 @@ class Measurement:
         return float(np.percentile(self.durations_ms[part], percent))
 
 
-def setups(params: BenchmarkParams, cores: int) -> list[Setup]:
-    """All combinations that this machine has; others are named on the way."""
-    found = []
+def setups(params: BenchmarkParams, released: Setup, cores: int) -> list[Setup]:
+    """The released setup, and all other combinations that this machine has; what it lacks is named on the way.
+
+    Raises:
+        InputError: where the released precision has no tolerance.
+    """
+    if released.precision not in set(params.logits_tolerance) & set(params.scores_tolerance):
+        raise InputError(
+            f"benchmark: expected logits_tolerance and scores_tolerance of the released precision "
+            f"{released.precision}, found none; name them in the line's file"
+        )
+    found = [released]
     for runtime, precision in itertools.product(params.runtimes, params.precisions):
         if precision not in supported_precisions(runtime):
             print(f"{runtime} {precision}: not on this machine", flush=True)
@@ -136,12 +131,7 @@ def setups(params: BenchmarkParams, cores: int) -> list[Setup]:
     beyond = [threads for threads in params.threads if threads > cores]
     if beyond:
         print(f"{beyond} threads: more than {cores} cores", flush=True)
-    if not found:
-        raise InputError(
-            f"benchmark: expected a setting that this machine has ({cores} cores), found none; "
-            "add f32 to benchmark.precisions or 1 to benchmark.threads"
-        )
-    return found
+    return list(dict.fromkeys(found))
 
 
 def measure_apart(params: BenchmarkParams, setup: Setup, bundle: Path, recordings: Sequence[Recording]) -> Measurement:
@@ -164,7 +154,7 @@ def measure(params: BenchmarkParams, setup: Setup, bundle: Path, recordings: Seq
         InputError: where the recordings have no frames.
     """
     started_s = time.perf_counter()
-    pair = load_bundle(bundle, setup.runtime, precision=setup.precision, threads=setup.threads)
+    pair = load_bundle(bundle, setup)
     load_ms = (time.perf_counter() - started_s) * 1000
     durations_ms: dict[str, list[float]] = {part: [] for part in PARTS}
     hands = []
@@ -195,46 +185,51 @@ def measure(params: BenchmarkParams, setup: Setup, bundle: Path, recordings: Seq
     )
 
 
-def fastest(params: BenchmarkParams, measurements: Sequence[Measurement]) -> Measurement:
-    """The one with the lowest median of a whole frame among those that answer as PyTorch does.
-
-    The median, because another program's burst of work hits one setting's p95 and spares another's.
+def refuse_unsound(params: BenchmarkParams, measured: Measurement) -> None:
+    """Stops a release whose setup answers otherwise than PyTorch.
 
     Raises:
-        InputError: where none does.
+        InputError: with differences and tolerances.
     """
-    sound = [
-        measurement
-        for measurement in measurements
-        if measurement.logits_difference <= params.logits_tolerance[measurement.setup.precision]
-        and measurement.scores_difference <= params.scores_tolerance[measurement.setup.precision]
-    ]
-    if not sound:
-        found = ", ".join(
-            f"{each.setup.name} logits {each.logits_difference:.3g}, scores {each.scores_difference:.3g}"
-            for each in measurements
-        )
+    if not _is_sound(params, measured):
+        precision = measured.setup.precision
         raise InputError(
-            f"benchmark: expected a setting within benchmark.logits_tolerance and scores_tolerance "
-            f"of PyTorch's answers, found {found}; add f32 to benchmark.precisions"
+            f"release.setup {measured.setup.name}: expected logits within {params.logits_tolerance[precision]:g} and "
+            f"scores within {params.scores_tolerance[precision]:g} of PyTorch's, found "
+            f"{measured.logits_difference:.3g} and {measured.scores_difference:.3g}; release with precision f32"
         )
-    return min(sound, key=lambda measurement: measurement.percentile_ms("frame", 50))
 
 
-def headline(chosen: Measurement, measurements: Sequence[Measurement]) -> dict[str, float]:
-    """The stage's metrics: the chosen setup's by plain names, the others' p95 by their setup's name."""
+def fastest(params: BenchmarkParams, measurements: Sequence[Measurement]) -> Measurement | None:
+    """The one with the lowest median of a whole frame among those that answer as PyTorch does; None without any.
+
+    The median, because another program's burst of work hits one setting's p95 and spares another's.
+    """
+    sound = [measurement for measurement in measurements if _is_sound(params, measurement)]
+    return min(sound, key=lambda measurement: measurement.percentile_ms("frame", 50), default=None)
+
+
+def _is_sound(params: BenchmarkParams, measured: Measurement) -> bool:
+    return (
+        measured.logits_difference <= params.logits_tolerance[measured.setup.precision]
+        and measured.scores_difference <= params.scores_tolerance[measured.setup.precision]
+    )
+
+
+def headline(released: Measurement, measurements: Sequence[Measurement]) -> dict[str, float]:
+    """The stage's metrics: the released setup's by plain names, every setup's p95 by its name."""
     metrics = {
-        f"{part}_p{percent}_ms": chosen.percentile_ms(part, percent) for part in PARTS for percent in PERCENTILES
+        f"{part}_p{percent}_ms": released.percentile_ms(part, percent) for part in PARTS for percent in PERCENTILES
     }
     metrics |= {
-        "frames_per_s": 1000 / float(chosen.durations_ms["frame"].mean()),
-        "hands_per_frame": float(chosen.hands.mean()),
-        "frames": len(chosen.hands),
-        "threads": chosen.setup.threads,
-        "load_ms": chosen.load_ms,
-        "memory_peak_mb": chosen.memory_peak_mb,
-        "logits_difference": chosen.logits_difference,
-        "scores_difference": chosen.scores_difference,
+        "frames_per_s": 1000 / float(released.durations_ms["frame"].mean()),
+        "hands_per_frame": float(released.hands.mean()),
+        "frames": len(released.hands),
+        "threads": released.setup.threads,
+        "load_ms": released.load_ms,
+        "memory_peak_mb": released.memory_peak_mb,
+        "logits_difference": released.logits_difference,
+        "scores_difference": released.scores_difference,
     }
     for each in measurements:
         metrics[f"{each.setup.name}_classifier_p95_ms"] = each.percentile_ms("classifier", 95)
@@ -264,22 +259,22 @@ def write_latencies(path: Path, measurements: Sequence[Measurement]) -> None:
     write_csv(path, header, rows)
 
 
-def write_plots(folder: Path, chosen: Measurement, measurements: Sequence[Measurement], machine: str) -> None:
-    """Writes the distributions of latencies: cdf.csv (of the chosen setup) and cdf.png (of all).
+def write_plots(folder: Path, released: Measurement, measurements: Sequence[Measurement], machine: str) -> None:
+    """Writes the distributions of latencies: cdf.csv (of the released setup) and cdf.png (of all).
 
     Args:
         folder: the stage's plots.
-        chosen: see `fastest`.
+        released: the setup of the release.
         measurements: all setups.
         machine: the CPU's name, for the heading.
     """
     rows = [
-        (part, f"{percent / 100:.2f}", f"{np.percentile(chosen.durations_ms[part], percent):.3f}")
+        (part, f"{percent / 100:.2f}", f"{np.percentile(released.durations_ms[part], percent):.3f}")
         for part in PARTS
         for percent in range(101)
     ]
     write_csv(folder / "cdf.csv", ("part", "share", "ms"), rows)
-    _draw(folder / "cdf.png", chosen, measurements, machine)
+    _draw(folder / "cdf.png", released, measurements, machine)
 
 
 def memory_peak_mb() -> float:
@@ -331,7 +326,7 @@ def _time_call(pair: Bundle, crop_rgb: np.ndarray) -> float:
     return (time.perf_counter() - started_s) * 1000
 
 
-def _draw(path: Path, chosen: Measurement, measurements: Sequence[Measurement], machine: str) -> None:
+def _draw(path: Path, released: Measurement, measurements: Sequence[Measurement], machine: str) -> None:
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator
 
@@ -339,8 +334,8 @@ def _draw(path: Path, chosen: Measurement, measurements: Sequence[Measurement], 
     figure.suptitle(machine)
     parts, frames = figure.subplots(1, 2, sharey=True)
     for part in PARTS:
-        _step(parts, chosen.durations_ms[part], part)
-    parts.set(title=f"parts of a frame, {chosen.setup.name}", ylabel="share of calls", ylim=(0, 1.02))
+        _step(parts, released.durations_ms[part], part)
+    parts.set(title=f"parts of a frame, {released.setup.name}", ylabel="share of calls", ylim=(0, 1.02))
     for each in measurements:
         _step(frames, each.durations_ms["frame"], each.setup.name)
     frames.set(title="whole frame, by setting")

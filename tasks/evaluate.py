@@ -25,7 +25,7 @@ from tasks.stage import run_stage
 def evaluate(params: EvaluateParams, *, raw: Path, holdout: Path, export: Path, out: Path) -> None:
     """Scores detection and actions on held-out frames, and the gain over the champion where one is pinned."""
     frames = truth_frames(read_table(holdout, HOLDOUT_BOXES), holdout)
-    challenger = load_bundle(export / "bundle", params.runtime, precision=params.precision, threads=params.threads)
+    challenger = load_bundle(export / "bundle")
     recognisers: dict[str, Recogniser] = {"challenger": challenger}
     champion = open_champion(params)
     if champion is not None:

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import yaml
 
+from lineact.bundle.networks import Setup
 from lineact.export import ExportParams
 from lineact.files import write_json
 from lineact.schema import LABELLED_CROPS, table_of, write_table
@@ -18,6 +19,7 @@ CROP_SIDE_PX = 48
 CLASSIFIER_SIDE_PX = 32
 EXPORT = ExportParams(
     classifier="student",
+    setup=Setup("openvino", "f32", 1),
     score_threshold=None,
     nms_iou=0.5,
     max_hands=4,

@@ -8,27 +8,28 @@ are inside the graphs, so every runtime gets the same bytes. Imports no torch: t
 from pathlib import Path
 
 from lineact.bundle.manifest import read_manifest
-from lineact.bundle.networks import Precision, Runtime, supported_precisions
+from lineact.bundle.networks import Setup, supported_precisions
 from lineact.bundle.pair import Bundle
 from lineact.errors import ConfigError
 
 
-def load_bundle(
-    folder: Path, runtime: Runtime = "openvino", *, precision: Precision = "f32", threads: int = 1
-) -> Bundle:
+def load_bundle(folder: Path, setup: Setup | None = None) -> Bundle:
     """Loads a bundle after checking every file.
 
     Args:
         folder: holds manifest.json.
-        runtime: what runs the networks.
-        precision: of the arithmetic; the stored weights are f32 always.
-        threads: CPU threads of the runtime.
+        setup: what runs the networks; None for the one that was evaluated and released, as the manifest says.
 
     Raises:
         InputError: where a file is missing or altered, or the manifest is none.
         ConfigError: where this machine has no such precision in that runtime.
     """
-    if precision not in supported_precisions(runtime):
-        found = ", ".join(supported_precisions(runtime))
-        raise ConfigError(f"{runtime}: expected a precision that this machine has ({found}), found {precision}")
-    return Bundle(folder, read_manifest(folder), runtime, precision, threads)
+    manifest = read_manifest(folder)
+    setup = setup or manifest.setup
+    supported = supported_precisions(setup.runtime)
+    if setup.precision not in supported:
+        raise ConfigError(
+            f"{setup.runtime}: expected a precision that this machine has ({', '.join(supported)}), "
+            f"found {setup.precision}; release with another `release.setup`"
+        )
+    return Bundle(folder, manifest, setup)

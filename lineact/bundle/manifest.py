@@ -4,12 +4,13 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from lineact.bundle.networks import Setup
 from lineact.errors import ConfigError, InputError
 from lineact.files import sha256_of_file
 from lineact.settings import from_mapping
 
 MANIFEST = "manifest.json"
-MANIFEST_VERSION = 1
+MANIFEST_VERSION = 2
 NETWORKS = ("detector", "classifier")
 NETWORK_FILES = tuple(f"{network}.{suffix}" for network in NETWORKS for suffix in ("onnx", "xml", "bin"))
 
@@ -93,6 +94,7 @@ class Manifest:
         schema_version: of the bundle's format.
         line: whose hands and actions these are.
         data_sha256: of what the pair was trained on: crops and detection set.
+        setup: what ran the networks when the pair was evaluated, and what is to run them.
         detector: see `DetectorManifest`.
         classifier: see `ClassifierManifest`.
         files: SHA-256 of every other file, by its path inside the folder.
@@ -103,6 +105,7 @@ class Manifest:
     schema_version: int
     line: str
     data_sha256: str
+    setup: Setup
     detector: DetectorManifest
     classifier: ClassifierManifest
     files: dict[str, str]

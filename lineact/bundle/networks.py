@@ -1,5 +1,6 @@
 """The two networks under either runtime."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
@@ -7,6 +8,30 @@ import numpy as np
 
 Runtime = Literal["openvino", "onnxruntime"]
 Precision = Literal["f32", "bf16", "f16"]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What runs the networks, and how.
+
+    Attributes:
+        runtime: whose graphs are loaded.
+        precision: of the arithmetic; the stored weights are f32 always.
+        threads: CPU threads.
+    """
+
+    runtime: Runtime
+    precision: Precision
+    threads: int
+
+    def __post_init__(self) -> None:
+        if self.threads < 1:
+            raise ValueError(f"threads must be at least 1, found {self.threads}")
+
+    @property
+    def name(self) -> str:
+        """E.g. "openvino_bf16_2t"."""
+        return f"{self.runtime}_{self.precision}_{self.threads}t"
 
 
 class Network(Protocol):
@@ -28,19 +53,17 @@ def supported_precisions(runtime: Runtime) -> tuple[Precision, ...]:
     return tuple(precision for precision in get_args(Precision) if names[precision] in capabilities)
 
 
-def open_network(folder: Path, name: str, runtime: Runtime, precision: Precision, threads: int) -> Network:
+def open_network(folder: Path, name: str, setup: Setup) -> Network:
     """Loads one network of a bundle: uint8 N x H x W x 3 -> float32.
 
     Args:
         folder: the bundle's.
         name: "detector" or "classifier".
-        runtime: what runs it.
-        precision: of the arithmetic; must be one of `supported_precisions`.
-        threads: CPU threads.
+        setup: its precision must be one of `supported_precisions`.
     """
-    if runtime == "openvino":
-        return _open_with_openvino(folder / f"{name}.xml", precision, threads)
-    return _open_with_onnxruntime(folder / f"{name}.onnx", threads)
+    if setup.runtime == "openvino":
+        return _open_with_openvino(folder / f"{name}.xml", setup.precision, setup.threads)
+    return _open_with_onnxruntime(folder / f"{name}.onnx", setup.threads)
 
 
 def _open_with_openvino(path: Path, precision: Precision, threads: int) -> Network:

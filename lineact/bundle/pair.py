@@ -7,7 +7,7 @@ import numpy as np
 
 from lineact.boxes import crop_square, iou_matrix
 from lineact.bundle.manifest import Manifest
-from lineact.bundle.networks import Precision, Runtime, open_network
+from lineact.bundle.networks import Setup, open_network
 from lineact.bundle.processing import fit_into, read_png, scale_crop, select_boxes
 
 SAME_IOU = 0.7  # from this IoU on two runtimes mean the same box
@@ -35,17 +35,15 @@ class Bundle:
     Attributes:
         folder: where it lies.
         manifest: what it says of itself.
-        runtime: what runs the networks.
-        precision: of their arithmetic.
+        setup: what runs the networks.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, runtime: Runtime, precision: Precision, threads: int) -> None:
+    def __init__(self, folder: Path, manifest: Manifest, setup: Setup) -> None:
         self.folder = folder
         self.manifest = manifest
-        self.runtime = runtime
-        self.precision = precision
-        self._detector = open_network(folder, "detector", runtime, precision, threads)
-        self._classifier = open_network(folder, "classifier", runtime, precision, threads)
+        self.setup = setup
+        self._detector = open_network(folder, "detector", setup)
+        self._classifier = open_network(folder, "classifier", setup)
 
     @property
     def labels(self) -> tuple[str, ...]:

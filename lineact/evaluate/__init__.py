@@ -7,8 +7,6 @@ alone, on the true boxes. `truth` reads what persons decided, `looking` shows th
 
 from dataclasses import dataclass
 
-from lineact.bundle.networks import Precision, Runtime
-
 
 @dataclass(frozen=True)
 class ChampionParams:
@@ -29,9 +27,6 @@ class EvaluateParams:
 
     Attributes:
         champion: the release to compare with, or none.
-        runtime: what runs the networks.
-        precision: of their arithmetic.
-        threads: CPU threads.
         match_iou: a box counts as found from this IoU on, one to one, 0 to 1.
         min_score: boxes from this score on enter mAP50 and the precision-recall curve, 0 to 1.
         block_s: seconds that the bootstrap resamples as one.
@@ -41,9 +36,6 @@ class EvaluateParams:
     """
 
     champion: ChampionParams | None
-    runtime: Runtime
-    precision: Precision
-    threads: int
     match_iou: float
     min_score: float
     block_s: float
@@ -56,5 +48,5 @@ class EvaluateParams:
             raise ValueError(f"match_iou must be above 0 and at most 1, found {self.match_iou}")
         if not 0 <= self.min_score < 1 or not 0 < self.level < 1:
             raise ValueError("min_score must be 0 to below 1, level between 0 and 1")
-        if self.threads < 1 or self.resamples < 1 or not self.block_s > 0:
-            raise ValueError("threads and resamples must be at least 1, block_s above 0")
+        if self.resamples < 1 or not self.block_s > 0:
+            raise ValueError("resamples must be at least 1, block_s above 0")

@@ -40,7 +40,7 @@ def open_champion(params: EvaluateParams) -> Bundle | None:
         raise InputError(
             f"{folder}: expected a bundle with this hash, found {found}; remove the folder, then {way_out}"
         )
-    return load_bundle(folder, params.runtime, precision=params.precision, threads=params.threads)
+    return load_bundle(folder)
 
 
 def gains(

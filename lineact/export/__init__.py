@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from lineact.bundle.networks import Setup
+
 
 @dataclass(frozen=True)
 class ExportParams:
@@ -10,6 +12,7 @@ class ExportParams:
 
     Attributes:
         classifier: which of the two classifiers is released.
+        setup: what runs the released networks.
         score_threshold: boxes below are no hands, 0 to 1; null takes the one that `train_detector` found best.
         nms_iou: of two boxes that overlap by more, the lower-scored one is dropped, 0 to 1.
         max_hands: most boxes of a frame.
@@ -25,6 +28,7 @@ class ExportParams:
     """
 
     classifier: Literal["student", "teacher"]
+    setup: Setup
     score_threshold: float | None
     nms_iou: float
     max_hands: int

@@ -7,7 +7,7 @@ from typing import get_args
 
 import numpy as np
 
-from lineact.bundle.networks import Runtime, open_network
+from lineact.bundle.networks import Runtime, Setup, open_network
 from lineact.errors import InputError
 from lineact.export import ExportParams
 
@@ -42,10 +42,10 @@ def differences(folder: Path, reference: Reference) -> dict[str, float]:
     """
     found = {}
     for runtime in get_args(Runtime):
-        classifier = open_network(folder, "classifier", runtime, "f32", 1)
+        classifier = open_network(folder, "classifier", Setup(runtime, "f32", 1))
         logits = np.concatenate([classifier(batch) for batch in _batches(reference.crops_rgb)])
         found[f"classifier_{runtime}_max_abs_diff"] = _greatest(logits, reference.logits)
-        detector = open_network(folder, "detector", runtime, "f32", 1)
+        detector = open_network(folder, "detector", Setup(runtime, "f32", 1))
         outputs = np.concatenate([detector(frame_rgb[None]) for frame_rgb in reference.frames_rgb])
         found[f"detector_{runtime}_boxes_max_abs_diff_px"] = _greatest(outputs[:, :4], reference.outputs[:, :4])
         found[f"detector_{runtime}_scores_max_abs_diff"] = _greatest(outputs[:, 4:], reference.outputs[:, 4:])

@@ -27,6 +27,7 @@ from lineact.export.graphs import ClassifierGraph, DetectorGraph, write_onnx, wr
 from lineact.export.parity import Reference, differences, refuse_differences
 from lineact.files import sha256_of_file, sha256_of_tree, write_json
 from lineact.foundation.yolov5 import build_yolov5, load_weights
+from lineact.png import encode_png
 from lineact.schema import LABELLED_CROPS, read_table
 from lineact.training.classifier import ClassifierSpec, load_classifier
 
@@ -208,12 +209,10 @@ def _write_crop_samples(folder: Path, inputs: RealInputs, logits: np.ndarray, co
 def _write_frame_samples(
     folder: Path, reference: Reference, detector: DetectorManifest, count: int
 ) -> tuple[FrameSample, ...]:
-    import cv2
-
     samples = []
     for index, (frame_rgb, output) in enumerate(zip(reference.frames_rgb[:count], reference.outputs, strict=False)):
         name = f"samples/frame_{index:02d}.png"
-        cv2.imwrite(str(folder / name), frame_rgb[..., ::-1])
+        (folder / name).write_bytes(encode_png(frame_rgb))
         boxes, scores = select_boxes(output, detector.score_threshold, detector.nms_iou, detector.max_hands)
         inside = np.clip(boxes, 0, detector.input_wh * 2)
         corners: Any = tuple(_rounded(box) for box in inside)
@@ -246,5 +245,5 @@ def _write_manifest(
         std=preprocessing.std,
     )
     files = {path.relative_to(folder).as_posix(): sha256_of_file(path) for path in folder.rglob("*") if path.is_file()}
-    manifest = Manifest(MANIFEST_VERSION, line, data_sha256, detector, classifier, files, crops, frames)
+    manifest = Manifest(MANIFEST_VERSION, line, data_sha256, params.setup, detector, classifier, files, crops, frames)
     write_json(folder / MANIFEST, dataclasses.asdict(manifest))

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from lineact.boxes import crop_square, iou_matrix
 from lineact.bundle import load_bundle
 from lineact.bundle.manifest import NETWORK_FILES
+from lineact.bundle.networks import Setup
 from lineact.bundle.processing import fit_into, read_png, scale_crop, select_boxes
 from lineact.errors import ConfigError, InputError
 from lineact.schema import LABELLED_CROPS, read_table
@@ -141,7 +142,7 @@ def test_probabilities_sum_to_one_and_do_not_depend_on_the_company(pair):
 
 def test_both_runtimes_recognise_the_same(bundle):
     image = smooth_noise(np.random.default_rng(8), (128, 192))
-    found = [load_bundle(bundle, runtime).recognise(image) for runtime in ("openvino", "onnxruntime")]
+    found = [load_bundle(bundle, Setup(runtime, "f32", 1)).recognise(image) for runtime in ("openvino", "onnxruntime")]
     assert found[0]
     for one, other in zip(*found, strict=True):
         np.testing.assert_allclose(one.box_xyxy_px, other.box_xyxy_px, atol=0.1)
@@ -194,7 +195,7 @@ def test_an_incomplete_bundle_is_refused_by_name(copy, name):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda manifest: manifest | {"schema_version": 99}, "expected a bundle of version 1, found 99"),
+        (lambda manifest: manifest | {"schema_version": 99}, "expected a bundle of version 2, found 99"),
         (lambda manifest: manifest | {"surprise": 1}, "unknown key 'surprise'"),
         (lambda manifest: {name: value for name, value in manifest.items() if name != "classifier"}, "'classifier'"),
         (lambda manifest: manifest | {"files": {}}, "expected the hash of classifier.bin"),
@@ -215,9 +216,17 @@ def test_a_torn_manifest_is_refused(copy):
         load_bundle(copy)
 
 
+def test_a_bundle_runs_as_it_was_released(bundle, tmp_path):
+    copy = shutil.copytree(bundle, tmp_path / "copy")
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["setup"] = {"runtime": "onnxruntime", "precision": "f32", "threads": 2}
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    assert load_bundle(copy).setup == Setup("onnxruntime", "f32", 2)
+
+
 def test_a_precision_that_the_runtime_does_not_have_is_refused(bundle):
     with pytest.raises(ConfigError, match=r"onnxruntime: expected a precision .*f32.*, found bf16"):
-        load_bundle(bundle, "onnxruntime", precision="bf16")
+        load_bundle(bundle, Setup("onnxruntime", "bf16", 1))
 
 
 def test_the_runtime_imports_no_training_library(bundle):

@@ -21,9 +21,6 @@ from tests.released_pair import INPUT_WH, LABELS, export_pair, smooth_noise
 
 PARAMS = EvaluateParams(
     champion=None,
-    runtime="openvino",
-    precision="f32",
-    threads=1,
     match_iou=0.4,
     min_score=0.01,
     block_s=1.0,

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from lineact.bundle.manifest import read_manifest
-from lineact.bundle.networks import open_network
+from lineact.bundle.networks import Setup, open_network
 from lineact.errors import InputError
 from lineact.export.parity import Reference, differences
 from lineact.files import sha256_of_tree
@@ -74,8 +74,10 @@ def test_other_weights_are_found_out(released):
     rng = np.random.default_rng(0)
     crops = np.stack([smooth_noise(rng, (32, 32)) for _ in range(4)])
     frames = np.stack([smooth_noise(rng, INPUT_WH[::-1]) for _ in range(2)])
-    logits = open_network(bundle, "classifier", "openvino", "f32", 1)(crops)
-    outputs = np.concatenate([open_network(bundle, "detector", "openvino", "f32", 1)(frame[None]) for frame in frames])
+    logits = open_network(bundle, "classifier", Setup("openvino", "f32", 1))(crops)
+    outputs = np.concatenate(
+        [open_network(bundle, "detector", Setup("openvino", "f32", 1))(frame[None]) for frame in frames]
+    )
     logits[2, 1] += 0.5
     outputs[1, 0, 7] += 3
     outputs[0, 4, 5] -= 0.25
