@@ -22,10 +22,12 @@ from pydantic import BaseModel
 
 from flows import command_line
 from flows.gate import decisions_of
-from lineact.errors import ConfigError, InputError
+from lineact.dataset.labels import boxes_on_frames
+from lineact.decisions import PlacedBox
+from lineact.errors import ConfigError, InputError, LineactError
 from lineact.png import encode_png
 from lineact.review import Answer, add_decision, decision_of, items_to_show, labels_of, read_all_decisions
-from lineact.schema import EMBEDDED, QUEUE, read_table
+from lineact.schema import BOXES, EMBEDDED, QUEUE, read_table
 from lineact.video import Frame, read_frames, videos_by_sha256
 from tasks.stage import section_of
 
@@ -44,6 +46,8 @@ class Reviewed:
         actions: without NG.
         items: rows of schema QUEUE by item id.
         crops_png: PNG of every crop that is shown, by box id.
+        boxes: today's boxes by recording and time: which crops' decisions answer.
+        min_iou: at which a decision answers a box found again elsewhere.
         raw: folder of recordings.
         decisions: decisions.csv.
         reviewer: who answers.
@@ -54,6 +58,8 @@ class Reviewed:
     actions: tuple[str, ...]
     items: dict[str, dict]
     crops_png: dict[str, bytes]
+    boxes: dict[tuple[str, float], list[PlacedBox]]
+    min_iou: float
     raw: Path
     decisions: Path
     reviewer: str
@@ -74,7 +80,8 @@ def read_reviewed(line: str, reviewer: str) -> Reviewed:
             f"{path}: expected the review queue of line {line!r}, found nothing; "
             f"run `python -m flows.label_line line={line}`"
         )
-    actions = tuple(section_of(line, "dataset")["actions"])
+    settings = section_of(line, "dataset")
+    actions = tuple(settings["actions"])
     rows = read_table(path, QUEUE).to_pylist()
     wanted = {box_id for row in rows if row["task"] != "box" for box_id in row["box_ids"]}
     embedded = read_table(folder / "embed" / "crops.parquet", EMBEDDED).select(["box_id", "crop_png"])
@@ -84,10 +91,13 @@ def read_reviewed(line: str, reviewer: str) -> Reviewed:
             f"{path}: expected crops of {folder / 'embed'}, found {len(lost)} others, e.g. {lost[0]}; "
             f"run `python -m flows.label_line line={line}`"
         )
+    boxes = boxes_on_frames(read_table(folder / "detect" / "boxes.parquet", BOXES))
     decisions = decisions_of(line)
     read_all_decisions(decisions, actions)  # a broken file is told now, not at the first answer
     items = {row["item_id"]: row for row in rows}
-    return Reviewed(line, actions, items, crops, folder / "raw", decisions, reviewer, _simulated(line))
+    return Reviewed(
+        line, actions, items, crops, boxes, settings["min_iou"], folder / "raw", decisions, reviewer, _simulated(line)
+    )
 
 
 def _simulated(line: str) -> bool:
@@ -219,7 +229,7 @@ def review_app(reviewed: Reviewed) -> FastAPI:
             with writing:
                 add_decision(reviewed.decisions, decision, reviewed.actions)
                 return _state(reviewed)
-        except (InputError, OSError) as error:
+        except (LineactError, OSError) as error:
             raise HTTPException(500, f"not saved: {error}") from error
 
     return app
@@ -227,7 +237,7 @@ def review_app(reviewed: Reviewed) -> FastAPI:
 
 def _state(reviewed: Reviewed) -> dict[str, Any]:
     decisions = read_all_decisions(reviewed.decisions, reviewed.actions)
-    shown = items_to_show(list(reviewed.items.values()), decisions)
+    shown = items_to_show(list(reviewed.items.values()), decisions, reviewed.boxes, reviewed.min_iou)
     return {
         "line": reviewed.line,
         "reviewer": reviewed.reviewer,

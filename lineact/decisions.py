@@ -11,7 +11,7 @@ import io
 import json
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from datetime import datetime
 from pathlib import Path
@@ -148,8 +148,8 @@ def read_decisions(path: Path, actions: Sequence[str]) -> Decisions:
 
 
 def write_decisions(path: Path, decisions: Iterable[Decision]) -> None:
-    """Writes decisions.csv whole."""
-    write_csv(path, DECISION_COLUMNS, (astuple(decision) for decision in decisions))
+    """Writes decisions.csv whole; on the disk when this returns, not merely on the way."""
+    write_csv(path, DECISION_COLUMNS, (astuple(decision) for decision in decisions), durable=True)
 
 
 def _checked(values: dict, row: int, actions: Sequence[str]) -> Decision | BadRow:
@@ -266,6 +266,38 @@ def box_of_id(box_id: str) -> tuple[str, tuple[float, float, float, float]] | No
 def basis_of(*shown: object) -> str:
     """Hash of what is shown: 16 hex digits over the parts' text."""
     return hashlib.sha256("\0".join(map(str, shown)).encode()).hexdigest()[:16]
+
+
+def answered_items(
+    decisions: Iterable[Decision],
+    bases: Mapping[str, str],
+    boxes_by_frame: Mapping[tuple[str, float], list[PlacedBox]],
+    min_iou: float,
+) -> dict[str, str]:
+    """Which item of today each decision answers: the one rule of the review page and of the pipeline.
+
+    A group's decision answers its group where what was shown is what the queue shows today (its basis): else its number
+    names another set of crops. A crop's answers the box that took its place, see `attach`. A frame's tells all its
+    hands, so it answers its frame whatever was shown.
+
+    Args:
+        decisions: the latest of each item.
+        bases: the queue's items and their bases.
+        boxes_by_frame: recording and time to the frame's boxes of today.
+        min_iou: see `attach`.
+
+    Returns:
+        Decision's item id to today's; a decision that answers nothing is not in it.
+    """
+    decided = list(decisions)
+    items = {
+        one.item_id: one.item_id
+        for one in decided
+        if one.task == "box" or (one.task == "group" and bases.get(one.item_id) == one.basis)
+    }
+    crops = [one.item_id for one in decided if one.task in ("crop", "audit")]
+    placed = {frame_key(*frame): boxes for frame, boxes in boxes_by_frame.items()}
+    return items | attach(crops, placed, min_iou)
 
 
 def attach(

@@ -14,7 +14,8 @@ from typing import Any
 
 import yaml
 
-from lineact.errors import ConfigError, InputError, LineactError
+from lineact.errors import ConfigError, FullDiskError, InputError, LineactError
+from lineact.files import is_full_disk
 from lineact.settings import from_mapping
 
 PARAMS_FILE = Path("params.yaml")
@@ -46,9 +47,15 @@ def run_stage(body: Callable[..., None], params_class: type) -> None:
         print(f"{stage}@{line}: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except OSError as error:
+        named = Path(error.filename2 or error.filename or arguments.get("out") or ".")
+        if is_full_disk(error, named):
+            full = FullDiskError(named)
+            print(f"{stage}@{line}: {full}", file=sys.stderr)
+            sys.exit(full.exit_code)
         if error.errno is None:
             raise
-        print(f"{stage}@{line}: {error.filename}: {os.strerror(error.errno)}; {_way_out(error)}", file=sys.stderr)
+        reason = f"{os.strerror(error.errno)}; mend that and run the same command again: finished work is kept"
+        print(f"{stage}@{line}: {named}: {reason}", file=sys.stderr)
         sys.exit(InputError.exit_code)
 
 
@@ -68,11 +75,3 @@ def section_of(line: str, stage: str) -> dict[str, Any]:
     if stage not in lines[line]:
         raise ConfigError(f"{PARAMS_FILE}: lines.{line} has no section {stage!r}; run `dvc repro configure`")
     return lines[line][stage]
-
-
-def _way_out(error: OSError) -> str:
-    import errno
-
-    if error.errno == errno.ENOSPC:
-        return "free some space and run the same command again: finished work is kept"
-    return "mend that and run the same command again: finished work is kept"

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from lineact.files import write_whole
+from lineact.files import write_bytes
+from lineact.png import encode_png
 from lineact.video import read_frames, videos_by_sha256
 
 TILE_WIDTH_PX = 320
@@ -25,8 +26,6 @@ def write_contact_sheet(path: Path, raw: Path, frames: pa.Table, boxes: pa.Table
         boxes: schema BOXES.
         frame_count: how many frames to draw at most.
     """
-    import cv2
-
     kept = frames.filter(frames["kept"])
     chosen = np.unique(np.linspace(0, kept.num_rows - 1, min(frame_count, kept.num_rows)).round().astype(int))
     times_of = defaultdict(list)
@@ -41,8 +40,7 @@ def write_contact_sheet(path: Path, raw: Path, frames: pa.Table, boxes: pa.Table
         for sha256, times_s in times_of.items()
         for frame in read_frames(paths[sha256], times_s)
     ]
-    sheet_bgr = cv2.cvtColor(_grid(tiles), cv2.COLOR_RGB2BGR)
-    write_whole(path, lambda temporary: cv2.imwrite(str(temporary), sheet_bgr))
+    write_bytes(path, encode_png(_grid(tiles)))
 
 
 def _tile(image_rgb: np.ndarray, boxes: Iterable[dict], title: str) -> np.ndarray:
