@@ -56,8 +56,8 @@ test: lint       ## lint and the fast tests; no root, no network
 test-services: setup  ## what needs a standing server or more than seconds
 	$(BIN)/pytest -m 'slow or services or browser'
 
-system:          ## system packages that the tests need (root)
-	apt-get update -q && apt-get install -y -q --no-install-recommends git
+system:          ## system packages that the tests need: git, and Chromium for the review page (root)
+	apt-get update -q && apt-get install -y -q --no-install-recommends git chromium fonts-dejavu-core
 
 lock: setup      ## requirements.lock anew from pyproject.toml
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
