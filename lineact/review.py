@@ -1,7 +1,7 @@
 """A person's review: what the page shows of the queue, and an answer as a row of decisions.csv."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +13,8 @@ from lineact.decisions import (
     Decision,
     Decisions,
     HandBox,
+    PlacedBox,
+    answered_items,
     boxes_of_text,
     read_decisions,
     text_of_boxes,
@@ -35,8 +37,8 @@ class Shown:
         box_ids: crops to show; of a frame: its boxes.
         suggested: a label, or "" where there is none; of a frame its boxes, see `text_of_boxes`. A group that has a
             name is called by it. Always "" for an audit, which asks without a hint.
-        decided: the decision, "" where it waits.
-        outdated: what was decided of this item before something else was shown, "" where nothing was.
+        decided: the decision that answers it, "" where it waits.
+        outdated: what was decided of this group before other crops were shown, "" where nothing was.
     """
 
     item_id: str
@@ -74,29 +76,33 @@ def labels_of(task: str, actions: Sequence[str]) -> list[str]:
     return [*actions, NG, *([MIXED] if task == "group" else [])]
 
 
-def items_to_show(queue: Sequence[dict], decisions: Decisions) -> list[Shown]:
-    """The queue's items by priority, each with its decision.
-
-    A decision counts where it was made on what the queue shows today (its `basis`).
+def items_to_show(
+    queue: Sequence[dict],
+    decisions: Decisions,
+    boxes_by_frame: Mapping[tuple[str, float], list[PlacedBox]],
+    min_iou: float,
+) -> list[Shown]:
+    """The queue's items by priority, each with the decision that answers it (`answered_items`).
 
     Args:
         queue: rows of schema QUEUE.
         decisions: what is decided so far.
+        boxes_by_frame: recording and time to the frame's boxes of today.
+        min_iou: a crop's decision answers the box found again at this IoU.
     """
-    by_item = decisions.by_item
-    names: dict[str, str] = {}
-    for item in queue:
-        earlier = by_item.get(item["item_id"])
-        if item["task"] == "group" and earlier and earlier.basis == item["basis"] and earlier.decided != MIXED:
-            names[item["item_id"]] = earlier.decided
+    bases = {item["item_id"]: item["basis"] for item in queue}
+    today = answered_items(decisions.rows, bases, boxes_by_frame, min_iou)
+    decided = {today[one.item_id]: one.decided for one in decisions.rows if one.item_id in today}
+    outdated = {one.item_id: one.decided for one in decisions.rows if one.item_id not in today}
+    groups = {item["item_id"] for item in queue if item["task"] == "group"}
+    names = {item: name for item, name in decided.items() if item in groups and name != MIXED}
     return [
-        _shown(item, by_item.get(item["item_id"]), names) for item in sorted(queue, key=lambda row: row["priority"])
+        _shown(item, decided.get(item["item_id"], ""), outdated.get(item["item_id"], ""), names)
+        for item in sorted(queue, key=lambda row: row["priority"])
     ]
 
 
-def _shown(item: dict, earlier: Decision | None, names: dict[str, str]) -> Shown:
-    current = earlier is not None and earlier.basis == item["basis"]
-    text = earlier.decided if earlier else ""
+def _shown(item: dict, decided: str, outdated: str, names: dict[str, str]) -> Shown:
     return Shown(
         item_id=item["item_id"],
         task=item["task"],
@@ -104,8 +110,8 @@ def _shown(item: dict, earlier: Decision | None, names: dict[str, str]) -> Shown
         holdout=item["holdout"],
         box_ids=item["box_ids"],
         suggested=_suggested(item, names),
-        decided=text if current else "",
-        outdated="" if current else text,
+        decided=decided,
+        outdated=outdated,
     )
 
 

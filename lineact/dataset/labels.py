@@ -13,7 +13,7 @@ from lineact.decisions import (
     Decisions,
     HandBox,
     PlacedBox,
-    attach,
+    answered_items,
     boxes_of_text,
     frame_key,
     frame_of_item,
@@ -55,7 +55,7 @@ class Problem:
         item_id: the item.
         task: its task.
         problem: one of PROBLEMS; "stale" is where what was shown has changed since, "contradicted" where most of the
-            crops decided in a group have another action than its name.
+            accepted crops decided in a group have another action than its name.
         detail: in words.
     """
 
@@ -126,10 +126,8 @@ def read_found(*, ingest: Path, detect: Path, embed: Path, match: Path, queue: P
 def resolve(found: Found, decisions: Decisions, holdout: Holdout, params: DatasetParams) -> Resolved:
     """Binds decisions to groups, boxes and frames of today.
 
-    A group's decision whose basis changed names another set of crops and is not used. A crop's attaches to the box that
-    took its place, by one-to-one IoU on the same frame. A frame's tells all its hands whatever was shown, so it stays
-    valid. Decisions on frames that nobody queued count as well. A group's name that most of the crops decided in it
-    contradict is taken for "mixed": one slip there would mislabel all its crops.
+    What a decision answers is told by `answered_items`; a frame's counts although nobody queued it. A group's name that
+    most of the accepted crops decided in it contradict is taken for "mixed": one slip would mislabel all its crops.
 
     Args:
         found: the tables.
@@ -150,9 +148,12 @@ def resolve(found: Found, decisions: Decisions, holdout: Holdout, params: Datase
         if decision.item_id in bases and decision.basis != bases[decision.item_id]:
             detail = "what was shown has changed since" + ("; decide it again" if decision.task == "group" else "")
             resolved.problems.append(Problem(decision.item_id, decision.task, "stale", detail))
-    _resolve_groups([one for one in decisions.rows if one.task == "group"], bases, resolved)
+    boxes = boxes_on_frames(found.boxes)
+    today = answered_items(decisions.rows, bases, boxes, params.min_iou)
+    _resolve_groups([one for one in decisions.rows if one.task == "group"], bases, today, resolved)
     _resolve_frames([one for one in decisions.rows if one.task == "box"], found, holdout, resolved)
-    _resolve_crops([one for one in decisions.rows if one.task in ("crop", "audit")], found, holdout, params, resolved)
+    crops = [one for one in decisions.rows if one.task in ("crop", "audit")]
+    _resolve_crops(crops, boxes, today, holdout, params, resolved)
     _drop_contradicted_names(found, resolved)
     return resolved
 
@@ -186,22 +187,24 @@ def label_crops(found: Found, resolved: Resolved, holdout: Holdout) -> list[Labe
     return sorted(labelled, key=lambda crop: (crop.frame, crop.box_id))
 
 
-def boxes_on_frames(found: Found) -> dict[FrameId, list[PlacedBox]]:
-    """Frame to the boxes on it that no rule dropped."""
+def boxes_on_frames(boxes: pa.Table) -> dict[FrameId, list[PlacedBox]]:
+    """Frame to the boxes on it (schema BOXES) that no rule dropped."""
     frames: dict[FrameId, list[PlacedBox]] = {}
-    for row in found.boxes.to_pylist():
+    for row in boxes.to_pylist():
         if row["dropped_by"] is None:
             box = (row["x1"], row["y1"], row["x2"], row["y2"])
             frames.setdefault((row["video_sha256"], row["pts_s"]), []).append((row["box_id"], box))
     return frames
 
 
-def _resolve_groups(decided: Iterable[Decision], bases: dict[str, str], resolved: Resolved) -> None:
+def _resolve_groups(
+    decided: Iterable[Decision], bases: dict[str, str], today: dict[str, str], resolved: Resolved
+) -> None:
     for decision in decided:
         if decision.item_id not in bases:
             detail = "there is no such group any more; its crops are in others"
             resolved.problems.append(Problem(decision.item_id, decision.task, "unattached", detail))
-        elif decision.basis == bases[decision.item_id]:
+        elif decision.item_id in today:
             resolved.names[int(decision.item_id.removeprefix("group:"))] = decision.decided
             resolved.answered.add(decision.item_id)
 
@@ -228,16 +231,18 @@ def _resolve_frames(decided: Iterable[Decision], found: Found, holdout: Holdout,
 
 
 def _resolve_crops(
-    decided: list[Decision], found: Found, holdout: Holdout, params: DatasetParams, resolved: Resolved
+    decided: list[Decision],
+    boxes: dict[FrameId, list[PlacedBox]],
+    today: dict[str, str],
+    holdout: Holdout,
+    params: DatasetParams,
+    resolved: Resolved,
 ) -> None:
-    boxes = {frame_key(*frame): placed for frame, placed in boxes_on_frames(found).items()}
-    parts = {frame_key(*frame): holdout.part_of(*frame) for frame in boxes_on_frames(found)}
-    attached = attach([decision.item_id for decision in decided], boxes, params.min_iou)
-    lost = [decision.item_id for decision in decided if decision.item_id not in attached]
-    replaced = attach(lost, boxes, params.min_iou)  # would attach, had that box no decision of its own
-    part_of_box = {box_id: parts[frame] for frame, placed in boxes.items() for box_id, _ in placed}
+    lost = [decision for decision in decided if decision.item_id not in today]
+    replaced = answered_items(lost, {}, boxes, params.min_iou)  # would answer, had that box no decision of its own
+    part_of_box = {box_id: holdout.part_of(*frame) for frame, placed in boxes.items() for box_id, _ in placed}
     for decision in decided:
-        box_id = attached.get(decision.item_id)
+        box_id = today.get(decision.item_id)
         if box_id is None:
             problem, detail = "unattached", f"no box of today overlaps it by IoU {params.min_iou:g} on its frame"
             if decision.item_id in replaced:
@@ -254,10 +259,12 @@ def _resolve_crops(
 
 
 def _drop_contradicted_names(found: Found, resolved: Resolved) -> None:
-    groups = dict(zip(found.crops["box_id"].to_pylist(), found.crops["group"].to_pylist(), strict=True))
+    # A rejected crop is no witness: the name never labels it.
+    groups = {crop["box_id"]: crop["group"] for crop in found.crops.to_pylist() if crop["status"] != "rejected"}
     witnesses: dict[int, list[str]] = {}
     for box_id, action in resolved.crop_actions.items():
-        witnesses.setdefault(groups[box_id], []).append(action)
+        if box_id in groups:
+            witnesses.setdefault(groups[box_id], []).append(action)
     for group, name in sorted(resolved.names.items()):
         said = witnesses.get(group, [])
         against = [action for action in said if action != name]

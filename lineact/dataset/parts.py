@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from lineact.dataset import DatasetParams
 from lineact.dataset.labels import Found, FrameId, LabelledCrop, Resolved, boxes_on_frames
-from lineact.decisions import NG
+from lineact.decisions import MIXED, NG
 from lineact.errors import InputError
 from lineact.sampling import evenly
 from lineact.splits import Holdout, ValidationBlocks, choose_validation, refuse_leak
@@ -53,25 +53,40 @@ class Parts:
 def frames_for_detector(found: Found, resolved: Resolved, holdout: Holdout, count: int) -> list[LabelledFrame]:
     """Frames that a person corrected, and `count` others as the detector labelled them.
 
-    The others are evenly spaced among the kept frames of the training part on which every box was accepted: a doubtful
-    box is no example to learn from. Frames without a box are among them: they show what is no hand.
+    The others are evenly spaced among the kept frames of the training part on which no box is doubtful: it is no
+    example of a hand, and no background either. Frames without a box are among them: they show what is no hand.
     """
     corrected = [
         LabelledFrame(frame, tuple(hand.box_xyxy_px for hand in hands), "person")
         for frame, hands in sorted(resolved.hands.items())
     ]
-    rejected = {crop["box_id"] for crop in found.crops.to_pylist() if crop["status"] == "rejected"}
-    boxes = boxes_on_frames(found)
+    doubtful = _doubtful_boxes(found, resolved)
+    boxes = boxes_on_frames(found.boxes)
     kept = [(row["video_sha256"], row["pts_s"]) for row in found.frames.to_pylist() if row["kept"]]
     accepted = [
         LabelledFrame(frame, tuple(box for _, box in placed), "detector")
         for frame, placed in sorted((frame, boxes.get(frame, [])) for frame in kept)
         if frame not in resolved.hands
         and holdout.part_of(*frame) == "train"
-        and not rejected & {box_id for box_id, _ in placed}
+        and not doubtful & {box_id for box_id, _ in placed}
     ]
     chosen = [accepted[index] for index in evenly(len(accepted), count)]
     return sorted(corrected + chosen, key=lambda labelled: labelled.frame)
+
+
+def _doubtful_boxes(found: Found, resolved: Resolved) -> set[str]:
+    """Boxes that may show no hand: decided NG by a person, or, undecided, rejected or of a group named mixed.
+
+    NG is an irrelevant action or no hand at all. Crops without a hand have no look in common, so they gather in mixed
+    groups; what a person names NG as a group are hands that look alike.
+    """
+    doubtful = set()
+    for crop in found.crops.to_pylist():
+        decided = resolved.crop_actions.get(crop["box_id"])
+        unsure = crop["status"] == "rejected" or resolved.names.get(crop["group"]) == MIXED
+        if decided == NG or (decided is None and unsure):
+            doubtful.add(crop["box_id"])
+    return doubtful
 
 
 def split(

@@ -12,7 +12,7 @@ import pytest
 from lineact import embed as embed_module
 from lineact.boxes import iou_matrix
 from lineact.dataset.awaiting import refuse_undecided, still_waiting
-from lineact.dataset.labels import label_crops, resolve
+from lineact.dataset.labels import boxes_on_frames, label_crops, resolve
 from lineact.dataset.parts import LEAST_CORRECTED, frames_for_detector, split
 from lineact.dataset.pictures import write_pictures, yolo_lines
 from lineact.dataset.report import holdout_rows
@@ -20,6 +20,7 @@ from lineact.decisions import Decision, Decisions, basis_of, frame_item
 from lineact.embed import embed_boxes
 from lineact.errors import AwaitingReview, InputError
 from lineact.png import decode_png
+from lineact.review import items_to_show
 from lineact.reviewer import answer_queue
 from lineact.schema import (
     BOXES,
@@ -310,6 +311,44 @@ def test_a_name_that_the_groups_decided_crops_contradict_trains_nothing(line, fo
     assert resolved_of(line, found, others).names[group] != "mixed"
 
 
+def test_rejected_crops_are_no_witnesses_against_a_name(line, found, decided):
+    groups = dict(zip(found.crops["box_id"].to_pylist(), found.crops["group"].to_pylist(), strict=True))
+    of_group = Counter(groups[one.item_id] for one in decided if one.task in ("crop", "audit"))
+    group = of_group.most_common(1)[0][0]
+    right = resolved_of(line, found, decided).names[group]
+    witnesses = [one for one in decided if groups.get(one.item_id) == group]
+    others = [one for one in decided if groups.get(one.item_id) != group]
+    against = others + [replace(one, decided="wipe" if right != "wipe" else "screw") for one in witnesses]
+    assert resolved_of(line, found, against).names[group] == "mixed"
+    asked = {one.item_id for one in witnesses}
+    crops = [row | ({"status": "rejected"} if row["box_id"] in asked else {}) for row in found.crops.to_pylist()]
+    resolved = resolved_of(line, replace(found, crops=table_of(crops, CROPS)), against)
+    assert (resolved.names[group], resolved.problems) == (right, [])
+
+
+def test_the_page_and_the_pipeline_agree_on_what_is_answered(line, found, decided):
+    """With bases of another day, boxes found again elsewhere, and some decisions missing."""
+
+    def of_another_day(number, one):
+        if number % 3 == 0 or one.task not in ("crop", "audit"):
+            return replace(one, basis="old") if number % 2 else one
+        head, box = one.item_id.split("#")
+        x1, y1, x2, y2 = map(int, box.split("-"))
+        by_px = 4 if number % 3 == 1 else 400
+        return replace(one, item_id=f"{head}#{x1 + by_px}-{y1}-{x2 + by_px}-{y2}", basis="old")
+
+    changed = tuple(of_another_day(number, one) for number, one in enumerate(decided) if number % 7)
+    resolved = resolved_of(line, found, changed)
+    rows = found.queue.to_pylist()
+    shown = items_to_show(rows, Decisions(changed, (), ()), boxes_on_frames(found.boxes), dataset_params().min_iou)
+    answered = {item.item_id for item in shown if item.decided}
+    assert answered == resolved.answered & {row["item_id"] for row in rows}
+    for task in ("group", "crop", "box"):
+        assert any(row["item_id"] in answered for row in rows if row["task"] == task)
+    for task in ("group", "crop"):
+        assert any(row["item_id"] not in answered for row in rows if row["task"] == task)
+
+
 def test_a_decision_on_the_box_that_took_a_boxes_place_goes_over_the_old_one(line, found, decided):
     new = next(one for one in decided if one.task == "crop")
     x1 = int(new.item_id.split("#")[1].split("-")[0])
@@ -343,6 +382,33 @@ def test_frames_that_nobody_queued_count_and_those_that_do_not_exist_are_reporte
     assert [frame_item(*frame) for frame in resolved.hands] == [free[0]]
     assert [frame_item(*frame) for frame in resolved.holdout_hands] == [free[-1]]
     assert [problem.problem for problem in resolved.problems] == ["no such frame"]
+
+
+def test_uncorrected_frames_with_a_box_that_may_be_no_hand_do_not_teach_the_detector(line, found, decided):
+    rows = found.crops.to_pylist()
+    groups = {row["box_id"]: row["group"] for row in rows}
+    crops = [one for one in decided if one.task == "crop"]
+    place = {row["box_id"]: (row["video_sha256"], row["pts_s"]) for row in found.boxes.to_pylist()}
+    trains = [row for row in rows if line.holdout.part_of(*place[row["box_id"]]) == "train"]
+    person_ng, person_action, rejected = (one.item_id for one in crops[:3])
+    free = [row for row in trains if row["box_id"] not in {one.item_id for one in crops}]
+    named_ng, named_mixed = sorted({row["group"] for row in free})[:2]
+    of_group = {
+        group: next(row["box_id"] for row in free if row["group"] == group) for group in (named_ng, named_mixed)
+    }
+
+    marked = [row | ({"status": "rejected"} if row["box_id"] in (rejected, person_action) else {}) for row in rows]
+    there = replace(found, crops=table_of(marked, CROPS))
+    resolved = resolved_of(line, there, [])
+    resolved.crop_actions |= {person_ng: "NG", person_action: "wipe"}
+    resolved.names |= {named_ng: "NG", named_mixed: "mixed"}
+    frames = {one.frame for one in frames_for_detector(there, resolved, line.holdout, 10**6)}
+    assert place[person_ng] not in frames
+    assert place[rejected] not in frames
+    assert place[of_group[named_mixed]] not in frames
+    assert place[of_group[named_ng]] in frames  # hands of one look that do something else
+    assert place[person_action] in frames
+    assert {place[row["box_id"]] for row in free if groups[row["box_id"]] not in (named_ng, named_mixed)} <= frames
 
 
 # --- enough?

@@ -13,7 +13,7 @@ from lineact.decisions import NG, boxes_of_text, read_decisions
 from lineact.embed import embed_boxes
 from lineact.errors import ConfigError, InputError
 from lineact.png import decode_png
-from lineact.schema import EMBEDDED, QUEUE, write_table
+from lineact.schema import BOXES, EMBEDDED, QUEUE, write_table
 from lineact.video import read_frames, videos_by_sha256
 from tests.generated_videos import SIZE_WH
 from tests.labelled_line import ACTIONS, Line, colour_encoder, embed_params, match_params, queue_params
@@ -32,6 +32,7 @@ def generated(tmp_path_factory):
         matched = line.match(embedded, match_params(group_counts=(3,)))
         queue = line.queue(embedded, matched, queue_params())
         write_table(embedded.crops, folder / "data" / LINE / "embed" / "crops.parquet", EMBEDDED)
+        write_table(line.boxes, folder / "data" / LINE / "detect" / "boxes.parquet", BOXES)
         write_table(queue, folder / "data" / LINE / "queue" / "queue.parquet", QUEUE)
     return folder, queue.to_pylist()
 
@@ -47,7 +48,7 @@ def project(generated, monkeypatch):
 
 
 def configure(**sections):
-    line = {"dataset": {"actions": list(ACTIONS)}} | sections
+    line = {"dataset": {"actions": list(ACTIONS), "min_iou": 0.5}} | sections
     Path("params.yaml").write_text(yaml.safe_dump({"lines": {LINE: line}}))
 
 
@@ -200,7 +201,33 @@ def test_crop_is_the_stored_picture(project):
         assert decode_png(reply.content).shape == (32, 32, 3)
 
 
-def test_decision_on_other_pictures_waits_again(project):
+@pytest.mark.parametrize("task", ["crop", "audit", "box"])
+def test_crops_and_frames_stay_decided_when_something_else_was_shown(project, task):
+    """As the pipeline takes them: a crop's box is there still, a frame's decision tells all its hands."""
+    folder, rows = project
+    row, decided = first(rows, task), "empty" if task == "box" else "wipe"
+    answer(client_of(), row["item_id"], decided)
+    path = decisions_file(folder)
+    path.write_text(path.read_text().replace(row["basis"], "0" * 16))
+    state = {item["item_id"]: item for item in client_of().get("/api/line").json()["items"]}
+    assert (state[row["item_id"]]["decided"], state[row["item_id"]]["outdated"]) == (decided, "")
+
+
+def test_crop_found_again_a_little_elsewhere_stays_decided(project):
+    folder, rows = project
+    row = first(rows, "crop")
+    answer(client_of(), row["item_id"], "wipe")
+    path = decisions_file(folder)
+    head, x1 = row["item_id"].split("#")[0], int(row["item_id"].split("#")[1].split("-")[0])
+    for by_px, decided in ((3, "wipe"), (300, "")):
+        moved = path.read_text().replace(f"{head}#{x1}-", f"{head}#{x1 - by_px}-")
+        path.write_text(moved)
+        state = {item["item_id"]: item for item in client_of().get("/api/line").json()["items"]}
+        assert state[row["item_id"]]["decided"] == decided
+        x1 -= by_px
+
+
+def test_name_of_a_group_that_shows_other_pictures_waits_again(project):
     folder, rows = project
     row = first(rows, "group")
     answer(client_of(), row["item_id"], "wipe")
