@@ -1,11 +1,15 @@
 """When: Prefect flows over the DVC stages, MLflow as their projection, and the registry.
 
 Importing this package settles the environment before prefect, dvc or mlflow are imported: nothing phones home, an
-offline machine never waits, and all state stays inside the project's folder.
+offline machine never waits, and all state stays inside the project's folder. And an error that a user can mend comes
+without prefect's traceback, in the terminal as in a deployment's log.
 """
 
+import logging
 import os
 from pathlib import Path
+
+from lineact.errors import LineactError
 
 ENVIRONMENT = {
     "DO_NOT_TRACK": "true",
@@ -23,3 +27,18 @@ for _name, _value in ENVIRONMENT.items():
     os.environ.setdefault(_name, _value)
 # Prefect makes its home folder, but not the folder above it, which a fresh clone does not have.
 Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)
+
+
+def _tells_more(record: logging.LogRecord) -> bool:
+    """Leaves out tracebacks of what a user can mend: the state that follows, and the command's last line, tell it."""
+    return not (record.exc_info and isinstance(record.exc_info[1], LineactError))
+
+
+def _is_no_farewell(record: logging.LogRecord) -> bool:
+    """Leaves out what would stand below the command's last line."""
+    return not record.getMessage().startswith("Stopping temporary server")
+
+
+logging.getLogger("prefect").addFilter(_is_no_farewell)
+for _name in ("prefect.flow_runs", "prefect.task_runs"):
+    logging.getLogger(_name).addFilter(_tells_more)

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from flows.pipeline import stages_of
 from lineact.errors import AwaitingReview, ConfigError, LineactError
 
 if TYPE_CHECKING:
@@ -27,6 +28,15 @@ def parse(arguments: Iterable[str], required: tuple[str, ...], optional: tuple[s
     if missing:
         raise ConfigError(f"argument {missing[0]!r} is missing: expected {usage}")
     return values
+
+
+def refuse_unknown_line() -> None:
+    """Ends the command of a flow with a wrong `line=...` before prefect is imported and MLflow opens a run.
+
+    Raises:
+        ConfigError: where the argument is malformed or the line is not active.
+    """
+    stages_of(parse(sys.argv[1:], ("line",))["line"])
 
 
 def run(main: Callable[[], None]) -> None:

@@ -7,6 +7,7 @@ from flows import command_line
 from flows.server import use_standing_server
 
 if __name__ == "__main__":
+    command_line.run(command_line.refuse_unknown_line)
     use_standing_server()
 
 from prefect import flow, task

@@ -1,5 +1,6 @@
 """`make serve`: a Prefect server with its UI, and one scheduled deployment of `retrain` per active line."""
 
+import ipaddress
 import os
 import subprocess
 import sys
@@ -7,9 +8,8 @@ import time
 
 from flows import command_line
 from flows.pipeline import CONF, LINES_FILE
-from flows.server import SERVER_FILE, answers
+from flows.server import SERVER_FILE, answers, note_server, standing_server
 from lineact.errors import ConfigError, InputError
-from lineact.files import write_json
 
 START_TIMEOUT_S = 180
 
@@ -21,8 +21,7 @@ def start_server(host: str, port: int) -> "subprocess.Popen[bytes]":
         InputError: where it ends, or does not answer within START_TIMEOUT_S.
     """
     api_url = f"http://{host}:{port}/api"
-    if answers(api_url):
-        raise InputError(f"{api_url}: another server answers there; end it, or choose another port (PORT=4201)")
+    refuse_second_server(api_url)
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", host, "--port", str(port)]
     server = subprocess.Popen(command, stdout=sys.stderr)
     deadline_s = time.monotonic() + START_TIMEOUT_S
@@ -32,8 +31,41 @@ def start_server(host: str, port: int) -> "subprocess.Popen[bytes]":
             raise InputError(f"the Prefect server did not come up at {api_url}; is port {port} in use?")
         time.sleep(0.5)
     os.environ["PREFECT_API_URL"] = api_url
-    write_json(SERVER_FILE, {"api_url": api_url, "pid": server.pid})
+    note_server(api_url, server.pid)
     return server
+
+
+def refuse_second_server(api_url: str) -> None:
+    """Lets pass where nothing serves this project or answers at the address.
+
+    Raises:
+        InputError: where something does, with the way out.
+    """
+    standing = standing_server()
+    if standing:  # also what a killed `make serve` leaves
+        raise InputError(f"{standing[0]}: this project's server runs there already; end it first: kill {standing[1]}")
+    if answers(api_url):
+        raise InputError(f"{api_url}: another server answers there; end it, or choose another port (PORT=4201)")
+
+
+def loopback_host(host: str) -> str:
+    """The host, where only this machine reaches it: whoever reaches a Prefect server can start runs, unasked.
+
+    Raises:
+        ConfigError: where others would reach it.
+    """
+    if host == "localhost":
+        return host
+    try:
+        is_own = ipaddress.IPv4Address(host).is_loopback
+    except ValueError:
+        is_own = False
+    if not is_own:
+        raise ConfigError(
+            f"host={host}: expected 127.0.0.1 or localhost: the server asks nobody who they are; "
+            "from another machine reach it through a tunnel, e.g. `ssh -L 4200:127.0.0.1:4200 HOST`"
+        )
+    return host
 
 
 def serve_lines() -> None:
@@ -67,7 +99,7 @@ def serve_lines() -> None:
 def main() -> None:
     """`[host=127.0.0.1] [port=4200]`."""
     values = command_line.parse(sys.argv[1:], (), ("host", "port"))
-    host, port = values.get("host") or "127.0.0.1", values.get("port") or "4200"
+    host, port = loopback_host(values.get("host") or "127.0.0.1"), values.get("port") or "4200"
     if not port.isdecimal():
         raise ConfigError(f"port={port}: expected a number such as 4201")
     server = start_server(host, int(port))

@@ -1,4 +1,4 @@
-"""The standing Prefect server of `make serve`: where it is, and whether it answers."""
+"""The standing Prefect server of `make serve`: where it is, whether it is this project's, and whether it answers."""
 
 import json
 import os
@@ -6,7 +6,12 @@ import urllib.request
 from pathlib import Path
 from urllib.error import URLError
 
+import psutil
+
+from lineact.files import write_json
+
 SERVER_FILE = Path(".lineact/prefect/server.json")
+SAME_START_S = 1.0  # the system tells a process's start to a hundredth of a second
 
 
 def use_standing_server() -> None:
@@ -14,11 +19,31 @@ def use_standing_server() -> None:
 
     Without one, prefect starts a temporary server (13 to 27 s on two cores).
     """
-    if "PREFECT_API_URL" in os.environ or not SERVER_FILE.is_file():
+    if "PREFECT_API_URL" in os.environ:
         return
-    url = json.loads(SERVER_FILE.read_text())["api_url"]
-    if answers(url):
-        os.environ["PREFECT_API_URL"] = url
+    found = standing_server()
+    if found and answers(found[0]):
+        os.environ["PREFECT_API_URL"] = found[0]
+
+
+def note_server(api_url: str, pid: int) -> None:
+    """Writes down which process serves this project."""
+    write_json(SERVER_FILE, {"api_url": api_url, "pid": pid, "started_s": psutil.Process(pid).create_time()})
+
+
+def standing_server() -> tuple[str, int] | None:
+    """Address and process of this project's server; None where it ended, however it ended.
+
+    Another server may have taken the address since, or another program the number of the process.
+    """
+    try:
+        noted = json.loads(SERVER_FILE.read_text())
+        process = psutil.Process(noted["pid"])
+        same = abs(process.create_time() - noted["started_s"]) < SAME_START_S
+        alive = same and process.status() != psutil.STATUS_ZOMBIE
+    except (FileNotFoundError, ValueError, KeyError, psutil.NoSuchProcess):
+        return None
+    return (noted["api_url"], noted["pid"]) if alive else None
 
 
 def answers(api_url: str) -> bool:
