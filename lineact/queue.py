@@ -11,6 +11,8 @@ from lineact.sampling import evenly, spread
 from lineact.schema import QUEUE, table_of
 from lineact.splits import Holdout, HoldoutParams
 
+EVENLY_SPACED = "for the detector: one of evenly spaced frames"  # a reason
+
 
 @dataclass(frozen=True)
 class QueueParams:
@@ -22,8 +24,9 @@ class QueueParams:
         crops: doubtful crops to decide.
         crop_gap_s: least time between two of them in one recording: neighbours look alike.
         box_frames: frames of the training part to correct, for the detector.
-        box_frames_without: share of these on which no box was found, 0 to 1.
-        box_gap_s: least time between two of the others.
+        box_frames_even: share of these that is evenly spaced, whether or not anything was found, 0 to 1: they show what
+            the camera sees, so they can validate; the others are the most doubtful.
+        box_gap_s: least time between two of the doubtful ones.
         holdout_frames: frames of the held-out part to correct, evenly spaced, whether or not anything was found there.
         seed: of the shown members.
     """
@@ -33,7 +36,7 @@ class QueueParams:
     crops: int
     crop_gap_s: float
     box_frames: int
-    box_frames_without: float
+    box_frames_even: float
     box_gap_s: float
     holdout_frames: int
     seed: int
@@ -42,8 +45,8 @@ class QueueParams:
         for name in ("group_members", "crops", "crop_gap_s", "box_frames", "box_gap_s", "holdout_frames"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, found {getattr(self, name)}")
-        if not 0 <= self.box_frames_without <= 1:
-            raise ValueError(f"box_frames_without must be from 0 to 1, found {self.box_frames_without}")
+        if not 0 <= self.box_frames_even <= 1:
+            raise ValueError(f"box_frames_even must be from 0 to 1, found {self.box_frames_even}")
 
 
 @dataclass(frozen=True)
@@ -184,12 +187,10 @@ def _frames_to_correct(
     doubt: dict[str, float],
     params: QueueParams,
 ) -> Iterable[tuple[tuple[str, float], str]]:
-    """Frames of the training part for the detector, with the reason: the most doubtful, then some where nothing was
-    found.
-    """
-    found = [frame for frame in trains if frame in shown]
-    lacking = [frame for frame in trains if frame not in shown]
-    without = min(round(params.box_frames * params.box_frames_without), len(lacking))
+    """Frames of the training part for the detector, with the reason: evenly spaced ones, then the most doubtful."""
+    even = [trains[index] for index in evenly(len(trains), round(params.box_frames * params.box_frames_even))]
+    yield from ((frame, EVENLY_SPACED) for frame in even)
+    found = [frame for frame in trains if frame in shown and frame not in set(even)]
     lowest_score = np.array([min(box["score"] for box in shown[frame]) for frame in found])
     score_rank = np.argsort(np.argsort(-lowest_score, kind="stable"), kind="stable") / max(len(found) - 1, 1)
     doubts = [
@@ -197,10 +198,8 @@ def _frames_to_correct(
         for frame, rank in zip(found, score_rank, strict=True)
     ]
     ranked = sorted(range(len(found)), key=lambda index: -doubts[index])
-    for place in spread([found[index] for index in ranked], params.box_gap_s, params.box_frames - without):
+    for place in spread([found[index] for index in ranked], params.box_gap_s, params.box_frames - len(even)):
         yield found[ranked[place]], f"for the detector: doubt {doubts[ranked[place]]:.2f}"
-    for index in evenly(len(lacking), without):
-        yield lacking[index], "for the detector: no box was found here"
 
 
 def _frame_item(

@@ -63,7 +63,7 @@ def queue_params(**changes) -> QueueParams:
         "crops": 8,
         "crop_gap_s": 0.3,
         "box_frames": 10,
-        "box_frames_without": 0.2,
+        "box_frames_even": 0.5,
         "box_gap_s": 0.3,
         "holdout_frames": 12,
         "seed": 0,

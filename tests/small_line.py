@@ -31,17 +31,23 @@ SETTINGS: dict[str, Any] = {
 TIMED = ("machine", "benchmark")  # stages whose results are clock times
 
 
+def clone_checkout(folder: Path) -> Path:
+    """The tracked files as they are on disk, in a repository of their own."""
+    subprocess.run(["git", "clone", "-q", str(ROOT), str(folder)], check=True)
+    changed = subprocess.run(["git", "diff", "--binary", "HEAD"], cwd=ROOT, check=True, capture_output=True).stdout
+    if changed:
+        subprocess.run(["git", "apply", "-"], cwd=folder, check=True, input=changed)
+    return folder
+
+
 def make_checkout(folder: Path, settings: dict = SETTINGS) -> Path:
-    """The tracked files as they are on disk, in a repository of their own, with the small line as the only one.
+    """A checkout with the small line as the only one.
 
     Args:
         folder: is made.
         settings: content of conf/line/small.yaml.
     """
-    subprocess.run(["git", "clone", "-q", str(ROOT), str(folder)], check=True)
-    changed = subprocess.run(["git", "diff", "--binary", "HEAD"], cwd=ROOT, check=True, capture_output=True).stdout
-    if changed:
-        subprocess.run(["git", "apply", "-"], cwd=folder, check=True, input=changed)
+    clone_checkout(folder)
     head = "# @package _global_\ndefaults:\n  - override /source: simulation\n"
     (folder / f"conf/line/{LINE}.yaml").write_text(head + yaml.safe_dump(settings))
     lists = {"simulated_lines": [LINE], "video_lines": [], "active_lines": [LINE]}

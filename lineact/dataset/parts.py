@@ -8,11 +8,12 @@ from lineact.dataset import DatasetParams
 from lineact.dataset.labels import Found, FrameId, LabelledCrop, Resolved, boxes_on_frames
 from lineact.decisions import MIXED, NG
 from lineact.errors import InputError
+from lineact.queue import EVENLY_SPACED
 from lineact.sampling import evenly
 from lineact.splits import Holdout, ValidationBlocks, choose_validation, refuse_leak
 
 BoxPx = tuple[float, float, float, float]
-LEAST_CORRECTED = 10  # with so many frames corrected by a person these alone validate the detector
+LEAST_CHECKED = 10  # so many frames at least validate the detector, before less fit ones have to help
 
 
 @dataclass(frozen=True)
@@ -23,11 +24,13 @@ class LabelledFrame:
         frame: recording and time.
         boxes_xyxy_px: pixels of the source frame; none on a frame checked as empty.
         decided_by: "person" or "detector".
+        as_seen: whether it was chosen evenly in time, so that such frames together show what the camera sees.
     """
 
     frame: FrameId
     boxes_xyxy_px: tuple[BoxPx, ...]
     decided_by: str
+    as_seen: bool
 
 
 @dataclass(frozen=True)
@@ -39,15 +42,14 @@ class Parts:
         frames: likewise, for the detector.
         guard_crops: crops left out.
         guard_frames: frames left out.
-        unchecked_frames: frames for validation left out, because enough others are corrected by a person: judged by
-            boxes that nobody checked, a right detector would look wrong.
+        unfit_frames: frames for validation left out, because enough fitter ones are there, see `_fittest`.
     """
 
     crops: dict[str, list[LabelledCrop]]
     frames: dict[str, list[LabelledFrame]]
     guard_crops: int
     guard_frames: int
-    unchecked_frames: int
+    unfit_frames: int
 
 
 def frames_for_detector(found: Found, resolved: Resolved, holdout: Holdout, count: int) -> list[LabelledFrame]:
@@ -56,15 +58,16 @@ def frames_for_detector(found: Found, resolved: Resolved, holdout: Holdout, coun
     The others are evenly spaced among the kept frames of the training part on which no box is doubtful: it is no
     example of a hand, and no background either. Frames without a box are among them: they show what is no hand.
     """
+    even = {(row["video_sha256"], row["pts_s"]) for row in found.queue.to_pylist() if row["reason"] == EVENLY_SPACED}
     corrected = [
-        LabelledFrame(frame, tuple(hand.box_xyxy_px for hand in hands), "person")
+        LabelledFrame(frame, tuple(hand.box_xyxy_px for hand in hands), "person", frame in even)
         for frame, hands in sorted(resolved.hands.items())
     ]
     doubtful = _doubtful_boxes(found, resolved)
     boxes = boxes_on_frames(found.boxes)
     kept = [(row["video_sha256"], row["pts_s"]) for row in found.frames.to_pylist() if row["kept"]]
     accepted = [
-        LabelledFrame(frame, tuple(box for _, box in placed), "detector")
+        LabelledFrame(frame, tuple(box for _, box in placed), "detector", as_seen=False)
         for frame, placed in sorted((frame, boxes.get(frame, [])) for frame in kept)
         if frame not in resolved.hands
         and holdout.part_of(*frame) == "train"
@@ -101,23 +104,30 @@ def split(
     moments = [(*crop.frame, crop.action) for crop in crops] + [(*labelled.frame, "a frame") for labelled in frames]
     blocks = choose_validation(moments, params.validation, params.seed)
     validating = [one for one in frames if blocks.split_of(*one.frame) == "val"]
-    checked = _checked(validating)
+    fittest = _fittest(validating)
     parts = Parts(
         {name: [crop for crop in crops if blocks.split_of(*crop.frame) == name] for name in ("train", "val")},
-        {"train": [one for one in frames if blocks.split_of(*one.frame) == "train"], "val": checked},
+        {"train": [one for one in frames if blocks.split_of(*one.frame) == "train"], "val": fittest},
         sum(blocks.split_of(*crop.frame) == "guard" for crop in crops),
         sum(blocks.split_of(*labelled.frame) == "guard" for labelled in frames),
-        len(validating) - len(checked),
+        len(validating) - len(fittest),
     )
     _check(parts, list(holdout_frames), blocks, params)
     return parts
 
 
-def _checked(validating: list[LabelledFrame]) -> list[LabelledFrame]:
-    """Those that a person corrected, where they are enough; else all."""
+def _fittest(validating: list[LabelledFrame]) -> list[LabelledFrame]:
+    """The frames to judge the detector by, and to choose its score threshold on.
+
+    Corrected frames that were chosen evenly in time, where they are enough; else all corrected ones, though the
+    doubtful among them ask for a higher threshold than the line does; else all, though a right detector looks wrong
+    where nobody checked the boxes.
+    """
     corrected = [labelled for labelled in validating if labelled.decided_by == "person"]
-    enough = len(corrected) >= LEAST_CORRECTED and any(labelled.boxes_xyxy_px for labelled in corrected)
-    return corrected if enough else validating
+    for fit in ([labelled for labelled in corrected if labelled.as_seen], corrected):
+        if len(fit) >= LEAST_CHECKED and any(labelled.boxes_xyxy_px for labelled in fit):
+            return fit
+    return validating
 
 
 def _check(parts: Parts, holdout_frames: list[FrameId], blocks: ValidationBlocks, params: DatasetParams) -> None:

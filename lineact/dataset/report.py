@@ -53,7 +53,7 @@ def count_metrics(
         "items_undecided": waiting.undecided,
         "crops_guard": parts.guard_crops,
         "frames_guard": parts.guard_frames,
-        "frames_val_unchecked_left_out": parts.unchecked_frames,
+        "frames_val_unfit_left_out": parts.unfit_frames,
     }
     by_class = Counter(zip(crops["split"].to_pylist(), crops["action"].to_pylist(), strict=True))
     by_source = Counter(crops["decided_by"].to_pylist())

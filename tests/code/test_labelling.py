@@ -13,13 +13,14 @@ from lineact import embed as embed_module
 from lineact.boxes import iou_matrix
 from lineact.dataset.awaiting import refuse_undecided, still_waiting
 from lineact.dataset.labels import boxes_on_frames, label_crops, resolve
-from lineact.dataset.parts import LEAST_CORRECTED, frames_for_detector, split
+from lineact.dataset.parts import LEAST_CHECKED, frames_for_detector, split
 from lineact.dataset.pictures import write_pictures, yolo_lines
 from lineact.dataset.report import holdout_rows
 from lineact.decisions import Decision, Decisions, basis_of, frame_item
 from lineact.embed import embed_boxes
 from lineact.errors import AwaitingReview, InputError
 from lineact.png import decode_png
+from lineact.queue import EVENLY_SPACED
 from lineact.review import items_to_show
 from lineact.reviewer import answer_queue
 from lineact.schema import (
@@ -206,6 +207,14 @@ def test_only_held_out_frames_measure_and_they_include_frames_without_boxes(line
     assert any(row["suggested"] == "empty" for row in measured)
     times_s = sorted(row["pts_s"] for row in measured)
     assert np.diff(times_s).max() <= 2 * np.diff(times_s).min() + 1e-6  # evenly spaced
+
+
+def test_half_of_the_frames_to_correct_are_evenly_spaced_and_include_frames_without_boxes(queue):
+    asked = [row for row in queue.to_pylist() if row["task"] == "box" and not row["holdout"]]
+    even = [row for row in asked if row["reason"] == EVENLY_SPACED]
+    assert len(even) == len(asked) // 2 == 5
+    assert any(row["suggested"] == "empty" for row in even)
+    assert {row["video_sha256"] for row in even} == {row["video_sha256"] for row in asked}
 
 
 def test_doubtful_crops_are_apart_in_time_and_the_most_doubtful_of_all_is_asked(queue, matched, embedded, line):
@@ -456,24 +465,35 @@ def test_crops_and_frames_of_one_recording_are_on_one_side(parts):
     assert not videos["train"] & videos["val"]
 
 
-def test_frames_nobody_checked_validate_only_where_too_few_are_corrected(line, found, decided):
+def test_the_fittest_frames_validate_where_they_are_enough(line, found, decided):
     resolved = resolved_of(line, found, decided)
     crops = label_crops(found, resolved, line.holdout)
     frames = frames_for_detector(found, resolved, line.holdout, 10)
-    few = split(crops, frames, [], dataset_params())
+    assert {(one.decided_by, one.as_seen) for one in frames} == {
+        ("person", True),
+        ("person", False),
+        ("detector", False),
+    }
+
+    def validating(times: int, **changes):
+        """With each corrected frame so many times, changed."""
+        more = frames + [
+            replace(one, frame=(one.frame[0], one.frame[1] + 0.01 * step), **changes)
+            for one in frames
+            for step in range(1, times)
+            if one.decided_by == "person" and one.boxes_xyxy_px
+        ]
+        return split(crops, more, [], dataset_params())
+
+    few = validating(1)
     assert {one.decided_by for one in few.frames["val"]} == {"person", "detector"}
-    assert few.unchecked_frames == 0
-    more = [replace(one, decided_by="person") if one.boxes_xyxy_px else one for one in frames]
-    more += [
-        replace(one, frame=(one.frame[0], one.frame[1] + 0.01 * step))
-        for one in more
-        for step in range(1, LEAST_CORRECTED)
-    ]
-    enough = split(crops, more, [], dataset_params())
-    val_videos = {one.frame[0] for one in enough.frames["val"]}
-    assert {one.decided_by for one in enough.frames["val"]} == {"person"}
-    unchecked = [one for one in more if one.frame[0] in val_videos and one.decided_by == "detector"]
-    assert enough.unchecked_frames == len(unchecked) > 0
+    assert few.unfit_frames == 0
+    corrected = validating(LEAST_CHECKED, as_seen=False)
+    assert {one.decided_by for one in corrected.frames["val"]} == {"person"}
+    assert not all(one.as_seen for one in corrected.frames["val"])
+    even = validating(LEAST_CHECKED, as_seen=True)
+    assert {(one.decided_by, one.as_seen) for one in even.frames["val"]} == {("person", True)}
+    assert even.unfit_frames > 0
 
 
 def test_an_action_without_crops_is_named(line, found, decided):
