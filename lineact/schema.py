@@ -12,6 +12,8 @@ import pyarrow.parquet as pq
 from lineact.errors import InputError
 from lineact.files import write_whole
 
+# Raise it where a column changes its meaning under the same name and type: those are compared anyway. Then raise
+# CODE_VERSION of `lineact.ingest` and `lineact.simulation.recordings` too, whose caches hold tables.
 SCHEMA_VERSION = 1
 
 _FRAME = [pa.field("video_sha256", pa.string(), nullable=False), pa.field("pts_s", pa.float64(), nullable=False)]
@@ -79,7 +81,6 @@ CROPS = pa.schema(
         _required("box_id", pa.string()),
         pa.field("group", pa.int32()),
         _required("row", pa.int64()),  # row of embeddings.npy
-        pa.field("action", pa.string()),  # null until the group has a name
         _required("similarity", pa.float32()),  # cosine to the nearest template, -1 to 1
         _required("margin", pa.float32()),  # that, less the cosine to the best template of another group
         _required("status", pa.string()),  # "accepted", "rejected" or "audit"

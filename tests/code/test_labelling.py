@@ -630,6 +630,7 @@ def test_tables_of_the_stages_keep_their_schemas(embedded, matched, queue):
     ):  # fmt: skip
         assert isinstance(table, pa.Table)
         assert table.schema.equals(schema)
+        assert [name for name in schema.names if table[name].null_count == table.num_rows] == []  # none is dead
 
 
 def test_a_basis_tells_its_parts_apart():
