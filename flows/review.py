@@ -6,7 +6,7 @@ is a stage's output, so there the page only shows.
 
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,9 +14,9 @@ from threading import Lock
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI, HTTPException, Response
+from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.middleware.trustedhost import TrustedHostMiddleware
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel
 
@@ -26,7 +26,7 @@ from lineact.dataset.labels import boxes_on_frames
 from lineact.decisions import PlacedBox
 from lineact.errors import ConfigError, InputError, LineactError
 from lineact.png import encode_png
-from lineact.review import Answer, add_decision, decision_of, items_to_show, labels_of, read_all_decisions
+from lineact.review import Answer, Shown, add_decision, decision_of, items_to_show, labels_of, read_all_decisions
 from lineact.schema import BOXES, EMBEDDED, QUEUE, read_table
 from lineact.video import Frame, read_frames, videos_by_sha256
 from tasks.stage import section_of
@@ -34,6 +34,7 @@ from tasks.stage import section_of
 HOST = "127.0.0.1"  # decisions are open to whoever reaches the page, so nobody else does
 DEFAULT_PORT = 8765
 PAGE = Path(__file__).with_name("review_page")
+FRESH = {"Cache-Control": "no-cache"}  # a browser must not mix this version's page with an older script
 ONLY_OWN_FILES = {"Content-Security-Policy": "default-src 'self'; img-src 'self' data:"}
 
 
@@ -166,10 +167,11 @@ class Pictures:
 
 
 class Posted(BaseModel):
-    """The body of an answer; see `lineact.review.Answer`."""
+    """The body of an answer; see `lineact.review.Answer`. `shown`: the item's decision as the page showed it."""
 
     item_id: str
     decided: str
+    shown: str
     seconds: float
 
 
@@ -192,6 +194,16 @@ def review_app(reviewed: Reviewed) -> FastAPI:
             return pictures.of(item)
         except InputError as error:
             raise HTTPException(500, str(error)) from error
+
+    @app.middleware("http")
+    async def fresh(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        response = await call_next(request)
+        response.headers.update(FRESH)
+        return response
+
+    @app.exception_handler(LineactError)
+    def unusable(_: Request, error: Exception) -> JSONResponse:
+        return JSONResponse({"detail": str(error)}, 500)
 
     @app.get("/")
     def page() -> FileResponse:
@@ -227,6 +239,7 @@ def review_app(reviewed: Reviewed) -> FastAPI:
             raise HTTPException(422, str(error)) from error
         try:
             with writing:
+                _refuse_unseen(reviewed, posted)
                 add_decision(reviewed.decisions, decision, reviewed.actions)
                 return _state(reviewed)
         except (LineactError, OSError) as error:
@@ -235,15 +248,25 @@ def review_app(reviewed: Reviewed) -> FastAPI:
     return app
 
 
-def _state(reviewed: Reviewed) -> dict[str, Any]:
+def _refuse_unseen(reviewed: Reviewed, posted: Posted) -> None:
+    """Refuses an answer given before a decision that another window made was seen."""
+    (item,) = (item for item in _shown(reviewed) if item.item_id == posted.item_id)
+    if item.decided != posted.shown:
+        raise HTTPException(409, f"decided in another window: {item.decided or 'taken back'}")
+
+
+def _shown(reviewed: Reviewed) -> list[Shown]:
     decisions = read_all_decisions(reviewed.decisions, reviewed.actions)
-    shown = items_to_show(list(reviewed.items.values()), decisions, reviewed.boxes, reviewed.min_iou)
+    return items_to_show(list(reviewed.items.values()), decisions, reviewed.boxes, reviewed.min_iou)
+
+
+def _state(reviewed: Reviewed) -> dict[str, Any]:
     return {
         "line": reviewed.line,
         "reviewer": reviewed.reviewer,
         "simulated": reviewed.simulated,
         "labels": {task: labels_of(task, reviewed.actions) for task in ("group", "crop", "audit", "box")},
-        "items": [asdict(item) for item in shown],
+        "items": [asdict(item) for item in _shown(reviewed)],
         "next": f"python -m flows.retrain line={reviewed.line}",
     }
 

@@ -2,7 +2,7 @@
 
 A row decides one item of the queue. Tasks: `group`: the name of a group of crops; `crop` and `audit`: the action of one
 crop; `box`: every hand on a frame with its action, or "empty" for a frame checked to have none. A later row of the same
-item takes the place of an earlier one; nothing is ever overwritten.
+item takes the place of an earlier one, and "withdrawn" lets the item wait again; nothing is ever overwritten.
 """
 
 import csv
@@ -26,6 +26,7 @@ from lineact.schema import DECISION_COLUMNS
 NG = "NG"  # the irrelevant action, class K+1
 MIXED = "mixed"  # a group that holds several actions: its crops are decided one by one or left out
 EMPTY = "empty"  # a frame checked to have no hand
+WITHDRAWN = "withdrawn"  # the item's earlier rows were a slip: it waits again
 PlacedBox = tuple[str, tuple[float, float, float, float]]  # box id, x1 y1 x2 y2 in pixels
 TASKS = ("group", "crop", "audit", "box")
 _BOX_ID = re.compile(r"(?P<frame>[0-9a-f]{12}@-?\d+\.\d{6})#(-?\d+)-(-?\d+)-(-?\d+)-(-?\d+)'*")
@@ -40,7 +41,7 @@ class Decision:
         item_id: the queue's item.
         task: "group", "crop", "audit" or "box".
         suggested: what the queue proposed.
-        decided: a label; for `box` a JSON list of [x1, y1, x2, y2, action] in pixels, or "empty".
+        decided: a label; for `box` a JSON list of [x1, y1, x2, y2, action] in pixels, or "empty"; or "withdrawn".
         reviewer: who.
         decided_at: when, UTC, ISO 8601.
         seconds: how long it took.
@@ -78,7 +79,7 @@ class Decisions:
 
     Attributes:
         rows: usable rows in the file's order, the latest of each item.
-        superseded: usable rows that a later row of the same item replaced.
+        superseded: usable rows that a later row of the same item replaced, and withdrawals.
         bad: rows that could not be used.
     """
 
@@ -141,7 +142,10 @@ def read_decisions(path: Path, actions: Sequence[str]) -> Decisions:
                 continue
             if checked.item_id in latest:
                 superseded.append(latest.pop(checked.item_id))
-            latest[checked.item_id] = checked
+            if checked.decided == WITHDRAWN:
+                superseded.append(checked)
+            else:
+                latest[checked.item_id] = checked
     except csv.Error as error:
         raise InputError(f"{path}: line {reader.line_num}: expected CSV, found: {error}; mend the line") from error
     return Decisions(tuple(latest.values()), tuple(superseded), tuple(bad))
@@ -186,6 +190,8 @@ def _wrong_item(task: str, item_id: str) -> str:
 
 
 def _wrong_decided(task: str, decided: str, actions: Sequence[str]) -> str:
+    if decided == WITHDRAWN:
+        return ""
     if task != "box":
         known = [*actions, NG, *([MIXED] if task == "group" else [])]
         return "" if decided in known else f"unknown label {decided!r}; known are {', '.join(known)}"

@@ -10,6 +10,7 @@ from lineact.decisions import (
     EMPTY,
     MIXED,
     NG,
+    WITHDRAWN,
     Decision,
     Decisions,
     HandBox,
@@ -56,7 +57,7 @@ class Answer:
     """What a person said.
 
     Attributes:
-        decided: a label; of a frame a JSON list of [x1, y1, x2, y2, action] in pixels, or "empty".
+        decided: a label; of a frame a JSON list of [x1, y1, x2, y2, action] in pixels, or "empty"; or "withdrawn".
         reviewer: who.
         seconds: how long it took.
     """
@@ -140,7 +141,9 @@ def decision_of(item: dict, answer: Answer, actions: Sequence[str], size_wh_px: 
         raise ValueError(f"expected seconds from 0 up, found {answer.seconds}")
     known = labels_of(item["task"], actions)
     decided = answer.decided
-    if size_wh_px is not None:
+    if decided == WITHDRAWN:
+        labels = []
+    elif size_wh_px is not None:
         boxes = boxes_of_text(decided)
         for box in boxes:
             _refuse_outside(box, size_wh_px)

@@ -46,8 +46,10 @@ class DatasetParams:
     seed: int
 
     def __post_init__(self) -> None:
-        if not self.actions or len(set(self.actions)) != len(self.actions) or {"NG", "mixed"} & set(self.actions):
-            raise ValueError(f"actions must be different names other than NG and mixed, found {list(self.actions)}")
+        reserved = {"NG", "mixed", "withdrawn"}
+        if not self.actions or len(set(self.actions)) != len(self.actions) or reserved & set(self.actions):
+            names = ", ".join(sorted(reserved))
+            raise ValueError(f"actions must be different names other than {names}, found {list(self.actions)}")
         for name in ("min_decided_share", "max_bad_share", "min_iou"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be from 0 to 1, found {getattr(self, name)}")

@@ -60,8 +60,9 @@ def client_of(reviewer="ann"):
     return TestClient(review_app(read_reviewed(LINE, reviewer)), base_url="http://127.0.0.1")
 
 
-def answer(client, item_id, decided, seconds=1.5):
-    return client.post("/api/decisions", json={"item_id": item_id, "decided": decided, "seconds": seconds})
+def answer(client, item_id, decided, seconds=1.5, shown=""):
+    body = {"item_id": item_id, "decided": decided, "shown": shown, "seconds": seconds}
+    return client.post("/api/decisions", json=body)
 
 
 def first(rows, task):
@@ -107,7 +108,7 @@ def test_second_answer_takes_the_place_of_the_first_which_stays_in_the_file(proj
     client, row = client_of(), first(rows, "crop")
     answer(client, row["item_id"], ACTIONS[0])
     answer(client, first(rows, "group")["item_id"], "mixed")
-    answer(client, row["item_id"], NG)
+    answer(client, row["item_id"], NG, shown=ACTIONS[0])
     decisions = read_decisions(decisions_file(folder), ACTIONS)
     assert decisions.by_item[row["item_id"]].decided == NG
     assert [old.decided for old in decisions.superseded] == [ACTIONS[0]]
@@ -156,6 +157,41 @@ def test_boxes_and_empty_frames_are_saved(project):
     saved = read_decisions(decisions_file(folder), ACTIONS).by_item
     assert json.loads(saved[one].decided) == boxes
     assert saved[other].decided == "empty"
+
+
+def test_answer_does_not_take_the_place_of_one_that_its_window_did_not_show(project):
+    folder, rows = project
+    client, row = client_of(), first(rows, "crop")
+    answer(client, row["item_id"], ACTIONS[0])
+    for decided in (ACTIONS[1], "withdrawn"):
+        reply = answer(client, row["item_id"], decided, shown="")
+        assert (reply.status_code, reply.json()["detail"]) == (409, f"decided in another window: {ACTIONS[0]}")
+    answer(client, row["item_id"], "withdrawn", shown=ACTIONS[0])
+    assert answer(client, row["item_id"], NG, shown=ACTIONS[0]).status_code == 409
+    assert not read_decisions(decisions_file(folder), ACTIONS).rows
+
+
+@pytest.mark.parametrize("task", ["group", "crop", "audit", "box"])
+def test_what_is_taken_back_waits_again_and_stays_in_the_file(project, task):
+    folder, rows = project
+    client, row = client_of(), first(rows, task)
+    decided = "empty" if task == "box" else "wipe"
+    answer(client, row["item_id"], decided)
+    assert answer(client, row["item_id"], "withdrawn", shown=decided).status_code == 200
+    decisions = read_decisions(decisions_file(folder), ACTIONS)
+    assert not decisions.rows
+    assert [old.decided for old in decisions.superseded] == [decided, "withdrawn"]
+    assert not any(item["decided"] for item in client.get("/api/line").json()["items"])
+    assert answer(client, row["item_id"], decided).status_code == 200
+    (again,) = read_decisions(decisions_file(folder), ACTIONS).rows
+    assert again.decided == decided
+
+
+@pytest.mark.usefixtures("project")
+def test_browser_asks_again_for_every_file():
+    client = client_of()
+    for path in ("/", "/page/review.js", "/api/line"):
+        assert client.get(path).headers["cache-control"] == "no-cache"
 
 
 @pytest.mark.parametrize(
@@ -266,6 +302,8 @@ def test_unusable_row_is_told_at_the_start_and_kept(project):
     assert reply.status_code == 500
     assert "paint" in reply.json()["detail"]
     assert path.read_bytes() == before
+    shown = client.get("/api/line")
+    assert (shown.status_code, "paint" in shown.json()["detail"]) == (500, True)
     with pytest.raises(InputError, match="row 2"):
         read_reviewed(LINE, "ann")
 
