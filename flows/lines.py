@@ -16,7 +16,7 @@ from lineact.detect import BACKENDS
 from lineact.errors import ConfigError, InputError
 from lineact.files import sha256_of_file, write_bytes, write_text, write_whole
 from lineact.video import find_videos
-from tasks.configure import compose_line
+from tasks.configure import compose_line, lists_of_lines
 
 UNNAMED_ACTIONS = ("action_1", "action_2")  # a line must compose at once; the user renames them before the review
 RESULTS_FILE = Path(__file__).with_name("line_results.yaml")
@@ -73,8 +73,9 @@ def activate(name: str) -> None:
     A no-op where it is there.
 
     Raises:
-        ConfigError: where it has no file.
+        ConfigError: where it has no file, or conf/lines.yaml cannot be read.
     """
+    lists_of_lines(CONF)
     config_file = CONF / "line" / f"{name}.yaml"
     if not config_file.is_file():
         known = ", ".join(sorted(path.stem for path in (CONF / "line").glob("*.yaml")))

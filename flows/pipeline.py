@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from lineact.errors import ConfigError
+from tasks.configure import lists_of_lines
 
 CONF = Path("conf")
 LINES_FILE = CONF / "lines.yaml"
@@ -18,9 +19,9 @@ def stages_of(line: str) -> list[str]:
     """Names of the line's stages in the order of dvc.yaml, without `configure`.
 
     Raises:
-        ConfigError: where the line is not active.
+        ConfigError: where the line is not active, or conf/lines.yaml cannot be read.
     """
-    lists = yaml.safe_load(LINES_FILE.read_text())
+    lists = lists_of_lines(CONF)
     if line not in lists["active_lines"]:
         active = ", ".join(lists["active_lines"])
         known = sorted(path.stem for path in (CONF / "line").glob("*.yaml"))

@@ -7,7 +7,7 @@ import sys
 import time
 
 from flows import command_line
-from flows.pipeline import CONF, LINES_FILE
+from flows.pipeline import CONF
 from flows.server import SERVER_FILE, answers, note_server, standing_server
 from lineact.errors import ConfigError, InputError
 
@@ -71,14 +71,13 @@ def loopback_host(host: str) -> str:
 def serve_lines() -> None:
     """Serves one deployment per active line until interrupted; one run per line at a time."""
     import prefect
-    import yaml
     from prefect.schedules import Cron
 
     from flows.retrain import retrain
-    from tasks.configure import compose_line
+    from tasks.configure import active_lines, compose_line
 
     deployments = []
-    for line in yaml.safe_load(LINES_FILE.read_text())["active_lines"]:
+    for line in active_lines(CONF):
         schedule = compose_line(CONF, line)["schedule"]
         deployments.append(
             retrain.to_deployment(

@@ -22,21 +22,15 @@ from lineact.machine import MachineParams
 from lineact.match import MatchParams
 from lineact.queue import QueueParams
 from lineact.register import RegisterParams
+from lineact.schedule import ScheduleParams
 from lineact.settings import from_mapping
 from lineact.simulate_review import SimulateReviewParams
 from lineact.simulation import SimulateParams
 from lineact.train_detector import TrainDetectorParams
 from lineact.train_teacher import TrainTeacherParams
 
+LISTS = ("simulated_lines", "video_lines", "active_lines")
 HEADER = "# Written by the stage `configure` from conf/. Edit conf/, not this file.\n"
-
-
-@dataclass(frozen=True)
-class ScheduleParams:
-    """When the line's deployment retrains it."""
-
-    cron: str
-    timezone: str
 
 
 @dataclass(frozen=True)
@@ -82,10 +76,9 @@ def active_lines(conf: Path) -> list[str]:
     """Names of the lines that the pipeline runs, checked against conf/line/ and the lists by kind.
 
     Raises:
-        ConfigError: where conf/lines.yaml contradicts itself or names a line without a file.
+        ConfigError: where conf/lines.yaml cannot be read, contradicts itself or names a line without a file.
     """
-    path = conf / "lines.yaml"
-    lists = yaml.safe_load(path.read_text())
+    path, lists = conf / "lines.yaml", lists_of_lines(conf)
     by_kind = [line for kind, lines in lists.items() if kind != "active_lines" for line in lines]
     if sorted(by_kind) != sorted(lists["active_lines"]):
         raise ConfigError(
@@ -96,6 +89,40 @@ def active_lines(conf: Path) -> list[str]:
         if not (conf / "line" / f"{line}.yaml").is_file():
             raise ConfigError(f"{path}: line {line!r} has no file {conf}/line/{line}.yaml; `make line` makes one")
     return lists["active_lines"]
+
+
+def lists_of_lines(conf: Path) -> dict[str, list[str]]:
+    """The lists of conf/lines.yaml: names of lines by kind, and the active ones.
+
+    Raises:
+        ConfigError: where the file is missing or is anything else than lists of names.
+    """
+    path = conf / "lines.yaml"
+    lists = read_yaml(path)
+    way_out = f"mend it, or bring it back with `git checkout {path}`"
+    if not isinstance(lists, dict) or not set(LISTS) <= set(lists):
+        raise ConfigError(f"{path}: expected the lists {', '.join(LISTS)}, found {lists!r}; {way_out}")
+    for name, lines in lists.items():
+        if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
+            raise ConfigError(
+                f"{path}: {name}: expected a list of names ([] where there is none), found {lines!r}; {way_out}"
+            )
+    return lists
+
+
+def read_yaml(path: Path) -> Any:
+    """A YAML file's content.
+
+    Raises:
+        ConfigError: where the file is missing or malformed.
+    """
+    way_out = f"mend it, or bring it back with `git checkout {path}`"
+    try:
+        return yaml.safe_load(path.read_text())
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: expected a YAML file, found nothing there; {way_out}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: expected YAML, found: {' '.join(str(error).split())}; {way_out}") from error
 
 
 def compose_line(conf: Path, line: str) -> dict[str, Any]:
@@ -115,7 +142,7 @@ def compose_line(conf: Path, line: str) -> dict[str, Any]:
             composed = compose("config", overrides=[f"line={line}"])
             values: Any = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
-        raise ConfigError(f"{where}: does not compose: {error}") from error
+        raise ConfigError(f"{where}: does not compose: {' '.join(str(error).split())}") from error
     sections = {field.name for field in fields(LineParams)}
     unknown = sorted(set(values) - sections - SHARED_KEYS)
     if unknown:

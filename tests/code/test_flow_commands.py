@@ -82,7 +82,7 @@ def test_prefect_shows_tracebacks_of_defects_alone(name):
 
     shown: list[logging.LogRecord] = []
     handler = logging.Handler()
-    handler.emit = shown.append  # type: ignore[method-assign]
+    handler.emit = shown.append  # type: ignore[assignment, method-assign]
     logger = logging.getLogger(name)
     logger.addHandler(handler)
     try:

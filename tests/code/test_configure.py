@@ -1,0 +1,74 @@
+"""A configuration that cannot be used: one line with the file, what was expected, what was found, the way out."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flows.lines import activate
+from flows.pipeline import stages_of
+from lineact.errors import ConfigError
+from tasks.configure import configure
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def conf(tmp_path, monkeypatch):
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    shutil.copyfile(ROOT / "dvc.yaml", tmp_path / "dvc.yaml")
+    monkeypatch.chdir(tmp_path)
+    return Path("conf")
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("simulated_lines: [demo\n", "expected YAML, found: while parsing"),
+        ("simulated_lines: [demo]\nvideo_lines:\nactive_lines: [demo]\n", r"video_lines: expected a list .*found None"),
+        ("simulated_lines: demo\nvideo_lines: []\nactive_lines: [demo]\n", "simulated_lines: .*found 'demo'"),
+        ("simulated_lines: [1]\nvideo_lines: []\nactive_lines: [1]\n", r"simulated_lines: .*found \[1\]"),
+        ("simulated_lines: [demo]\nactive_lines: [demo]\n", "expected the lists simulated_lines, video_lines"),
+        ("", "expected the lists .*found None"),
+        ("- demo\n", r"expected the lists .*found \['demo'\]"),
+        ("\x00", "expected YAML"),
+        (None, "found nothing there"),
+    ],
+)
+def test_an_unusable_list_of_lines_is_told_by_whoever_reads_it(text, named, conf):
+    path = conf / "lines.yaml"
+    path.unlink() if text is None else path.write_text(text)
+    for read in (lambda: configure(conf, Path("params.yaml")), lambda: stages_of("demo"), lambda: activate("gi_d")):
+        with pytest.raises(ConfigError, match=rf"^conf/lines\.yaml: .*{named}.*git checkout conf/lines\.yaml"):
+            read()
+    assert not Path("params.yaml").exists()
+    assert text is None or path.read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (('cron: "0 2 * * *"', 'cron: "every day"'), r"schedule: cron: expected five fields .*found 'every day'"),
+        (("timezone: UTC", "timezone: Mars/X"), r"schedule: timezone: expected a name .*found 'Mars/X'"),
+        (("  min_motion:", "  min_motionn:"), r"ingest: unknown key 'min_motionn'; known keys are"),
+        (("schedule:\n", "shedule:\n"), r"unknown key 'shedule'; known keys are"),
+        (("schedule:\n", "schedule: [\n"), r"does not compose"),
+    ],
+)
+def test_a_wrong_key_or_value_is_one_line_of_the_command(change, named, conf):
+    config = conf / "config.yaml"
+    assert change[0] in config.read_text()
+    config.write_text(config.read_text().replace(*change))
+    with pytest.raises(ConfigError, match=named):
+        configure(conf, Path("params.yaml"))
+
+
+def test_the_command_prints_no_traceback(conf):
+    (conf / "lines.yaml").write_text("video_lines:\n")
+    command = [sys.executable, "-m", "tasks.configure", "--conf", "conf", "--out", "params.yaml"]
+    done = subprocess.run(command, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("configure: conf/lines.yaml: expected the lists")
+    assert len(done.stderr.splitlines()) == 1

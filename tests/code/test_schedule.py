@@ -1,0 +1,59 @@
+"""A schedule that prefect would refuse at night is refused when it is written."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prefect.client.schemas.schedules import CronSchedule
+
+from lineact.schedule import ScheduleParams
+
+
+@pytest.mark.parametrize(
+    "cron", ["0 2 * * *", "*/15 6-22 * * mon-fri", "0,30 0-23/2 1 jan,jul 0", "5 4 * * 7", "0 22 31 DEC *"]
+)
+def test_what_crontab_allows_is_taken(cron):
+    assert ScheduleParams(cron, "Europe/Berlin").cron == cron
+    assert CronSchedule(cron=cron, timezone="Europe/Berlin")
+
+
+@pytest.mark.parametrize(
+    ("cron", "named"),
+    [
+        ("every day", "five fields"),
+        ("", "five fields"),
+        ("0 2 * *", "five fields"),
+        ("0 0 2 * * *", "five fields"),
+        ("60 2 * * *", "minute, found '60'"),
+        ("0 24 * * *", "hour, found '24'"),
+        ("0 2 0 * *", "day of the month, found '0'"),
+        ("0 2 * 13 *", "month, found '13'"),
+        ("0 2 * * 8", "day of the week, found '8'"),
+        ("0 2 * * someday", "day of the week, found 'someday'"),
+        ("0 5-2 * * *", "hour, found '5-2'"),
+        ("*/0 2 * * *", "minute"),
+        ("0 2,, * * *", "hour"),
+        ("-1 2 * * *", "minute"),
+        ("H 2 * * *", "minute"),
+    ],
+)
+def test_a_wrong_expression_is_named_with_its_field(cron, named):
+    with pytest.raises(ValueError, match=f"cron: expected .*{named}"):
+        ScheduleParams(cron, "UTC")
+
+
+@pytest.mark.parametrize("timezone", ["Mars/X", "", "../etc/passwd", "/etc/localtime", "Europe", "utc+1"])
+def test_a_wrong_timezone_is_named(timezone):
+    with pytest.raises(ValueError, match="timezone: expected a name such as UTC"):
+        ScheduleParams("0 2 * * *", timezone)
+
+
+PARTS = st.from_regex(r"\A(\*|[0-9]{1,2}(-[0-9]{1,2})?|mon|jan-mar)(/[0-9]{1,2})?\Z")
+
+
+@given(st.lists(st.lists(PARTS, min_size=1, max_size=2).map(",".join), min_size=5, max_size=5).map(" ".join))
+def test_prefect_takes_whatever_is_taken_here(cron):
+    try:
+        ScheduleParams(cron, "UTC")
+    except ValueError:
+        return
+    assert CronSchedule(cron=cron, timezone="UTC")
