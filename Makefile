@@ -8,6 +8,8 @@ UV_VENV := .lineact/uv
 export DVC_NO_ANALYTICS := 1
 export DO_NOT_TRACK := true
 export MLFLOW_DISABLE_TELEMETRY := true
+# recipes read what a user sets from the environment, so that blanks and quotes in it stay what they are
+export NAME VIDEOS DETECTOR ACTIONS LINE REVIEWER PORT
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/$(UV_VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
@@ -33,19 +35,19 @@ lines: setup     ## the papers' three lines, one after the other (about an hour)
 	  $(BIN)/python -m flows.lines activate=$$line && $(BIN)/python -m flows.retrain line=$$line || exit; done
 
 line: setup      ## NAME=press_a VIDEOS=DIR [DETECTOR=motion] [ACTIONS=pick,place]: a line on your own videos
-	$(BIN)/python -m flows.lines name=$(NAME) videos=$(VIDEOS) detector=$(DETECTOR) actions=$(ACTIONS)
+	$(BIN)/python -m flows.lines name="$$NAME" videos="$$VIDEOS" detector="$$DETECTOR" actions="$$ACTIONS"
 
 activate: setup  ## LINE=gi_d: adds a line of conf/line/ to the active ones
-	$(BIN)/python -m flows.lines activate=$(LINE)
+	$(BIN)/python -m flows.lines activate="$$LINE"
 
-review: setup    ## LINE=demo: the review page
-	$(BIN)/python -m flows.review line=$(LINE) port=$(PORT)
+review: setup    ## LINE=demo [REVIEWER=name] [PORT=8765]: the review page
+	$(BIN)/python -m flows.review line="$$LINE" reviewer="$$REVIEWER" port="$$PORT"
 
 ui: setup        ## MLflow's UI on 127.0.0.1:5000
-	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db --workers 1 $(if $(PORT),--port $(PORT))
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db --workers 1 $(if $(PORT),--port "$$PORT")
 
 serve: setup     ## a Prefect server with one scheduled deployment per active line
-	$(BIN)/python -m flows.serve port=$(PORT)
+	$(BIN)/python -m flows.serve port="$$PORT"
 
 lint: setup      ## ruff and mypy
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

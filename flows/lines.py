@@ -177,8 +177,25 @@ def main() -> None:
         activate(values["activate"])
         return
     values = command_line.parse(sys.argv[1:], ("name", "videos"), ("detector", "actions"))
-    actions = [action for action in re.split(r"[,\s]+", values.get("actions", "")) if action]
+    actions = actions_of(values.get("actions", ""))
     add_line(values["name"], Path(values["videos"]), values.get("detector") or "motion", actions)
+
+
+def actions_of(text: str) -> list[str]:
+    """Names with commas between them, blanks beside the commas or not.
+
+    Raises:
+        ConfigError: where a blank is within a name: is it one action, or are they two?
+    """
+    actions = [action.strip() for action in text.split(",") if action.strip()]
+    for action in actions:
+        if action != "".join(action.split()):
+            together = "_".join(action.split())
+            apart = ",".join(action.split())
+            raise ConfigError(
+                f"ACTIONS={text}: expected names without blanks, found {action!r}; write {together} or {apart}"
+            )
+    return actions
 
 
 if __name__ == "__main__":

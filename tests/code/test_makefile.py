@@ -1,0 +1,67 @@
+"""What a user sets on make's command line arrives as it is."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flows.lines import actions_of
+from lineact.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[2]
+TOLD = f"#!{sys.executable}\nimport json, sys\nprint(json.dumps(sys.argv[1:]))\n"
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Runs a target whose Python tells its arguments alone."""
+    if shutil.which("make") is None:
+        pytest.skip("make is not installed")
+    python = tmp_path / "python"
+    python.write_text(TOLD)
+    python.chmod(0o755)
+    (tmp_path / "installed").touch()
+
+    def run(*arguments: str) -> list[str]:
+        command = ["make", "-s", "-C", str(ROOT), f"BIN={tmp_path}", f"INSTALLED={tmp_path / 'installed'}", *arguments]
+        environment = {"PATH": os.environ["PATH"]}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
+    return run
+
+
+@pytest.mark.parametrize("videos", ["/recordings/press a", "it's", 'a "b"', "a; exit 3", "*", "a&b", "a`exit 3`"])
+def test_videos_and_actions_may_hold_blanks_and_quotes(videos, make):
+    told = make("line", "NAME=press_a", f"VIDEOS={videos}", "ACTIONS=pick, place")
+    expected = ["name=press_a", f"videos={videos}", "detector=", "actions=pick, place"]
+    assert told == ["-m", "flows.lines", *expected]
+
+
+def test_the_other_targets_pass_on_what_is_set(make):
+    assert make("review", "LINE=demo", "REVIEWER=Ada L.")[1:] == [
+        "flows.review",
+        "line=demo",
+        "reviewer=Ada L.",
+        "port=",
+    ]
+    assert make("serve", "PORT=4201")[1:] == ["flows.serve", "port=4201"]
+    assert make("serve")[1:] == ["flows.serve", "port="]
+    assert make("activate", "LINE=gi_d")[1:] == ["flows.lines", "activate=gi_d"]
+
+
+@pytest.mark.parametrize("text", ["pick,place", "pick, place", " pick ,place,", "pick,\tplace"])
+def test_actions_are_parted_by_commas(text):
+    assert actions_of(text) == ["pick", "place"]
+    assert actions_of("") == []
+
+
+@pytest.mark.parametrize("text", ["pick part, place", "pick part"])
+def test_a_blank_within_an_action_is_refused(text):
+    with pytest.raises(ConfigError, match=r"found 'pick part'; write pick_part or pick,part"):
+        actions_of(text)
