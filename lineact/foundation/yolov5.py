@@ -1,7 +1,7 @@
 """YOLOv5 as ultralytics builds it (`yolov5*.yaml`: the anchor-free "u" head), at any width.
 
-ultralytics must not phone home, install packages or touch a user's settings: `import_ultralytics` sets that before
-the first import. Call it, or this module's functions, in place of a bare import.
+ultralytics must not phone home, install packages, touch a user's settings or run what a weights file says:
+`import_ultralytics` sets that before the first import. Call it, or this module's functions, in place of a bare import.
 """
 
 import os
@@ -23,6 +23,8 @@ def import_ultralytics() -> Any:
     SETTINGS_FOLDER.mkdir(parents=True, exist_ok=True)
     os.environ["YOLO_OFFLINE"] = "True"
     os.environ["YOLO_AUTOINSTALL"] = "False"
+    # a .pt file is a pickle, its model yaml holds expressions: ultralytics would run both with all rights
+    os.environ["ULTRALYTICS_SAFE_LOAD"] = "True"
     os.environ["YOLO_CONFIG_DIR"] = str(SETTINGS_FOLDER.resolve())
     import ultralytics
 

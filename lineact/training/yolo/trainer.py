@@ -46,7 +46,7 @@ def load_start(start: str) -> DetectionModel:
     """The detector that training starts from, with one class.
 
     Args:
-        start: a folder (detector.yaml, model.safetensors) or a .pt file of ultralytics.
+        start: a folder (detector.yaml, model.safetensors) or a .pt file of ultralytics; nothing in it is run.
 
     Returns:
         The module, float32; of another number of classes the class outputs start at random.
@@ -60,13 +60,13 @@ def load_start(start: str) -> DetectionModel:
 
     try:
         stored, _ = load_checkpoint(start)
-    except Exception as error:  # ultralytics raises many kinds for a file that it cannot read
+        model = DetectionModel(stored.yaml | {"nc": 1}, verbose=False)
+        model.load(stored, verbose=False)
+    except Exception as error:  # ultralytics raises many kinds for a file that it cannot read, or refuses to run
         raise InputError(
-            f"weights {start!r}: expected a .pt file of ultralytics, found something else ({type(error).__name__}); "
-            "ways out: name another file, or set `foundation: tiny`"
+            f"weights {start!r}: expected a .pt file of ultralytics with a detector and nothing else, found something "
+            f"else ({type(error).__name__}); ways out: name another file, or set `foundation: tiny`"
         ) from error
-    model = DetectionModel(stored.yaml | {"nc": 1}, verbose=False)
-    model.load(stored, verbose=False)
     return model
 
 
