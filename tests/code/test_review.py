@@ -1,40 +1,26 @@
 """The review page: what it shows, what it saves, and what it refuses."""
 
 import json
-from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-import yaml
 from fastapi.testclient import TestClient
 
 from flows.review import main, read_reviewed, review_app
 from lineact.decisions import NG, boxes_of_text, read_decisions
-from lineact.embed import embed_boxes
 from lineact.errors import ConfigError, InputError
 from lineact.png import decode_png
-from lineact.schema import BOXES, EMBEDDED, QUEUE, write_table
 from lineact.video import read_frames, videos_by_sha256
 from tests.generated_videos import SIZE_WH
-from tests.labelled_line import ACTIONS, Line, colour_encoder, embed_params, match_params, queue_params
-
-LINE = "press_a"
+from tests.labelled_line import ACTIONS
+from tests.reviewed_line import LINE, configure, decisions_file, write_project
 
 
 @pytest.fixture(scope="module")
 def generated(tmp_path_factory):
     """Folder of the project with recordings, crops and a queue, and the queue's rows."""
     folder = tmp_path_factory.mktemp("project")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        line = Line(folder / "data" / LINE, recordings=4, cycles=1)
-        embedded = embed_boxes(line.raw, line.boxes, embed_params(), colour_encoder())
-        matched = line.match(embedded, match_params(group_counts=(3,)))
-        queue = line.queue(embedded, matched, queue_params())
-        write_table(embedded.crops, folder / "data" / LINE / "embed" / "crops.parquet", EMBEDDED)
-        write_table(line.boxes, folder / "data" / LINE / "detect" / "boxes.parquet", BOXES)
-        write_table(queue, folder / "data" / LINE / "queue" / "queue.parquet", QUEUE)
-    return folder, queue.to_pylist()
+    return folder, write_project(folder)
 
 
 @pytest.fixture
@@ -42,18 +28,9 @@ def project(generated, monkeypatch):
     """The project with no decisions, of a line of real recordings."""
     folder, rows = generated
     monkeypatch.chdir(folder)
-    configure()
+    configure(folder)
     decisions_file(folder).unlink(missing_ok=True)
     return folder, rows
-
-
-def configure(**sections):
-    line = {"dataset": {"actions": list(ACTIONS), "min_iou": 0.5}} | sections
-    Path("params.yaml").write_text(yaml.safe_dump({"lines": {LINE: line}}))
-
-
-def decisions_file(folder):
-    return folder / "data" / LINE / "review" / "decisions.csv"
 
 
 def client_of(reviewer="ann"):
@@ -275,7 +252,7 @@ def test_name_of_a_group_that_shows_other_pictures_waits_again(project):
 
 def test_simulated_line_is_shown_only(project):
     folder, rows = project
-    configure(simulate_review={"error_rate": 0.0})
+    configure(folder, simulate_review={"error_rate": 0.0})
     client = client_of()
     assert client.get("/api/line").json()["simulated"] is True
     reply = answer(client, first(rows, "group")["item_id"], "wipe")
