@@ -44,7 +44,9 @@ def find_videos(folder: Path) -> list[Path]:
     if folder.is_file():
         return [folder]
     if not folder.is_dir():
-        raise InputError(f"{folder}: expected a folder of videos, found nothing there")
+        raise InputError(
+            f"{folder}: expected a folder of videos, found nothing there; name the one with the recordings"
+        )
     videos = sorted(path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file())
     if not videos:
         suffixes = " ".join(sorted(VIDEO_SUFFIXES))
@@ -114,7 +116,10 @@ def _opened(path: Path) -> Iterator[Any]:
                 raise InputError(f"{path}: expected a video stream, found none (a sound file?); replace or remove it")
             yield container
     except av.FFmpegError as error:
-        raise InputError(f"{path}: expected a readable video, found: {error}; replace or remove the file") from error
+        raise InputError(
+            f"{path}: expected a readable video, found: {error.strerror} (cut short, or no video at all?); "
+            "replace or remove the file"
+        ) from error
 
 
 def read_frames(path: Path, wanted_pts_s: Iterable[float] | None = None) -> Iterator[Frame]:

@@ -65,10 +65,17 @@ def section_of(line: str, stage: str) -> dict[str, Any]:
     Raises:
         ConfigError: where the line or the stage is not there.
     """
+    compose = "`dvc repro configure` composes it from conf/"
     try:
         lines = yaml.safe_load(PARAMS_FILE.read_text())["lines"]
     except FileNotFoundError as error:
-        raise ConfigError(f"{PARAMS_FILE}: not found; `dvc repro configure` composes it from conf/") from error
+        raise ConfigError(f"{PARAMS_FILE}: not found; {compose}") from error
+    except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError) as error:
+        raise ConfigError(
+            f"{PARAMS_FILE}: expected the settings of all lines, found something else; {compose}"
+        ) from error
+    if not isinstance(lines, dict):
+        raise ConfigError(f"{PARAMS_FILE}: expected settings by line, found {lines!r}; {compose}")
     if line not in lines:
         known = ", ".join(sorted(lines))
         raise ConfigError(f"unknown line {line!r}; active lines are {known} (conf/lines.yaml). To add one: make line")

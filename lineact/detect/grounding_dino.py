@@ -11,7 +11,7 @@ import numpy as np
 from lineact.detect.backend import Detections, Recording, detect_in_batches
 from lineact.detect.prompt import PromptParams, prompt_text
 from lineact.errors import InputError
-from lineact.files import sha256_of_tree
+from lineact.files import is_full_disk, sha256_of_tree
 from lineact.foundation.weights import CONFIG, find_file
 
 CODE_VERSION = 1  # raise it where the same frames and settings give other boxes
@@ -89,6 +89,8 @@ class GroundingDino:
             processor = AutoProcessor.from_pretrained(weights, revision=revision)
             model = GroundingDinoForObjectDetection.from_pretrained(weights, revision=revision)
         except (OSError, ValueError) as error:
+            if is_full_disk(error, Path()):
+                raise
             raise _missing(self.params, error) from error
         model.model.text_backbone = EncodedOnce(model.model.text_backbone)
         device = "cuda" if torch.cuda.is_available() else "cpu"

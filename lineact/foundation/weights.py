@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lineact.errors import InputError
-from lineact.files import sha256_of_tree
+from lineact.errors import FullDiskError, InputError
+from lineact.files import is_full_disk, sha256_of_tree
 
 if TYPE_CHECKING:
     import torch
@@ -14,6 +14,14 @@ if TYPE_CHECKING:
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 WEIGHTS_INDEX = "model.safetensors.index.json"
+_REASONS = {  # what huggingface_hub's errors mean here
+    "LocalEntryNotFoundError": "it is not cached, and the hub does not answer: no network?",
+    "RepositoryNotFoundError": "the hub knows no such name, or does not show it to you",
+    "GatedRepoError": "the hub does not show it to you before you accept its terms",
+    "RevisionNotFoundError": "the hub knows no such revision of it",
+    "EntryNotFoundError": "the hub has no such file of it",
+    "HFValidationError": "no such folder, and no name that the hub could know",
+}
 
 
 @dataclass(frozen=True)
@@ -75,7 +83,7 @@ def find_file(
         raise InputError(
             f"{folder}: expected a model folder with {filename}, found none; copy all files of the model there"
         )
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import constants, hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
@@ -86,9 +94,12 @@ def find_file(
             return None
         if optional and isinstance(error, LocalEntryNotFoundError):
             return None
+        if is_full_disk(error, Path(constants.HF_HUB_CACHE)):
+            raise FullDiskError(Path(constants.HF_HUB_CACHE)) from error
+        reason = _REASONS.get(type(error).__name__, type(error).__name__)
         raise InputError(
             f"weights {name_or_folder!r} ({filename}): expected a local folder or a hub name whose files are cached or "
-            f"can be fetched, found neither ({type(error).__name__}); ways out: name a local folder that holds the "
+            f"can be fetched, found neither ({reason}); ways out: name a local folder that holds the "
             "model, or set `foundation: tiny` in the line's config to use the embedded weights"
         ) from error
 

@@ -8,7 +8,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lineact.errors import InputError
+from lineact.errors import FullDiskError, InputError
+from lineact.files import is_full_disk
 from lineact.foundation.weights import WEIGHTS, load_strictly, read_safetensors
 
 if TYPE_CHECKING:
@@ -82,10 +83,12 @@ def find_start(name: str) -> str:
             attempt_download_asset(kept)
         except Exception as error:  # ultralytics raises many kinds for a file that it cannot get
             cause = error
+    if cause is not None and is_full_disk(cause, SETTINGS_FOLDER):
+        raise FullDiskError(kept) from cause
     if not kept.is_file():
         raise InputError(
             f"weights {name!r}: expected a folder with {DETECTOR_YAML}, a .pt file or an ultralytics name that can be "
-            "fetched, found none; ways out: name a local file, or set `foundation: tiny`"
+            "fetched, found none (no network, or no such name); ways out: name a local file, or set `foundation: tiny`"
         ) from cause
     return str(kept)
 

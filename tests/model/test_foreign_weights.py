@@ -44,7 +44,7 @@ def test_a_detector_is_read(checkpoint):
     stored = torch.load(path, weights_only=False)["model"].float().state_dict()  # our own file
     loaded = load_start(str(path))
     assert isinstance(loaded, DetectionModel)
-    assert loaded.yaml["nc"] == 1
+    assert vars(loaded)["yaml"]["nc"] == 1
     tensors = loaded.state_dict()
     same = [name for name in stored if tensors[name].shape == stored[name].shape]
     assert len(same) > 0.9 * len(stored)
