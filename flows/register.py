@@ -4,7 +4,6 @@ import datetime
 import getpass
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from dataclasses import asdict, dataclass
@@ -14,7 +13,7 @@ from flows.pipeline import artefact_folder, metrics_of
 from flows.tracking import client, provenance
 from lineact.errors import InputError
 from lineact.evaluate.champion import CHAMPIONS
-from lineact.files import sha256_of_tree, write_whole
+from lineact.files import sha256_of_tree, write_bytes, write_whole
 from lineact.register import Gate, RegisterParams, judge
 from lineact.settings import from_mapping
 from tasks.stage import section_of
@@ -196,7 +195,8 @@ def _promote(line: str, version: str, champion: tuple[str, str] | None, gates: l
             "hash_of_entry_before": _hash_of_entry(entries[-1]) if entries else None,
         }
         entries.append(json.dumps(decided | written, sort_keys=True).encode())
-        write_whole(ledger_of(line), lambda temporary: _write_ledger(temporary, entries))
+        # durable before the alias moves
+        write_bytes(ledger_of(line), b"".join(entry + b"\n" for entry in entries), durable=True)
     if champion:
         tracking.set_registered_model_alias(model_name(line), "previous", champion[0])
     tracking.set_registered_model_alias(model_name(line), "champion", version)
@@ -221,14 +221,6 @@ def _read_ledger(path: Path) -> list[bytes]:
                 f"was changed or removed; bring the file back with `git checkout {path}` or from a backup"
             )
     return entries
-
-
-def _write_ledger(path: Path, entries: list[bytes]) -> None:
-    """Durable before the alias moves."""
-    with path.open("wb") as stream:
-        stream.writelines(entry + b"\n" for entry in entries)
-        stream.flush()
-        os.fsync(stream.fileno())
 
 
 def _hash_of_entry(entry: bytes) -> str:
