@@ -16,6 +16,7 @@ const HELP = {
 };
 const KEYS = "1234567890qwrtyiopasdfghjklzxcvb"; // n, m, e and u have meanings of their own
 const MIN_SCREEN_PX = 8; // a shorter drag is a click, or a fingertip that rolls
+const LOOKING_ONLY = "Simulated reviewer: looking only.";
 const SAVE_TIMEOUT_MS = 20000;
 const COLOURS = ["#c0143a", "#1e7d32", "#2f4fc4", "#b35900", "#7a1fa0", "#00727a", "#8a6d00", "#b0179b", "#5b6100"];
 
@@ -64,6 +65,11 @@ function parseBoxes(text) {
   return !text || text === "empty" ? [] : JSON.parse(text);
 }
 
+function meaning(item, decided) {
+  if (!decided || decided === "withdrawn") return "";
+  return item.task === "box" ? JSON.stringify(parseBoxes(decided)) : decided;
+}
+
 function inWords(item, decided) {
   if (item.task !== "box") return decided;
   const actions = parseBoxes(decided).map((box) => box[4]);
@@ -86,7 +92,7 @@ function showHeader() {
     made.setAttribute("aria-pressed", name === view);
     return made;
   }));
-  if (line.simulated) say("Simulated reviewer: looking only.");
+  if (line.simulated) say(LOOKING_ONLY);
   else if (decided === line.items.length) say(`All decided. Now run: ${line.next}`);
 }
 
@@ -236,7 +242,8 @@ function pointOf(event) {
 
 function dragged() {
   const [[ax, ay], [bx, by]] = drag;
-  return [Math.min(ax, bx), Math.min(ay, by), Math.max(ax, bx), Math.max(ay, by), ""];
+  const edges = [Math.min(ax, bx), Math.min(ay, by), Math.max(ax, bx), Math.max(ay, by)];
+  return [...edges.map((edge) => Math.round(edge * 100) / 100), ""]; // as it is saved
 }
 
 function endDrag() {
@@ -272,7 +279,7 @@ function change(edit) {
 }
 
 function removeBox() {
-  if (line.simulated || !picture) return;
+  if (!picture) return;
   if (selected < 0) return say("Click a box first.", true);
   change(() => {
     boxes.splice(selected, 1);
@@ -282,7 +289,7 @@ function removeBox() {
 
 function choose(label) {
   if (current().task !== "box") return save(label);
-  if (line.simulated || !picture) return;
+  if (!picture) return;
   if (selected < 0) return say("Click a box first.", true);
   change(() => {
     boxes[selected][4] = label;
@@ -302,7 +309,6 @@ function saveBoxes() {
 }
 
 async function post(item, decided, shown) {
-  if (line.simulated) return say("Simulated reviewer: looking only.", true);
   if (saving) return;
   saving = true;
   try {
@@ -314,22 +320,24 @@ async function post(item, decided, shown) {
       signal: AbortSignal.timeout(SAVE_TIMEOUT_MS),
     });
     const answer = await reply.json();
-    if (reply.status === 409) return await showOther(item);
+    if (reply.status === 409) return await showOther(item, decided);
     if (!reply.ok) return say(`Not saved: ${typeof answer.detail === "string" ? answer.detail : reply.status}`, true);
     line = answer;
     return itemOf(item.item_id);
   } catch (error) {
-    say(`Not saved: ${error.message}. Is the command still running? Start it again, then answer again.`, true);
+    say(`Not saved for certain: ${error.message}. Is the command still running? Start it again, then answer again.`, true);
   } finally {
     saving = false;
   }
 }
 
-async function showOther(item) {
+async function showOther(item, wanted) {
   line = await (await fetch("/api/line")).json();
+  const now = itemOf(item.item_id);
+  const same = meaning(now, now.decided) === meaning(now, wanted);
+  if (same) return now; // the reply to an earlier try was lost
   goTo(item.item_id);
-  const decided = itemOf(item.item_id).decided;
-  const other = decided ? `decided "${inWords(item, decided)}"` : "took the decision back";
+  const other = now.decided ? `decided "${inWords(item, now.decided)}"` : "took the decision back";
   say(`Not saved: another window ${other}. Answer again to replace that.`, true);
 }
 
@@ -348,7 +356,6 @@ async function save(decided) {
 
 async function undo() {
   const item = current();
-  if (line.simulated) return;
   if (item && item.task === "box" && earlier.length) {
     boxes = earlier.pop();
     selectOpenBox();
@@ -405,15 +412,16 @@ document.addEventListener("keydown", (event) => {
   if (!line || event.altKey || event.repeat) return;
   // Where digits need Shift, their keys count all the same.
   const key = /^Digit\d$/.test(event.code) ? event.code.at(-1) : event.key.toLowerCase();
-  if (event.ctrlKey || event.metaKey) {
-    if (key !== "z" || event.shiftKey) return;
-    event.preventDefault();
-    return undo();
-  }
+  const withControl = event.ctrlKey || event.metaKey;
+  if (withControl && (key !== "z" || event.shiftKey)) return;
   if ((key === "enter" || key === " ") && event.target.closest("button")) return; // presses that button
   if (key === "arrowleft") return step(-1);
   if (key === "arrowright") return step(1);
-  if (key === "u") return undo();
+  if (line.simulated) return say(LOOKING_ONLY);
+  if (key === "u" || withControl) {
+    event.preventDefault();
+    return undo();
+  }
   const item = current();
   if (!item) return;
   const label = line.labels[item.task].find((name, index) => keyOf(name, index) === key);
@@ -450,5 +458,8 @@ fetch("/api/line").then(async (reply) => {
   if (!reply.ok) throw new Error(answer.detail);
   line = answer;
   kept = JSON.parse(sessionStorage.getItem(`review of ${line.line}`)) || kept;
+  for (const name of Object.keys(VIEWS)) {
+    position[name] = Math.max(itemsOf(name).findIndex((item) => !item.decided), 0);
+  }
   nextWaiting();
 }).catch((error) => say(`The line cannot be shown: ${error.message}`, true));
