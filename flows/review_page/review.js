@@ -216,8 +216,8 @@ function drawBox(context, [x1, y1, x2, y2, action], isSelected) {
     context.setLineDash(dash.map(framePx));
     context.strokeRect(x1, y1, x2 - x1, y2 - y1);
   };
-  edge("#fff", isSelected ? 7 : 4); // told from any background
-  edge(colour, isSelected ? 4 : 2);
+  edge("#fff", isSelected ? 7 : 6); // told from any background
+  edge(colour, isSelected ? 4 : 3);
   if (isSelected) edge("#fff", 2, [6, 6]);
   const text = action || "action?";
   const high = framePx(20);
@@ -351,7 +351,7 @@ async function save(decided) {
   keep();
   if (current().item_id === item.item_id) nextWaiting();
   else show();
-  if (!at("message").textContent) say(`Saved: ${inWords(now, now.decided)}.`);
+  if (!at("message").textContent) say(`Saved: ${inWords(now, now.decided)}. Here is the next one.`);
 }
 
 async function undo() {
