@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -10,7 +11,7 @@ from lineact.errors import InputError
 from lineact.files import cache_folder, sha256_of_tree
 from lineact.training.start import start_key, start_of
 
-CODE_VERSION = 3  # raise it where a change of the code changes the weights: older checkpoints are then left alone
+CODE_VERSION = 6  # raise it where a change of the code changes the weights: older checkpoints are then left alone
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 STRIDE_PX = 32  # YOLOv5's coarsest grid; sides of the input are multiples of it
 
@@ -28,7 +29,7 @@ class TrainDetectorParams:
         seed: of the order of images and their variation.
         long_side_px: images are scaled so that their longer side is this; a multiple of 32.
         epochs: at most so many passes over the training images.
-        patience: epochs without a better mAP on the validation images before training stops.
+        patience: epochs without a better average precision at IoU 0.4 on the validation images before training stops.
         batch_size: images per step.
         lr: peak learning rate of AdamW.
         warmup_epochs: epochs in which the rate climbs.
@@ -180,7 +181,7 @@ def _train(params: TrainDetectorParams, detection: Path, start: str, folder: Pat
     import torch
 
     from lineact.training.yolo.data import copy_data
-    from lineact.training.yolo.result import write_detector
+    from lineact.training.yolo.result import judge, write_detector
     from lineact.training.yolo.trainer import fit_detector, load_start
 
     images = check_detection_set(detection)
@@ -190,5 +191,8 @@ def _train(params: TrainDetectorParams, detection: Path, start: str, folder: Pat
     print(f"{counts['train_images']} training and {counts['val_images']} validation images", flush=True)
     torch.manual_seed(params.seed)
     model = load_start(start)
-    fit_detector(params, model, data_yaml, folder)
+    as_released = partial(
+        judge, images=images["val"], input_wh=input_wh, nms_iou=params.nms_iou, max_hands=params.max_hands
+    )
+    fit_detector(params, model, as_released, data_yaml, folder)
     write_detector(finished, model, params, input_wh, images["val"], folder, counts)

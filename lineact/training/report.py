@@ -81,19 +81,19 @@ def draw_precision_recall(path: Path, rows: list[list[float]], threshold: float)
 
     Args:
         path: PNG.
-        rows: (threshold, precision, recall, F1).
+        rows: (threshold, precision, recall, F2).
         threshold: the chosen one.
     """
     from matplotlib.figure import Figure
 
-    thresholds, precisions, recalls, f1s = (list(column) for column in zip(*rows, strict=True)) if rows else ([],) * 4
+    thresholds, precisions, recalls, f2s = (list(column) for column in zip(*rows, strict=True)) if rows else ([],) * 4
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     curve, over = figure.subplots(1, 2)
     curve.plot(recalls, precisions, "o-", markersize=3)
     curve.set(xlabel="recall at IoU 0.4", ylabel="one-to-one precision", xlim=(0, 1.02), ylim=(0, 1.02))
-    for values, label in ((precisions, "precision"), (recalls, "recall"), (f1s, "F1")):
+    for values, label in ((precisions, "precision"), (recalls, "recall"), (f2s, "F2")):
         over.plot(thresholds, values, label=label)
-    over.axvline(threshold, color="grey", linestyle="--", label=f"best F1 at {threshold:.2f}")
+    over.axvline(threshold, color="grey", linestyle="--", label=f"near the best F2: {threshold:.2f}")
     over.set(xlabel="score threshold", ylabel="validation, share", xlim=(0, 1), ylim=(0, 1.02))
     over.legend()
     for axes in (curve, over):

@@ -6,6 +6,7 @@ import math
 import os
 import random
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +40,9 @@ COLUMNS = {  # ultralytics' name -> the column of curves.csv
     "metrics/recall(B)": "val_recall",
     "metrics/mAP50(B)": "val_map50",
     "metrics/mAP50-95(B)": "val_map50_95",
+    "judged": "val_judged",
 }
+AVERAGE_DECAY, AVERAGE_RAMP_STEPS = 0.98, 50  # ultralytics' ramp takes 2,000 steps: a line's training has a few hundred
 
 
 def load_start(start: str) -> DetectionModel:
@@ -70,12 +73,19 @@ def load_start(start: str) -> DetectionModel:
     return model
 
 
+# A model, which it leaves alone, to what it is worth, more is better, and the standard error of that.
+Judge = Callable[[DetectionModel], tuple[float, float]]
+
+
 class HandTrainer(DetectionTrainer):
-    """Differs from ultralytics' trainer in its state.
+    """Differs from ultralytics' trainer in its state, and in what the best epoch is.
 
     ultralytics keeps half-precision averages and no random state, so a resumed run is another run; and it writes its
     file in place, so a kill can leave half of one. Here every tensor is kept as it is, in one file that is renamed into
-    place, and the epoch's number alone decides what is random in it.
+    place, and the epoch's number alone decides what is random in it. An epoch is judged as the release is, not by
+    mAP50-95, nine tenths of ultralytics' fitness: that asks for tight boxes, which labels by motion are not. The latest
+    epoch within one standard error of the best is kept (Breiman's rule): on a few dozen validation images the best is
+    chance, and later weights know more of the line.
     """
 
     # ultralytics sets these to None before it knows them.
@@ -86,12 +96,14 @@ class HandTrainer(DetectionTrainer):
     fitness: Any
     best_fitness: Any
 
-    def __init__(self, overrides: dict[str, Any], start: DetectionModel, folder: Path) -> None:
+    def __init__(self, overrides: dict[str, Any], start: DetectionModel, judge: Judge, folder: Path) -> None:
         super().__init__(overrides=overrides)
         self.start = start
+        self.judge = judge
         self.folder = folder
         self.epoch_rows: list[dict[str, float]] = []
         self.best_epoch = 0
+        self.is_kept = False
         self.epoch_started_s = self.told_s = time.monotonic()
 
     def setup_model(self) -> None:
@@ -116,6 +128,7 @@ class HandTrainer(DetectionTrainer):
 
     def resume_training(self, ckpt: None) -> None:  # noqa: ARG002  ultralytics' own checkpoint
         """Goes on from the state file where there is one."""
+        self.ema.decay = lambda steps: AVERAGE_DECAY * (1 - math.exp(-steps / AVERAGE_RAMP_STEPS))
         path = self.folder / STATE_FILE
         if not path.exists():
             return
@@ -134,10 +147,20 @@ class HandTrainer(DetectionTrainer):
         self.start_epoch = len(self.epoch_rows)
         print(f"goes on after epoch {self.start_epoch}", flush=True)
 
+    def validate(self) -> tuple[dict[str, float], float]:
+        """Figures for the curves, and what the averaged weights are worth."""
+        metrics = self.validator(self)  # type: ignore[misc]  # None before the training is set up
+        del metrics["fitness"]
+        worth, error = self.judge(self.ema.ema)
+        metrics["judged"] = worth
+        self.best_fitness = max(self.best_fitness or 0.0, worth)
+        self.is_kept = worth >= self.best_fitness - error
+        return metrics, worth
+
     def save_model(self) -> bool:
-        """Writes the best averages, then the whole state."""
+        """Writes the averages worth keeping, then the whole state."""
         average = {name: value.cpu().contiguous() for name, value in self.ema.ema.state_dict().items()}
-        if self.best_fitness == self.fitness:
+        if self.is_kept:
             self.best_epoch = self.epoch + 1
             write_whole(self.folder / BEST_FILE, lambda temporary: save_file(average, temporary))
         tensors = {f"model.{name}": value.cpu().contiguous() for name, value in self.model.state_dict().items()}
@@ -164,7 +187,7 @@ class HandTrainer(DetectionTrainer):
         print(
             f"epoch {self.epoch + 1} of at most {self.epochs}: box loss {row['train_box_loss']:.3f}, "
             f"val box loss {row['val_box_loss']:.3f}, precision {row['val_precision']:.3f}, "
-            f"recall {row['val_recall']:.3f}, mAP50 {row['val_map50']:.3f}, mAP50-95 {row['val_map50_95']:.3f}, "
+            f"recall {row['val_recall']:.3f}, mAP50 {row['val_map50']:.3f}, judged {row['val_judged']:.3f}, "
             f"{seconds:.1f} s",
             flush=True,
         )
@@ -199,12 +222,15 @@ class HandTrainer(DetectionTrainer):
         """Left to `write_detector`, which needs no trainer."""
 
 
-def fit_detector(params: "TrainDetectorParams", start: DetectionModel, data_yaml: Path, folder: Path) -> None:
+def fit_detector(
+    params: "TrainDetectorParams", start: DetectionModel, judge: Judge, data_yaml: Path, folder: Path
+) -> None:
     """Trains until epochs or patience run out; goes on where an earlier call was killed.
 
     Args:
         params: the stage's settings.
         start: changed in place.
+        judge: which epoch is the best, and whether it gets better.
         data_yaml: of `copy_data`.
         folder: for the state; afterwards holds BEST_FILE, the averaged weights of the best epoch.
     """
@@ -245,7 +271,7 @@ def fit_detector(params: "TrainDetectorParams", start: DetectionModel, data_yaml
         "exist_ok": True,
         "device": "0" if torch.cuda.is_available() else "cpu",
     }
-    HandTrainer(overrides, start, folder).train()
+    HandTrainer(overrides, start, judge, folder).train()
 
 
 def read_state(path: Path) -> dict[str, Any]:
