@@ -8,7 +8,7 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -23,7 +23,7 @@ from pydantic import BaseModel
 from flows import command_line
 from flows.gate import decisions_of
 from lineact.dataset.labels import boxes_on_frames
-from lineact.decisions import PlacedBox
+from lineact.decisions import WITHDRAWN, PlacedBox
 from lineact.errors import ConfigError, InputError, LineactError
 from lineact.png import encode_png
 from lineact.review import Answer, Shown, add_decision, decision_of, items_to_show, labels_of, read_all_decisions
@@ -239,7 +239,9 @@ def review_app(reviewed: Reviewed) -> FastAPI:
             raise HTTPException(422, str(error)) from error
         try:
             with writing:
-                _refuse_unseen(reviewed, posted)
+                seen = _refuse_unseen(reviewed, posted)
+                if decision.decided == WITHDRAWN:  # the row that answers, not one beside it
+                    decision = replace(decision, item_id=seen.decided_as)
                 add_decision(reviewed.decisions, decision, reviewed.actions)
                 return _state(reviewed)
         except (LineactError, OSError) as error:
@@ -248,11 +250,12 @@ def review_app(reviewed: Reviewed) -> FastAPI:
     return app
 
 
-def _refuse_unseen(reviewed: Reviewed, posted: Posted) -> None:
-    """Refuses an answer given before a decision that another window made was seen."""
+def _refuse_unseen(reviewed: Reviewed, posted: Posted) -> Shown:
+    """The item as it stands; refuses an answer given before a decision that another window made was seen."""
     (item,) = (item for item in _shown(reviewed) if item.item_id == posted.item_id)
     if item.decided != posted.shown:
         raise HTTPException(409, f"decided in another window: {item.decided or 'taken back'}")
+    return item
 
 
 def _shown(reviewed: Reviewed) -> list[Shown]:

@@ -39,6 +39,7 @@ class Shown:
         suggested: a label, or "" where there is none; of a frame its boxes, see `text_of_boxes`. A group that has a
             name is called by it. Always "" for an audit, which asks without a hint.
         decided: the decision that answers it, "" where it waits.
+        decided_as: the item id in that decision's row: of a crop found again a little elsewhere the earlier one.
         outdated: what was decided of this group before other crops were shown, "" where nothing was.
     """
 
@@ -49,6 +50,7 @@ class Shown:
     box_ids: list[str]
     suggested: str
     decided: str
+    decided_as: str
     outdated: str
 
 
@@ -93,17 +95,17 @@ def items_to_show(
     """
     bases = {item["item_id"]: item["basis"] for item in queue}
     today = answered_items(decisions.rows, bases, boxes_by_frame, min_iou)
-    decided = {today[one.item_id]: one.decided for one in decisions.rows if one.item_id in today}
+    answers = {today[one.item_id]: one for one in decisions.rows if one.item_id in today}
     outdated = {one.item_id: one.decided for one in decisions.rows if one.item_id not in today}
     groups = {item["item_id"] for item in queue if item["task"] == "group"}
-    names = {item: name for item, name in decided.items() if item in groups and name != MIXED}
+    names = {item: one.decided for item, one in answers.items() if item in groups and one.decided != MIXED}
     return [
-        _shown(item, decided.get(item["item_id"], ""), outdated.get(item["item_id"], ""), names)
+        _shown(item, answers.get(item["item_id"]), outdated.get(item["item_id"], ""), names)
         for item in sorted(queue, key=lambda row: row["priority"])
     ]
 
 
-def _shown(item: dict, decided: str, outdated: str, names: dict[str, str]) -> Shown:
+def _shown(item: dict, answer: Decision | None, outdated: str, names: dict[str, str]) -> Shown:
     return Shown(
         item_id=item["item_id"],
         task=item["task"],
@@ -111,7 +113,8 @@ def _shown(item: dict, decided: str, outdated: str, names: dict[str, str]) -> Sh
         holdout=item["holdout"],
         box_ids=item["box_ids"],
         suggested=_suggested(item, names),
-        decided=decided,
+        decided=answer.decided if answer else "",
+        decided_as=answer.item_id if answer else item["item_id"],
         outdated=outdated,
     )
 

@@ -240,6 +240,19 @@ def test_crop_found_again_a_little_elsewhere_stays_decided(project):
         x1 -= by_px
 
 
+def test_crop_found_again_a_little_elsewhere_can_be_taken_back(project):
+    folder, rows = project
+    row = first(rows, "crop")
+    client = client_of()
+    answer(client, row["item_id"], "wipe")
+    path = decisions_file(folder)
+    head, x1 = row["item_id"].split("#")[0], int(row["item_id"].split("#")[1].split("-")[0])
+    path.write_text(path.read_text().replace(f"{head}#{x1}-", f"{head}#{x1 - 3}-"))
+    assert answer(client, row["item_id"], "withdrawn", shown="wipe").status_code == 200
+    state = {item["item_id"]: item for item in client_of().get("/api/line").json()["items"]}
+    assert state[row["item_id"]]["decided"] == ""
+
+
 def test_name_of_a_group_that_shows_other_pictures_waits_again(project):
     folder, rows = project
     row = first(rows, "group")
