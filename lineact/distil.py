@@ -13,7 +13,7 @@ from lineact.training.start import start_key, start_of
 if TYPE_CHECKING:
     import torch
 
-CODE_VERSION = 1  # raise it where a change of the code changes the weights: older checkpoints are then left alone
+CODE_VERSION = 2  # raise it where a change of the code changes the weights: older checkpoints are then left alone
 TEACHER = "teacher_early"  # the papers let the best of the first five epochs teach
 
 

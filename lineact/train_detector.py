@@ -11,7 +11,7 @@ from lineact.errors import InputError
 from lineact.files import cache_folder, sha256_of_tree
 from lineact.training.start import start_key, start_of
 
-CODE_VERSION = 6  # raise it where a change of the code changes the weights: older checkpoints are then left alone
+CODE_VERSION = 7  # raise it where a change of the code changes the weights: older checkpoints are then left alone
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 STRIDE_PX = 32  # YOLOv5's coarsest grid; sides of the input are multiples of it
 

@@ -16,7 +16,7 @@ from lineact.training.start import start_key, start_of
 if TYPE_CHECKING:
     from peft import PeftModel
 
-CODE_VERSION = 1  # raise it where a change of the code changes the weights: older checkpoints are then left alone
+CODE_VERSION = 2  # raise it where a change of the code changes the weights: older checkpoints are then left alone
 LORA_TARGETS = r"blocks\.\d+\.attn\.(qkv|proj)"  # timm's ViTs have one fused qkv
 MERGE_TOLERANCE = 1e-4  # greatest difference of a logit between merged and unmerged weights
 

@@ -24,7 +24,7 @@ from tests.small_line import (
 )
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
-KILLED_AFTER_S = 1.2  # a stage's imports are done by then, its work is not
+KILLED_AT_SHARE = 0.5  # of a stage's time
 LAST_STAGE = f"evaluate@{LINE}"
 OPEN_GATES = {
     "min_detection_recall": 0.0,
@@ -78,10 +78,10 @@ def test_mlflow_holds_one_parent_with_its_stages_and_the_version_with_a_signatur
     children = {one.data.tags["lineact.stage"]: one for one in runs if one.data.tags["lineact.kind"] == "stage"}
     assert set(children) == set(stages_of_the_line(checkout))
     assert {one.data.tags["mlflow.parentRunId"] for one in children.values()} == {parent.info.run_id}
-    headlines = {name for names in HEADLINES.values() for name in names}
-    known = {name for child in children.values() for name in child.data.metrics}
-    assert headlines & known == headlines - {"ng_recall"} or headlines <= known  # ng_recall: undefined without NG
-    assert headlines & known <= set(parent.data.metrics)
+    for stage, names in HEADLINES.items():
+        known = json.loads((artefacts_of(checkout, stage) / "metrics.json").read_text())
+        assert set(names) <= set(known)
+        assert {name for name in names if known[name] is not None} <= set(parent.data.metrics)
     assert len(client.get_metric_history(children["distil"].info.run_id, "curve.val_loss")) == 3
     version = client.get_model_version_by_alias(f"lineact-{LINE}", "champion")
     assert str(version.version) == "1"
@@ -89,6 +89,19 @@ def test_mlflow_holds_one_parent_with_its_stages_and_the_version_with_a_signatur
     assert json.loads(model["signature"]["inputs"])[0]["name"] == "images_rgb"
     (entry,) = (checkout / f"models/{LINE}/promotions.jsonl").read_text().splitlines()
     assert {"at", "who", "why", "from"} <= set(json.loads(entry))
+
+
+def artefacts_of(checkout, stage):
+    (folder,) = [path for path in lock_of(checkout)[stage]["outs"] if path["path"].endswith(f"/{stage}")]
+    return checkout / folder["path"]
+
+
+def seconds_of_stages(checkout):
+    """How long each stage took, DVC's own time included."""
+    client = mlflow_client(checkout)
+    experiment = client.get_experiment_by_name(f"lineact-{LINE}").experiment_id
+    ran = client.search_runs([experiment], "tags.`lineact.kind` = 'stage' and tags.`lineact.outcome` = 'ran'")
+    return {one.data.tags["lineact.stage"]: one.data.metrics["stage_seconds"] for one in ran}
 
 
 def _artifact_parts(parent):
@@ -151,13 +164,14 @@ def test_one_change_is_tried_as_an_experiment_and_reruns_only_what_it_touches(fi
 def test_kill_9_in_each_stage_and_the_same_command_again(finished, tmp_path):
     """Killed once in every stage, the pipeline ends with the very bytes of the run that nobody killed."""
     reference, _ = finished
+    seconds = seconds_of_stages(reference)
     checkout = make_checkout(tmp_path / "checkout", SETTINGS | {"register": OPEN_GATES})
     log = tmp_path / "log"
     killed: list[str] = []
 
     def in_a_new_stage(family: list[psutil.Process]) -> bool:
         running = stage_in(family)
-        if running is None or running[0] in killed or running[1] < KILLED_AFTER_S:
+        if running is None or running[0] in killed or running[1] < KILLED_AT_SHARE * seconds[running[0]]:
             return False
         killed.append(running[0])
         return True
@@ -168,7 +182,6 @@ def test_kill_9_in_each_stage_and_the_same_command_again(finished, tmp_path):
     assert run(checkout, "dvc", "--wait-for-lock", "repro").returncode == 0, log.read_text()[-5000:]
     assert set(killed) >= set(stages) - set(TIMED), log.read_text()[-5000:]
     assert outs_of(checkout) == outs_of(reference)
-    assert "goes on after epoch" in log.read_text() or "epoch" in log.read_text()
 
 
 def test_a_killed_flow_goes_on_with_the_same_command(finished, tmp_path):
@@ -178,7 +191,7 @@ def test_a_killed_flow_goes_on_with_the_same_command(finished, tmp_path):
 
     def teaching(family: list[psutil.Process]) -> bool:
         running = stage_in(family)
-        return running is not None and running[0] == "train_teacher" and running[1] > KILLED_AFTER_S
+        return running is not None and running[0] == "train_teacher" and running[1] > 3
 
     assert kill_when(start(checkout, log, "flows.retrain", f"line={LINE}"), teaching), log.read_text()[-5000:]
     again = run(checkout, "flows.retrain", f"line={LINE}")

@@ -89,14 +89,13 @@ def fit(
         with torch.inference_mode():
             validation = task.validate()
         _refuse_not_finite(validation.loss, f"validation after epoch {epoch + 1}", params)
-        seconds = round(time.monotonic() - started_s, 1)
-        record = EpochRecord(epoch + 1, train_loss, validation.loss, validation.accuracy, validation.macro_f1, seconds)
+        record = EpochRecord(epoch + 1, train_loss, validation.loss, validation.accuracy, validation.macro_f1)
         history.append(record)
         for name, epochs in keep.items():
             if best_epoch(history[:epochs], params) == epoch + 1:
                 save_weights(folder / f"{name}.safetensors", model)
         save_state(folder, model, optimiser, history)  # last: without it the epoch is run again
-        print(_line(record, params), flush=True)
+        print(f"{_line(record, params)}, {time.monotonic() - started_s:.1f} s", flush=True)
     return history
 
 
@@ -181,6 +180,5 @@ def _refuse_not_finite(loss: float, where: str, params: FitParams) -> None:
 def _line(record: EpochRecord, params: FitParams) -> str:
     return (
         f"epoch {record.epoch} of at most {params.epochs}: train loss {record.train_loss:.4f}, "
-        f"val loss {record.val_loss:.4f}, accuracy {record.val_accuracy:.4f}, macro F1 {record.val_macro_f1:.4f}, "
-        f"{record.seconds:.1f} s"
+        f"val loss {record.val_loss:.4f}, accuracy {record.val_accuracy:.4f}, macro F1 {record.val_macro_f1:.4f}"
     )

@@ -18,7 +18,7 @@ STATE_FILE = "state.safetensors"
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One row of curves.csv.
+    """One row of curves.csv: no clock times, so that the same training writes the same bytes.
 
     Attributes:
         epoch: from 1.
@@ -26,7 +26,6 @@ class EpochRecord:
         val_loss: mean over validation crops.
         val_accuracy: 0 to 1.
         val_macro_f1: 0 to 1.
-        seconds: wall-clock time of the epoch, validation included.
     """
 
     epoch: int
@@ -34,7 +33,6 @@ class EpochRecord:
     val_loss: float
     val_accuracy: float
     val_macro_f1: float
-    seconds: float
 
 
 def save_weights(path: Path, model: torch.nn.Module) -> None:

@@ -107,7 +107,7 @@ def test_patience_and_the_best_of_the_first_epochs(tmp_path):
 
 
 def test_equal_scores_are_told_apart_by_loss():
-    records = [EpochRecord(n, 1.0, loss, 0.5, 0.5, 0.0) for n, loss in ((1, 0.9), (2, 0.7), (3, 0.8))]
+    records = [EpochRecord(n, 1.0, loss, 0.5, 0.5) for n, loss in ((1, 0.9), (2, 0.7), (3, 0.8))]
     assert best_epoch(records, fit_params()) == 2
     # Falling loss alone does not renew patience where the score is what counts.
     assert has_stopped(records, fit_params(patience=2))

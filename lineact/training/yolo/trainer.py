@@ -181,14 +181,13 @@ class HandTrainer(DetectionTrainer):
 
     def save_metrics(self, metrics: dict[str, float]) -> None:
         """Keeps an epoch's figures and prints its line."""
-        seconds = round(time.monotonic() - self.epoch_started_s, 1)
         row = {column: float(metrics[name]) for name, column in COLUMNS.items()}
-        self.epoch_rows.append({"epoch": self.epoch + 1, **row, "seconds": seconds})
+        self.epoch_rows.append({"epoch": self.epoch + 1, **row})
         print(
             f"epoch {self.epoch + 1} of at most {self.epochs}: box loss {row['train_box_loss']:.3f}, "
             f"val box loss {row['val_box_loss']:.3f}, precision {row['val_precision']:.3f}, "
             f"recall {row['val_recall']:.3f}, mAP50 {row['val_map50']:.3f}, judged {row['val_judged']:.3f}, "
-            f"{seconds:.1f} s",
+            f"{time.monotonic() - self.epoch_started_s:.1f} s",
             flush=True,
         )
 
