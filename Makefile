@@ -56,7 +56,7 @@ test: lint       ## lint and the fast tests; no root, no network
 	$(BIN)/pytest
 
 test-services: setup  ## what needs a standing server or more than seconds
-	$(BIN)/pytest -m 'slow or services or browser'
+	$(BIN)/pytest -m 'slow or services or browser or real_data'
 
 system:          ## system packages that the tests need: git, and Chromium for the review page (root)
 	apt-get update -q && apt-get install -y -q --no-install-recommends git chromium fonts-dejavu-core

@@ -47,7 +47,9 @@ def client() -> "MlflowClient":
 def experiment_id(line: str) -> str:
     """The line's experiment, made at first use."""
     found = client().get_experiment_by_name(f"lineact-{line}")
-    return found.experiment_id if found else client().create_experiment(f"lineact-{line}")
+    # else MLflow opens it among chats and traces
+    tags = {"mlflow.experimentKind": "custom_model_development"}
+    return found.experiment_id if found else client().create_experiment(f"lineact-{line}", tags=tags)
 
 
 def start_parent(line: str) -> str:
@@ -57,6 +59,7 @@ def start_parent(line: str) -> str:
         its run id.
     """
     tags = {"line": line, "user": getpass.getuser(), "lineact.kind": "pipeline", "git_commit": git_commit()}
+    tags |= {"mlflow.user": tags["user"], "mlflow.source.name": f"flows.retrain line={line}"}
     run = client().create_run(experiment_id(line), tags=tags, run_name=f"retrain {line}")
     return run.info.run_id
 

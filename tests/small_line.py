@@ -48,11 +48,16 @@ def make_checkout(folder: Path, settings: dict = SETTINGS) -> Path:
         settings: content of conf/line/small.yaml.
     """
     clone_checkout(folder)
-    head = "# @package _global_\ndefaults:\n  - override /source: simulation\n"
-    (folder / f"conf/line/{LINE}.yaml").write_text(head + yaml.safe_dump(settings))
+    write_line(folder, settings)
     lists = {"simulated_lines": [LINE], "video_lines": [], "active_lines": [LINE]}
     (folder / "conf/lines.yaml").write_text(yaml.safe_dump(lists))
     return folder
+
+
+def write_line(checkout: Path, settings: dict) -> None:
+    """Writes conf/line/small.yaml."""
+    head = "# @package _global_\ndefaults:\n  - override /source: simulation\n"
+    (checkout / f"conf/line/{LINE}.yaml").write_text(head + yaml.safe_dump(settings))
 
 
 def environment() -> dict[str, str]:
