@@ -123,7 +123,7 @@ def test_plots_for_dvc_and_people(trained):
     for stage in ("teacher", "student"):
         plots = trained / stage / "plots"
         header, *rows = (plots / "curves.csv").read_text().splitlines()
-        assert header == "epoch,train_loss,val_loss,val_accuracy,val_macro_f1,seconds"
+        assert header == "epoch,train_loss,val_loss,val_accuracy,val_macro_f1"
         assert len(rows) == metrics_of(trained / stage)["epochs"]
         header, *rows = (plots / "confusion.csv").read_text().splitlines()
         assert header == "actual,predicted"
