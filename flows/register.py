@@ -53,7 +53,8 @@ def champion_of(line: str) -> tuple[str, str] | None:
     if not models or "champion" not in models[0].aliases:
         return None
     version = client().get_model_version(model_name(line), str(models[0].aliases["champion"]))
-    return version.version, version.tags["bundle_sha256"]
+    # a number, whatever MLflow's type hint says
+    return str(version.version), version.tags["bundle_sha256"]
 
 
 def register(line: str, parent_id: str) -> Registration:
@@ -129,7 +130,8 @@ def ledger_of(line: str) -> Path:
 
 def _version_with(line: str, bundle_sha256: str) -> str | None:
     versions = client().search_model_versions(f"name = '{model_name(line)}'")
-    return next((version.version for version in versions if version.tags.get("bundle_sha256") == bundle_sha256), None)
+    same = [version for version in versions if version.tags.get("bundle_sha256") == bundle_sha256]
+    return str(same[0].version) if same else None
 
 
 def _create_version(line: str, parent_id: str, bundle_sha256: str) -> str:
@@ -146,7 +148,7 @@ def _create_version(line: str, parent_id: str, bundle_sha256: str) -> str:
         run_id=parent_id,
         tags={"bundle_sha256": bundle_sha256} | provenance(line),
     )
-    return created.version
+    return str(created.version)
 
 
 def _save_model(bundle: Path, target: Path) -> None:

@@ -172,7 +172,7 @@ def test_kill_9_in_each_stage_and_the_same_command_again(finished, tmp_path):
 
     def in_a_new_stage(family: list[psutil.Process]) -> bool:
         running = stage_in(family)
-        if running is None or running[0] in killed or running[1] < KILLED_AT_SHARE * seconds[running[0]]:
+        if running is None or running[0] in killed or running[1] < KILLED_AT_SHARE * seconds.get(running[0], 2.0):
             return False
         killed.append(running[0])
         return True

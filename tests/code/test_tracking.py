@@ -102,7 +102,7 @@ def compared() -> registry.Registration:
 
 
 def alias(name: str) -> str:
-    return tracking.client().get_model_version_by_alias("lineact-demo", name).version
+    return str(tracking.client().get_model_version_by_alias("lineact-demo", name).version)
 
 
 def ledger() -> list[bytes]:
@@ -201,6 +201,18 @@ def test_a_killed_promotion_is_finished_and_not_decided_again(alias_name, monkey
     assert alias("champion") == finished.version
     assert len(ledger()) == 3
     assert json.loads(ledger()[2])["hash_of_entry_before"] == hashlib.sha256(decided[1]).hexdigest()
+
+
+def test_the_pinned_champion_is_a_setting_that_configure_takes():
+    """MLflow gives the version as a number, and the line's file must hold a text."""
+    from flows.pin import pin_champion
+    from tasks.configure import compose_line
+
+    shutil.copytree(ROOT / "conf", "conf")
+    registration = register()
+    assert pin_champion(LINE) == registration.version
+    champion = compose_line(Path("conf"), LINE)["evaluate"]["champion"]
+    assert champion["version"] == registration.version == "1"
 
 
 def test_a_champion_that_evaluate_did_not_compare_with_stops_the_registration():
