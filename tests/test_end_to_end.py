@@ -12,7 +12,6 @@ import yaml
 from tests.small_line import (
     LINE,
     SETTINGS,
-    TIMED,
     environment,
     kill_when,
     lock_of,
@@ -26,6 +25,7 @@ from tests.small_line import (
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 KILLED_AT_SHARE = 0.5  # of a stage's time
+DVC_S = 2.1  # of a stage's seconds that are DVC's own, rather too much: a stage must not end before it is killed
 LAST_STAGE = f"evaluate@{LINE}"
 OPEN_GATES = {
     "min_detection_recall": 0.0,
@@ -172,7 +172,11 @@ def test_kill_9_in_each_stage_and_the_same_command_again(finished, tmp_path):
 
     def in_a_new_stage(family: list[psutil.Process]) -> bool:
         running = stage_in(family)
-        if running is None or running[0] in killed or running[1] < KILLED_AT_SHARE * seconds.get(running[0], 2.0):
+        if (
+            running is None
+            or running[0] in killed
+            or running[1] < KILLED_AT_SHARE * (seconds.get(running[0], DVC_S) - DVC_S)
+        ):
             return False
         killed.append(running[0])
         return True
@@ -181,7 +185,9 @@ def test_kill_9_in_each_stage_and_the_same_command_again(finished, tmp_path):
     while kill_when(start(checkout, log, "dvc", "--wait-for-lock", "repro", LAST_STAGE), in_a_new_stage):
         assert len(killed) <= len(stages) + 1
     assert run(checkout, "dvc", "--wait-for-lock", "repro").returncode == 0, log.read_text()[-5000:]
-    assert set(killed) >= set(stages) - set(TIMED), log.read_text()[-5000:]
+    long_enough = {stage for stage in stages if seconds[stage] > 2 * DVC_S}  # a shorter one may end before it is seen
+    assert len(long_enough) >= 9
+    assert set(killed) >= long_enough, log.read_text()[-5000:]
     assert outs_of(checkout) == outs_of(reference)
 
 
