@@ -182,7 +182,7 @@ def test_kill_9_in_each_stage_and_the_same_command_again(finished, tmp_path):
         return True
 
     stages = stages_of_the_line(checkout)
-    while kill_when(start(checkout, log, "dvc", "--wait-for-lock", "repro", LAST_STAGE), in_a_new_stage):
+    while kill_when(start(checkout, log, "dvc", "--wait-for-lock", "repro"), in_a_new_stage):
         assert len(killed) <= len(stages) + 1
     assert run(checkout, "dvc", "--wait-for-lock", "repro").returncode == 0, log.read_text()[-5000:]
     long_enough = {stage for stage in stages if seconds[stage] > 2 * DVC_S}  # a shorter one may end before it is seen
