@@ -30,7 +30,7 @@ $(INSTALLED): requirements.lock
 demo: setup      ## line `demo` from raw video to a registered, benchmarked champion
 	$(BIN)/python -m flows.retrain line=demo
 
-lines: setup     ## the papers' three lines, one after the other (about an hour)
+lines: setup     ## the papers' three lines, one after the other
 	for line in gi_d gi_wd ttp_wh; do \
 	  $(BIN)/python -m flows.lines activate=$$line && $(BIN)/python -m flows.retrain line=$$line || exit; done
 
