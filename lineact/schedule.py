@@ -53,7 +53,7 @@ class ScheduleParams:
 def _is_part(part: str, lowest: int, highest: int, names: dict[str, int]) -> bool:
     """Whether this is *, a value or a range of values in order, each with or without a step."""
     found = _PART.fullmatch(part)
-    if found is None or found["step"] == "0" or int(found["step"] or 1) > highest:
+    if found is None or not 1 <= int(found["step"] or 1) <= highest:
         return False
     ends = [end for end in (found["first"], found["last"]) if end is not None]
     if not all(end in names or end.isdecimal() for end in ends):

@@ -31,6 +31,7 @@ def test_what_crontab_allows_is_taken(cron):
         ("0 2 * * someday", "day of the week, found 'someday'"),
         ("0 5-2 * * *", "hour, found '5-2'"),
         ("*/0 2 * * *", "minute"),
+        ("*/00 2 * * *", "minute"),
         ("0 2,, * * *", "hour"),
         ("-1 2 * * *", "minute"),
         ("H 2 * * *", "minute"),
