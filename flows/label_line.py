@@ -32,20 +32,13 @@ def label_line(line: str, parent_id: str | None = None) -> "list[StageResult] | 
     Returns:
         The stages' results; where decisions are missing, a completed state named AwaitingReview.
     """
-    with only_run_of(line):
+    with only_run_of(line), tracking.parent_run(line, parent_id) as run_id:
         stages = stages_of(line)
-        own_parent = parent_id is None
-        parent_id = parent_id or tracking.start_parent(line)
-        status = "FAILED"
+        results = run_stages(["configure", *stages[: stages.index(GATE)]], line, run_id)
         try:
-            results = run_stages(["configure", *stages[: stages.index(GATE)]], line, parent_id)
-            status = "FINISHED"
             pass_gate(line)
         except AwaitingReview as waiting:
             return Completed(name="AwaitingReview", message=str(waiting))
-        finally:
-            if own_parent:
-                tracking.end_parent(parent_id, line, status)
         return results
 
 

@@ -39,24 +39,17 @@ def retrain(line: str) -> "Registration | State":
     Returns:
         What became of the challenger; where decisions are missing, a completed state named AwaitingReview.
     """
-    with only_run_of(line):
-        started_s = time.monotonic()
-        parent_id = tracking.start_parent(line)
-        status = "FAILED"
-        try:
-            labelled = label_line(line, parent_id, return_state=True)
-            if labelled.name == "AwaitingReview":
-                status = "FINISHED"
-                # A state of its own: prefect sums up another run's state as "All states completed"
-                return Completed(name="AwaitingReview", message=labelled.message)
-            results: list[StageResult] = labelled.result()  # type: ignore[assignment]
-            results = results + train_line(line, parent_id)
-            registration = register_pair(line, parent_id)
-            status = "FINISHED"
-        finally:
-            tracking.end_parent(parent_id, line, status)
-        print_summary(line, results, registration, time.monotonic() - started_s)
-        return registration
+    started_s = time.monotonic()
+    with only_run_of(line), tracking.parent_run(line) as run_id:
+        labelled = label_line(line, run_id, return_state=True)
+        if labelled.name == "AwaitingReview":
+            # A state of its own: prefect sums up another run's state as "All states completed"
+            return Completed(name="AwaitingReview", message=labelled.message)
+        results: list[StageResult] = labelled.result()  # type: ignore[assignment]
+        results = results + train_line(line, run_id)
+        registration = register_pair(line, run_id)
+    print_summary(line, results, registration, time.monotonic() - started_s)
+    return registration
 
 
 def main() -> None:

@@ -4,9 +4,10 @@ A child is found again by its stage key (command, dependency hashes, params of d
 unchanged points to the earlier child; where the database was lost, the child is made anew from the stage's outputs.
 """
 
+import contextlib
 import getpass
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,31 @@ def experiment_id(line: str) -> str:
     # else MLflow opens it among chats and traces
     tags = {"mlflow.experimentKind": "custom_model_development"}
     return found.experiment_id if found else client().create_experiment(f"lineact-{line}", tags=tags)
+
+
+@contextlib.contextmanager
+def parent_run(line: str, parent_id: str | None = None) -> Iterator[str]:
+    """The parent run of a pipeline run: the one that another flow opened, or one of its own.
+
+    Its own is closed with the hashes of what it rests on, as FAILED where the block raises.
+
+    Args:
+        line: the line.
+        parent_id: the run id, where another flow opened it and will close it.
+
+    Yields:
+        its run id.
+    """
+    if parent_id is not None:
+        yield parent_id
+        return
+    parent_id = start_parent(line)
+    status = "FAILED"
+    try:
+        yield parent_id
+        status = "FINISHED"
+    finally:
+        end_parent(parent_id, line, status)
 
 
 def start_parent(line: str) -> str:

@@ -29,23 +29,13 @@ def train_line(line: str, parent_id: str | None = None) -> list[StageResult]:
         line: the line.
         parent_id: MLflow's parent run, where another flow opened it.
     """
-    with only_run_of(line):
+    with only_run_of(line), tracking.parent_run(line, parent_id) as run_id:
         stages = stages_of(line)
         after_gate = stages[stages.index(GATE) :]
-        own_parent = parent_id is None
-        parent_id = parent_id or tracking.start_parent(line)
-        status = "FAILED"
-        try:
-            before_evaluate = after_gate[: after_gate.index("evaluate")]
-            results = run_stages(before_evaluate, line, parent_id)
-            if not is_champion(line):
-                pin_champion(line)
-            results += run_stages(["evaluate"], line, parent_id)
-            status = "FINISHED"
-        finally:
-            if own_parent:
-                tracking.end_parent(parent_id, line, status)
-        return results
+        results = run_stages(after_gate[: after_gate.index("evaluate")], line, run_id)
+        if not is_champion(line):
+            pin_champion(line)
+        return results + run_stages(["evaluate"], line, run_id)
 
 
 def main() -> None:

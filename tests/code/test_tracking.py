@@ -356,3 +356,15 @@ def test_the_parent_carries_what_it_rests_on():
     assert run.data.tags["data_hash"] == "hash-of-dataset"
     assert run.data.tags["dvc_lock_sha256"] == hashlib.sha256(Path("dvc.lock").read_bytes()).hexdigest()
     assert run.data.tags["git_commit"]
+
+
+def test_a_parent_run_is_closed_by_whoever_opened_it():
+    with pytest.raises(ZeroDivisionError), tracking.parent_run(LINE) as run_id:
+        with tracking.parent_run(LINE, run_id) as inner_id:
+            assert inner_id == run_id
+        assert tracking.client().get_run(run_id).info.status == "RUNNING"
+        raise ZeroDivisionError
+    assert tracking.client().get_run(run_id).info.status == "FAILED"
+    with tracking.parent_run(LINE) as finished_id:
+        pass
+    assert tracking.client().get_run(finished_id).info.status == "FINISHED"
