@@ -1,11 +1,13 @@
 """`key=value` arguments of the flows' commands, and errors as one line."""
 
+import errno
 import sys
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.pipeline import stages_of
-from lineact.errors import AwaitingReview, ConfigError, LineactError
+from lineact.errors import AwaitingReview, ConfigError, FullDiskError, LineactError
 
 if TYPE_CHECKING:
     from prefect.states import State
@@ -44,8 +46,25 @@ def run(main: Callable[[], None]) -> None:
     try:
         main()
     except LineactError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        _end_with_line(error)
+    except Exception as error:
+        if not _names_a_full_disk(error):
+            raise
+        _end_with_line(FullDiskError(Path.cwd()))
+
+
+def _end_with_line(error: LineactError) -> None:
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(error.exit_code)
+
+
+def _names_a_full_disk(error: BaseException | None) -> bool:
+    """Whether the system or SQLite (MLflow's database) says so, wherever in the chain of causes."""
+    while error is not None:
+        if getattr(error, "errno", None) == errno.ENOSPC or "database or disk is full" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def end_with(state: "State") -> None:

@@ -110,3 +110,19 @@ def test_a_stage_without_room_names_its_folder_even_where_the_error_names_no_fil
     done, _ = on_full_disk(STAGE, "--line", "demo", "--out", disk, code)
     assert done.returncode == 74, done.stderr
     assert done.stderr == f"fill@demo: {disk}: {NO_ROOM}\n"
+
+
+def test_a_database_without_room_is_a_full_disk(on_full_disk, tmp_path):
+    """As MLflow writes: SQLite through SQLAlchemy."""
+    code = (
+        "import sqlalchemy\n"
+        "from flows import command_line\n"
+        "def main():\n"
+        "    with sqlalchemy.create_engine('sqlite:///disk/mlflow.db').begin() as connection:\n"
+        "        connection.execute(sqlalchemy.text('create table runs (note blob)'))\n"
+        "        connection.execute(sqlalchemy.text('insert into runs values (zeroblob(1000000))'))\n"
+        "command_line.run(main)\n"
+    )
+    done, _ = on_full_disk(code)
+    assert done.returncode == 74, done.stderr
+    assert done.stderr == f"error: {tmp_path}: {NO_ROOM}\n"

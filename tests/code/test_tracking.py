@@ -359,12 +359,25 @@ def test_the_parent_carries_what_it_rests_on():
 
 
 def test_a_parent_run_is_closed_by_whoever_opened_it():
-    with pytest.raises(ZeroDivisionError), tracking.parent_run(LINE) as run_id:
+    with tracking.parent_run(LINE) as run_id:
         with tracking.parent_run(LINE, run_id) as inner_id:
             assert inner_id == run_id
-        assert tracking.client().get_run(run_id).info.status == "RUNNING"
-        raise ZeroDivisionError
-    assert tracking.client().get_run(run_id).info.status == "FAILED"
-    with tracking.parent_run(LINE) as finished_id:
-        pass
-    assert tracking.client().get_run(finished_id).info.status == "FINISHED"
+        assert status_of(run_id) == "RUNNING"
+    assert status_of(run_id) == "FINISHED"
+
+
+def test_a_parent_run_whose_block_raises_has_failed():
+    ids = []
+
+    def fail():
+        with tracking.parent_run(LINE) as run_id:
+            ids.append(run_id)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert status_of(ids[0]) == "FAILED"
+
+
+def status_of(run_id):
+    return tracking.client().get_run(run_id).info.status
