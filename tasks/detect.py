@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lineact.detect import DetectParams, count_metrics, detect_boxes, open_backend
-from lineact.detect.contact_sheet import write_contact_sheet
+from lineact.detect.pictures import write_pictures
 from lineact.files import write_metrics
 from lineact.schema import BOXES, FRAMES, read_table, write_table
 from tasks.stage import run_stage
@@ -15,7 +15,7 @@ def detect(params: DetectParams, *, raw: Path, ingest: Path, out: Path) -> None:
     boxes = detect_boxes(raw, frames, params, open_backend(params))
     metrics = count_metrics(frames, boxes)
     write_table(boxes, out / "boxes.parquet", BOXES)
-    write_contact_sheet(out / "plots" / "contact_sheet.png", raw, frames, boxes, params.contact_sheet_frames)
+    write_pictures(out / "plots", raw, frames, boxes, params.contact_sheet_frames)
     write_metrics(out, metrics)
     print(
         f"detect: {metrics['boxes_kept']} of {metrics['boxes_found']} boxes stay, "

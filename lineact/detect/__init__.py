@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lineact.detect.backend import Backend, Detections, Recording
-from lineact.detect.filters import RULES, FilterParams, clipped, drop_by_rules
+from lineact.detect.filters import RULES, FilterParams, clipped, drop_by_rules, drop_flicker
 from lineact.detect.grounding_dino import GroundingDinoParams
 from lineact.detect.groundingdino_py import GroundingDinoPyParams
 from lineact.detect.motion import MotionParams
@@ -108,12 +108,14 @@ def detect_boxes(raw: Path, frames: pa.Table, params: DetectParams, backend: Bac
         of_video = frames.filter(pa.compute.equal(frames["video_sha256"], sha256))
         kept = of_video.filter(of_video["kept"])
         recording = Recording(paths[sha256], sha256, of_video["pts_s"].to_numpy())
-        sizes_wh = zip(kept["width_px"].to_pylist(), kept["height_px"].to_pylist(), strict=True)
+        sizes_wh = list(zip(kept["width_px"].to_pylist(), kept["height_px"].to_pylist(), strict=True))
         pts_s = kept["pts_s"].to_pylist()
         detections = detect_recording(recording, pts_s, params.shard_frames, backend)
-        rows: list[dict] = []
-        for time_s, size_wh, found in zip(pts_s, sizes_wh, detections, strict=True):
-            rows.extend(_rows(sha256, time_s, clipped(found, size_wh), size_wh, params))
+        found = [clipped(one, size_wh) for one, size_wh in zip(detections, sizes_wh, strict=True)]
+        dropped = [drop_by_rules(one, size_wh, params.filters) for one, size_wh in zip(found, sizes_wh, strict=True)]
+        dropped = drop_flicker(pts_s, [one.boxes_xyxy_px for one in found], dropped, params.filters)
+        frames_rows = zip(pts_s, found, dropped, strict=True)
+        rows = [row for time_s, one, rules in frames_rows for row in _rows(sha256, time_s, one, rules, params.backend)]
         tables.append(table_of(rows, BOXES))
     return pa.concat_tables(tables)
 
@@ -161,11 +163,8 @@ def count_metrics(frames: pa.Table, boxes: pa.Table) -> dict[str, float | int | 
     return metrics | {f"boxes_dropped_{rule}": rules[rule] for rule in RULES}
 
 
-def _rows(
-    sha256: str, pts_s: float, found: Detections, size_wh: tuple[int, int], params: DetectParams
-) -> Iterator[dict]:
+def _rows(sha256: str, pts_s: float, found: Detections, dropped: list[str | None], source: str) -> Iterator[dict]:
     taken: set[str] = set()
-    dropped = drop_by_rules(found, size_wh, params.filters)
     for box, score, phrase, rule in zip(found.boxes_xyxy_px, found.scores, found.phrases, dropped, strict=True):
         # The id tells frame and place, so that it stays where nothing changed and a decision can be re-attached.
         box_id = f"{sha256[:12]}@{pts_s:.6f}#" + "-".join(str(round(float(value))) for value in box)
@@ -183,7 +182,7 @@ def _rows(
             "y2": y2,
             "score": float(score),
             "phrase": phrase,
-            "source": params.backend,
+            "source": source,
             "dropped_by": rule,
         }
 

@@ -13,8 +13,8 @@ import yaml
 
 from lineact.detect import DetectParams, count_metrics, detect_boxes
 from lineact.detect.backend import Detections, Recording
-from lineact.detect.contact_sheet import write_contact_sheet
-from lineact.detect.filters import RULES, FilterParams, clipped, drop_by_rules
+from lineact.detect.pictures import write_pictures
+from lineact.detect.filters import RULES, FilterParams, clipped, drop_by_rules, drop_flicker
 from lineact.detect.grounding_dino import GroundingDino, GroundingDinoParams
 from lineact.detect.groundingdino_py import GroundingDinoPyParams
 from lineact.detect.motion import MotionParams
@@ -32,13 +32,17 @@ from tests.tiny_grounding_dino import write_hub_model
 
 ROOT = Path(__file__).parents[2]
 FILTERS = FilterParams(
+    hand_words=(),
     region=(0.0, 0.0, 1.0, 1.0),
     box_threshold=0.2,
     min_area_share=0.01,
     max_area_share=0.5,
     max_aspect=3.0,
+    max_inside=0.9,
     nms_iou=0.5,
     max_hands=2,
+    flicker_s=0.0,
+    flicker_reach=1.5,
 )
 MOTION = MotionParams(
     width_px=320,
@@ -77,8 +81,17 @@ A, B, C = (10, 10, 30, 30), (60, 10, 80, 30), (10, 60, 30, 80)
         pytest.param([((10, 10, 10, 30), 0.9)], {"min_area_share": 0.0}, ["size"], id="nothing is left of it"),
         pytest.param([((0, 0, 60, 15), 0.9), ((0, 0, 15, 60), 0.9)], {}, ["aspect", "aspect"], id="long"),
         pytest.param([(A, 0.8), ((11, 11, 31, 31), 0.9)], {}, ["nms", None], id="overlap: the higher score stays"),
-        pytest.param([(A, 0.8), ((11, 11, 31, 31), 0.9)], {"nms_iou": 0.9}, [None, None], id="overlap allowed"),
+        pytest.param(
+            [(A, 0.8), ((11, 11, 31, 31), 0.9)], {"nms_iou": 0.9, "max_inside": 1.0}, [None, None], id="overlap allowed"
+        ),
         pytest.param([(A, 0.5), (B, 0.9), (C, 0.7)], {}, ["max_hands", None, None], id="too many"),
+        pytest.param([(A, 0.9), ((12, 12, 22, 28), 0.8)], {}, [None, "nested"], id="a part of a hand"),
+        pytest.param([(A, 0.8), ((12, 12, 22, 28), 0.9)], {}, ["nested", None], id="a hand with much around it"),
+        pytest.param([(A, 0.9), ((12, 12, 22, 28), 0.8)], {"max_inside": 1.0}, [None, None], id="nested allowed"),
+        pytest.param([(A, 0.9), (B, 0.8), ((8, 8, 82, 40), 0.7)], {}, [None, None, "group"], id="two hands as one"),
+        pytest.param(
+            [(A, 0.6), (B, 0.5), ((8, 8, 82, 40), 0.7)], {}, ["nested", "nested", None], id="the better group stays"
+        ),
         pytest.param([(A, 0.9), (B, 0.9)], {"region": (0.5, 0.0, 1.0, 1.0)}, ["region", None], id="outside"),
         pytest.param(
             [((11, 11, 31, 31), 0.9), (A, 0.8), (B, 0.7)],
@@ -106,7 +119,11 @@ def test_boxes_end_at_the_border():
         ("max_area_share", 0.005),
         ("max_aspect", 0.5),
         ("nms_iou", -0.1),
+        ("max_inside", 1.5),
         ("max_hands", 0),
+        ("flicker_s", -1.0),
+        ("flicker_reach", 0.0),
+        ("hand_words", (" ",)),
     ],
 )
 def test_rules_out_of_range(name, value):
@@ -247,11 +264,67 @@ def test_the_contact_sheet_shows_boxes(line, tmp_path):
 
     raw, frames = line
     boxes = detect_boxes(raw, frames, replace(PARAMS, filters=replace(FILTERS, box_threshold=0.4)), CountingBackend())
-    write_contact_sheet(tmp_path / "sheet.png", raw, frames, boxes, 6)
-    sheet = np.asarray(cv2.imread(str(tmp_path / "sheet.png")))[..., ::-1].astype(int)
+    write_pictures(tmp_path, raw, frames, boxes, 6)
+    sheet = np.asarray(cv2.imread(str(tmp_path / "contact_sheet.png")))[..., ::-1].astype(int)
     assert sheet.shape == (360, 1280, 3)
     assert (np.abs(sheet - (40, 220, 60)).sum(-1) < 30).sum() > 100  # kept, green
     assert (np.abs(sheet - (230, 60, 50)).sum(-1) < 30).sum() > 50  # dropped, red
+
+
+@pytest.mark.parametrize(("box_threshold", "rows", "crops"), [(0.4, 1, 5), (0.2, 1, 0)])
+def test_each_rule_shows_what_it_dropped(line, tmp_path, box_threshold, rows, crops):
+    import cv2
+
+    raw, frames = line
+    params = replace(PARAMS, filters=replace(FILTERS, box_threshold=box_threshold))
+    write_pictures(tmp_path, raw, frames, detect_boxes(raw, frames, params, CountingBackend()), 6)
+    picture = np.asarray(cv2.imread(str(tmp_path / "dropped.png")))
+    assert picture.shape == (rows * 112, 160 + 8 * 112, 3)
+    tiles = picture[:, 160:].reshape(112, 8, 112, 3)
+    assert [bool(tiles[:, index].any()) for index in range(8)] == [True] * crops + [False] * (8 - crops)
+
+
+@pytest.mark.parametrize(
+    ("phrases", "hand_words", "dropped"),
+    [
+        pytest.param(("hand", "blue glove", "screwdriver"), ("hand", "glove"), [None, None, "phrase"], id="synonyms"),
+        pytest.param(("hand", "blue glove", "screwdriver"), (), [None, None, None], id="whatever was asked for"),
+        pytest.param(("handle", "Hand", "a gloved hand"), ("hand",), ["phrase", None, None], id="whole words"),
+    ],
+)
+def test_phrases_that_mean_a_hand(phrases, hand_words, dropped):
+    found = found_boxes((A, 0.9), (B, 0.8), (C, 0.7))
+    params = replace(FILTERS, hand_words=hand_words, max_hands=3)
+    assert drop_by_rules(replace(found, phrases=phrases), (100, 100), params) == dropped
+
+
+def flickered(*frames, flicker_s=0.4):
+    """Verdicts over frames of (time, boxes with scores), all of them kept by the other rules."""
+    boxes = [found_boxes(*((box, 0.9) for box in of_frame)).boxes_xyxy_px for _, of_frame in frames]
+    params = replace(FILTERS, flicker_s=flicker_s, flicker_reach=1.0)
+    return drop_flicker([time_s for time_s, _ in frames], boxes, [[None] * len(one) for one in boxes], params)
+
+
+@pytest.mark.parametrize(
+    ("frames", "dropped"),
+    [
+        pytest.param([(0.0, [A]), (0.3, [A]), (0.6, [])], [[None], [None], []], id="confirmed by one side"),
+        pytest.param([(0.0, []), (0.3, [A]), (0.6, [])], [[], ["flicker"], []], id="alone"),
+        pytest.param([(0.0, [A]), (0.3, [B]), (0.6, [A])], [["flicker"], ["flicker"], ["flicker"]], id="too far"),
+        pytest.param([(0.0, []), (0.5, [A]), (1.0, [])], [[], [None], []], id="no frame near enough to tell"),
+        pytest.param([(0.0, [A])], [[None]], id="a single frame"),
+        pytest.param([], [], id="none"),
+    ],
+)
+def test_what_no_neighbouring_frame_confirms_flickers(frames, dropped):
+    assert flickered(*frames) == dropped
+    assert flickered(*frames, flicker_s=0.0) == [[None] * len(boxes) for _, boxes in frames]
+
+
+def test_a_dropped_box_confirms_nothing():
+    boxes = [found_boxes((A, 0.9)).boxes_xyxy_px] * 2
+    params = replace(FILTERS, flicker_s=1.0)
+    assert drop_flicker([0.0, 0.3], boxes, [["size"], [None]], params) == [["size"], ["flicker"]]
 
 
 @pytest.fixture(scope="module")
@@ -345,7 +418,7 @@ def test_the_stage_writes_all_its_files_and_the_same_again(tmp_path):
     for out in ("first", "second"):
         detect(PARAMS, raw=tmp_path / "raw", ingest=tmp_path / "ingest", out=tmp_path / out)
     names = sorted(path.relative_to(tmp_path / "first").as_posix() for path in (tmp_path / "first").rglob("*.*"))
-    assert names == ["boxes.parquet", "metrics.json", "plots/contact_sheet.png"]
+    assert names == ["boxes.parquet", "metrics.json", "plots/contact_sheet.png", "plots/dropped.png"]
     for name in names:
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
     metrics = json.loads((tmp_path / "first" / "metrics.json").read_text())
