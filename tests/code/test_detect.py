@@ -13,11 +13,11 @@ import yaml
 
 from lineact.detect import DetectParams, count_metrics, detect_boxes
 from lineact.detect.backend import Detections, Recording
-from lineact.detect.pictures import write_pictures
 from lineact.detect.filters import RULES, FilterParams, clipped, drop_by_rules, drop_flicker
 from lineact.detect.grounding_dino import GroundingDino, GroundingDinoParams
 from lineact.detect.groundingdino_py import GroundingDinoPyParams
 from lineact.detect.motion import MotionParams
+from lineact.detect.pictures import write_pictures
 from lineact.detect.prompt import prompt_text
 from lineact.errors import ConfigError, InputError
 from lineact.files import sha256_of_file
@@ -82,7 +82,7 @@ A, B, C = (10, 10, 30, 30), (60, 10, 80, 30), (10, 60, 30, 80)
         pytest.param([((0, 0, 60, 15), 0.9), ((0, 0, 15, 60), 0.9)], {}, ["aspect", "aspect"], id="long"),
         pytest.param([(A, 0.8), ((11, 11, 31, 31), 0.9)], {}, ["nms", None], id="overlap: the higher score stays"),
         pytest.param(
-            [(A, 0.8), ((11, 11, 31, 31), 0.9)], {"nms_iou": 0.9, "max_inside": 1.0}, [None, None], id="overlap allowed"
+            [(A, 0.8), ((11, 11, 31, 31), 0.9)], {"nms_iou": 0.9, "max_inside": 1.0}, [None, None], id="allowed"
         ),
         pytest.param([(A, 0.5), (B, 0.9), (C, 0.7)], {}, ["max_hands", None, None], id="too many"),
         pytest.param([(A, 0.9), ((12, 12, 22, 28), 0.8)], {}, [None, "nested"], id="a part of a hand"),
