@@ -12,7 +12,6 @@ from typing import Any
 from flows import command_line
 from flows.pipeline import CONF, LINES_FILE
 from lineact.decisions import write_decisions
-from lineact.detect import BACKENDS
 from lineact.errors import ConfigError, InputError
 from lineact.files import sha256_of_file, write_bytes, write_text, write_whole
 from lineact.video import find_videos
@@ -23,13 +22,21 @@ RESULTS_FILE = Path(__file__).with_name("line_results.yaml")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
-def add_line(name: str, videos: Path, detector: str, actions: list[str]) -> None:
+def add_line(name: str, videos: Path, detector: str, foundation: str, actions: list[str]) -> None:
     """Imports the videos under DVC, writes conf/line/<name>.yaml and adds the line to conf/lines.yaml.
 
     All of it or nothing: where a step fails, what this call made is taken back, and nothing else is touched.
 
+    Args:
+        name: of the line.
+        videos: a folder with videos at any depth, or one video.
+        detector: a file of conf/detector/.
+        foundation: a file of conf/foundation/.
+        actions: their names; none for two to be renamed.
+
     Raises:
-        ConfigError: on a name that is taken or malformed, an unknown detector, or actions that do not compose.
+        ConfigError: on a name that is taken or malformed, an unknown detector or foundation, or actions that do not
+            compose.
         InputError: where `videos` holds no video, other data lie in the line's place, or DVC cannot import them.
     """
     config_file = CONF / "line" / f"{name}.yaml"
@@ -37,8 +44,10 @@ def add_line(name: str, videos: Path, detector: str, actions: list[str]) -> None
         raise ConfigError(f"NAME={name}: expected small letters, digits and _, starting with a letter, e.g. press_a")
     if config_file.exists():
         raise ConfigError(f"NAME={name}: {config_file} exists already; `make activate LINE={name}` takes it as it is")
-    if detector not in BACKENDS:
-        raise ConfigError(f"DETECTOR={detector}: expected one of {', '.join(BACKENDS)}")
+    for option, value in (("DETECTOR", detector), ("FOUNDATION", foundation)):
+        known = sorted(path.stem for path in (CONF / option.lower()).glob("*.yaml"))
+        if value not in known:
+            raise ConfigError(f"{option}={value}: expected one of {', '.join(known)}")
     copies = _copies_of(find_videos(videos), videos)
     folder = Path("data") / name
     raw, pointer, decisions = folder / "raw", folder / "raw.dvc", folder / "review" / "decisions.csv"
@@ -58,10 +67,12 @@ def add_line(name: str, videos: Path, detector: str, actions: list[str]) -> None
             raise InputError(f"{raw}: `dvc add` failed: {added.stderr.strip()}")
         if not decisions.exists():
             write_decisions(decisions, [])
-        write_text(config_file, _line_file(detector, actions or list(UNNAMED_ACTIONS)))
+        write_text(config_file, _line_file(detector, foundation, actions or list(UNNAMED_ACTIONS)))
         compose_line(CONF, name)
         activate(name)
     print(f"wrote {config_file}; added {name} to {LINES_FILE}; {raw} is under DVC ({raw}.dvc belongs into git)")
+    weights = {"hub": "full-size, fetched at first use", "tiny": "embedded; FOUNDATION=hub takes full-size ones"}
+    print(f"detector: {detector}; foundation: {foundation} ({weights[foundation]})")
     if not actions:
         print(f"next: rename {' and '.join(UNNAMED_ACTIONS)} in {config_file} to what the worker does")
     print(f"next: python -m flows.retrain line={name}")
@@ -156,12 +167,13 @@ def _all_or_nothing(paths: Sequence[Path]) -> Iterator[None]:
         raise
 
 
-def _line_file(detector: str, actions: list[str]) -> str:
+def _line_file(detector: str, foundation: str, actions: list[str]) -> str:
     return f"""# @package _global_
 # Only what differs from conf/config.yaml.
 defaults:
   - override /source: videos
   - override /detector: {detector}
+  - override /foundation: {foundation}
 
 description: real recordings of one station
 actions: [{", ".join(actions)}]   # names of the line's actions; NG (irrelevant) is added as the last class
@@ -171,14 +183,17 @@ holdout:
 
 
 def main() -> None:
-    """`name=press_a videos=DIR [detector=motion] [actions=remove,place]`, or `activate=gi_d`."""
+    """`name=press_a videos=DIR [detector=motion] [foundation=tiny] [actions=remove,place]`, or `activate=gi_d`."""
     if any(argument.startswith("activate=") for argument in sys.argv[1:]):
         values = command_line.parse(sys.argv[1:], ("activate",))
         activate(values["activate"])
         return
-    values = command_line.parse(sys.argv[1:], ("name", "videos"), ("detector", "actions"))
+    values = command_line.parse(sys.argv[1:], ("name", "videos"), ("detector", "foundation", "actions"))
+    detector = values.get("detector") or "grounding_dino"
+    # whoever chooses the detector without weights has no network, or wants none
+    foundation = values.get("foundation") or ("tiny" if detector == "motion" else "hub")
     actions = actions_of(values.get("actions", ""))
-    add_line(values["name"], Path(values["videos"]), values.get("detector") or "motion", actions)
+    add_line(values["name"], Path(values["videos"]), detector, foundation, actions)
 
 
 def actions_of(text: str) -> list[str]:

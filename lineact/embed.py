@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +17,11 @@ from lineact.png import decode_png, encode_png
 from lineact.progress import Progress
 from lineact.schema import EMBEDDED, empty_table, table_of
 from lineact.video import read_frames, videos_by_sha256
+
+if TYPE_CHECKING:
+    from transformers import Blip2VisionModel
+
+    from lineact.foundation.weights import Preprocessing
 
 CODE_VERSION = 1  # raise it where the same crop and weights give another vector
 
@@ -97,24 +102,41 @@ def open_encoder(params: EmbedParams, tiny: Path) -> Encoder:
 
     name = str(tiny) if params.foundation == "tiny" else params.hub_model
     revision = None if params.foundation == "tiny" else params.hub_revision
-    return Encoder(_forward_of(name, revision), {"weights": identity_of(name, revision), "code": CODE_VERSION})
+    key = {"weights": identity_of(name, revision), "code": CODE_VERSION}
+    return Encoder(_forward_of(name, revision), key | _precision_key())
 
 
 def _forward_of(name: str, revision: str | None) -> Forward:
-    """A forward pass that loads the network at its first call: with a full cache there is none."""
+    """A forward pass that loads the network at its first call: with a full cache there is none.
+
+    On a GPU it runs in float16, the precision in which BLIP-2 is published.
+    """
     from lineact.foundation.blip2 import load_blip2_vision
 
-    load = cache(load_blip2_vision)
+    @cache
+    def load() -> tuple["Blip2VisionModel", "Preprocessing"]:
+        import torch
+
+        model, preprocessing = load_blip2_vision(name, revision)
+        return (model.half().to("cuda") if torch.cuda.is_available() else model), preprocessing  # type: ignore[arg-type]
 
     def forward(crops_rgb: np.ndarray) -> np.ndarray:
         import torch
 
-        model, preprocessing = load(name, revision)
+        model, preprocessing = load()
+        pixels = preprocessing.to_tensor(crops_rgb).to(model.device, model.dtype)
         with torch.inference_mode():
-            pooled = model(preprocessing.to_tensor(crops_rgb)).pooler_output  # N x D
-        return pooled.numpy().astype(np.float32)
+            pooled = model(pixels).pooler_output  # N x D
+        return pooled.float().cpu().numpy()
 
     return forward
+
+
+def _precision_key() -> dict[str, object]:
+    """What of the machine the vectors depend on: those of a GPU are not mixed with those of a CPU."""
+    import torch
+
+    return {"precision": "float16"} if torch.cuda.is_available() else {}
 
 
 def embed_boxes(raw: Path, boxes: pa.Table, params: EmbedParams, encoder: Encoder) -> Embedded:

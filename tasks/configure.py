@@ -35,8 +35,13 @@ HEADER = "# Written by the stage `configure` from conf/. Edit conf/, not this fi
 
 @dataclass(frozen=True)
 class LineParams:
-    """Every section of params.yaml that a line may have, each a stage's or a flow's."""
+    """Every section of params.yaml that a line may have, each a stage's or a flow's.
 
+    Attributes:
+        hub_cache: where weights of the hub are kept; no section, since no result depends on it.
+    """
+
+    hub_cache: str
     ingest: IngestParams
     detect: DetectParams
     embed: EmbedParams

@@ -12,8 +12,9 @@ from lineact.detect.backend import Detections, Recording, detect_in_batches
 from lineact.detect.prompt import PromptParams, prompt_text
 from lineact.errors import InputError
 from lineact.files import is_full_disk, sha256_of_tree
-from lineact.foundation.weights import CONFIG, find_file
+from lineact.foundation.weights import CONFIG, find_file, read_config
 
+MODEL_TYPE = "grounding-dino"  # transformers' word, in config.json
 CODE_VERSION = 1  # raise it where the same frames and settings give other boxes
 
 
@@ -80,18 +81,10 @@ class GroundingDino:
     def _loaded(self) -> tuple[Any, Any]:
         """Processor and model, whose text branch runs once per prompt."""
         import torch
-        from transformers import AutoProcessor, GroundingDinoForObjectDetection
 
         from lineact.detect.text_once import EncodedOnce
 
-        weights, revision = self.params.weights, self.params.revision
-        try:
-            processor = AutoProcessor.from_pretrained(weights, revision=revision)
-            model = GroundingDinoForObjectDetection.from_pretrained(weights, revision=revision)
-        except (OSError, ValueError) as error:
-            if is_full_disk(error, Path()):
-                raise
-            raise _missing(self.params, error) from error
+        processor, model = _load(self.params)
         model.model.text_backbone = EncodedOnce(model.model.text_backbone)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         return processor, model.eval().to(torch.device(device))
@@ -121,6 +114,59 @@ def _revision(params: GroundingDinoParams) -> str:
         raise _missing(params, error.__cause__ or error) from error
     assert config is not None
     return config.parent.name  # the hub's cache keeps files under .../snapshots/<commit>/
+
+
+def _load(params: GroundingDinoParams) -> tuple[Any, Any]:
+    """Processor and model, in float32.
+
+    Raises:
+        InputError: where they are missing or do not belong together.
+    """
+    import torch
+    from transformers import AutoProcessor, GroundingDinoForObjectDetection
+
+    _refuse_other_architecture(params)
+    try:
+        processor = AutoProcessor.from_pretrained(params.weights, revision=params.revision)
+        loaded: Any = GroundingDinoForObjectDetection.from_pretrained(
+            params.weights,
+            revision=params.revision,
+            use_safetensors=True,  # a .bin file is a pickle
+            dtype=torch.float32,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError) as error:
+        if is_full_disk(error, Path()):
+            raise
+        raise _missing(params, error) from error
+    except RuntimeError as error:  # shapes
+        raise _unlike_config(params.weights, str(error).splitlines()[0]) from error
+    model, report = loaded
+    if report["missing_keys"]:
+        missing = sorted(report["missing_keys"])
+        raise _unlike_config(params.weights, f"{len(missing)} are missing, the first is {missing[0]}")
+    return processor, model
+
+
+def _refuse_other_architecture(params: GroundingDinoParams) -> None:
+    """transformers would load another model's weights with a mere warning, and start the rest at random.
+
+    Raises:
+        InputError: where config.json describes no Grounding DINO.
+    """
+    found = read_config(params.weights, params.revision).get("model_type")
+    if found != MODEL_TYPE:
+        raise InputError(
+            f"{params.weights}: expected the weights of a {MODEL_TYPE}, found {found!r} in its {CONFIG}; set "
+            "detect.grounding_dino.weights to another folder or name"
+        )
+
+
+def _unlike_config(weights: str, found: str) -> InputError:
+    return InputError(
+        f"{weights}: expected the weights that its {CONFIG} describes, found others ({found}); copy all files of the "
+        "model again"
+    )
 
 
 def _missing(params: GroundingDinoParams, error: BaseException) -> InputError:

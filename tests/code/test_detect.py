@@ -410,6 +410,26 @@ def test_a_folder_without_weights_is_an_error(hub_model, tmp_path):
         GroundingDino(replace(DINO, weights=str(folder))).detect_images(images(1))
 
 
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        pytest.param({"model_type": "detr"}, "weights of a grounding-dino, found 'detr'", id="architecture"),
+        pytest.param({"model_type": None}, "weights of a grounding-dino, found None", id="none named"),
+        pytest.param({"d_model": 64}, "expected the weights that its config.json describes", id="size"),
+        pytest.param({"decoder_layers": 3}, "are missing, the first is .*decoder", id="depth"),
+    ],
+)
+def test_weights_of_another_architecture_are_refused(hub_model, tmp_path, change, found):
+    import shutil
+
+    folder = tmp_path / "other"
+    shutil.copytree(hub_model, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | change))
+    with pytest.raises(InputError, match=found):
+        GroundingDino(replace(DINO, weights=str(folder))).detect_images(images(1))
+
+
 def test_the_stage_writes_all_its_files_and_the_same_again(tmp_path):
     pictures, _ = passing_hand(seconds=8.0)
     write_video(tmp_path / "raw" / "a.mp4", pictures)

@@ -1,6 +1,7 @@
 """What the flows read and write around the stages: arguments, DVC's output, conf/, the gates of a promotion."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows import command_line
+from flows import command_line, lines
 from flows.dvc_stage import StageError, _failure, outcome_of, repro
 from flows.lines import activate, add_line, edit_yaml
 from flows.one_run import only_run_of
@@ -180,8 +181,26 @@ def test_activate_names_the_known_lines(project):
     assert (project / "conf/lines.yaml").read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("asked", "backend", "foundation"),
+    [
+        pytest.param([], "grounding_dino", "hub", id="full-size by default"),
+        pytest.param(["detector=motion"], "motion", "tiny", id="no weights wanted"),
+        pytest.param(["detector=motion", "foundation=hub"], "motion", "hub", id="as asked"),
+    ],
+)
+def test_which_weights_a_new_line_labels_with(project, videos, monkeypatch, asked, backend, foundation):
+    monkeypatch.setattr("sys.argv", ["flows.lines", "name=press_a", f"videos={videos}", "actions=remove", *asked])
+    lines.main()
+    sections = compose_line(project / "conf", "press_a")
+    assert sections["detect"]["backend"] == backend
+    assert sections["embed"]["foundation"] == sections["distil"]["foundation"] == foundation
+    if backend == "grounding_dino":
+        assert re.fullmatch("[0-9a-f]{40}", sections["detect"]["grounding_dino"]["revision"])
+
+
 def test_an_own_line_is_imported_and_composes(project, videos):
-    add_line("press_a", videos, "motion", ["remove", "place"])
+    add_line("press_a", videos, "motion", "tiny", ["remove", "place"])
     assert (project / "data/press_a/raw/morning/a.mp4").read_bytes() == (videos / "morning/a.mp4").read_bytes()
     assert (project / "data/press_a/raw/b.mp4").is_file()
     assert not (project / "data/press_a/raw/notes.txt").exists()
@@ -199,7 +218,7 @@ def test_an_own_line_is_imported_and_composes(project, videos):
     assert "ingest" in stages
     assert "simulate" not in stages
     with pytest.raises(ConfigError, match=r"press_a.*exists already.*make activate"):
-        add_line("press_a", videos, "motion", ["remove"])
+        add_line("press_a", videos, "motion", "tiny", ["remove"])
 
 
 def files_below(*folders: Path) -> dict[Path, bytes | None]:
@@ -245,12 +264,12 @@ def test_a_failed_import_leaves_nothing_and_works_again(break_, has_own_files, p
     with pytest.MonkeyPatch.context() as patch:
         break_(project, patch)
         with pytest.raises((LineactError, OSError, KeyboardInterrupt)):
-            add_line("press_a", videos, "motion", ["remove"])
+            add_line("press_a", videos, "motion", "tiny", ["remove"])
     assert files_below(project / "conf", project / "data", videos) == before
     assert (project / "data").exists() == has_own_files
 
     (project / "dvc.yaml").write_text(dvc_yaml)
-    add_line("press_a", videos, "motion", ["remove"])
+    add_line("press_a", videos, "motion", "tiny", ["remove"])
     assert active_lines(project / "conf") == ["demo", "press_a"]
     assert (project / "data/press_a/raw/b.mp4").is_file()
     if has_own_files:
@@ -265,10 +284,10 @@ def test_a_killed_import_goes_on(project, videos):
     shutil.copytree(videos, raw, ignore=shutil.ignore_patterns("*.txt"))
     (raw / "b.mp4").write_bytes(b"another recording")
     with pytest.raises(InputError, match="data/press_a/raw: exists already, with other files"):
-        add_line("press_a", videos, "motion", ["remove"])
+        add_line("press_a", videos, "motion", "tiny", ["remove"])
     assert (raw / "b.mp4").read_bytes() == b"another recording"
     shutil.copyfile(videos / "b.mp4", raw / "b.mp4")
-    add_line("press_a", videos, "motion", ["remove"])
+    add_line("press_a", videos, "motion", "tiny", ["remove"])
     assert (project / "data/press_a/raw.dvc").is_file()
 
 
@@ -277,14 +296,14 @@ def test_a_line_whose_videos_dvc_knows_is_not_overwritten(project, videos):
     pointer.parent.mkdir(parents=True)
     pointer.write_text("outs: []\n")
     with pytest.raises(InputError, match=r"data/press_a/raw\.dvc: exists already; `dvc checkout"):
-        add_line("press_a", videos, "motion", ["remove"])
+        add_line("press_a", videos, "motion", "tiny", ["remove"])
     assert pointer.read_text() == "outs: []\n"
 
 
 @pytest.mark.parametrize("action", ["NG", "a]"])
 def test_actions_that_do_not_compose_are_refused(action, project, videos):
     with pytest.raises(ConfigError, match=r"conf/line/press_a\.yaml"):
-        add_line("press_a", videos, "motion", ["remove", action])
+        add_line("press_a", videos, "motion", "tiny", ["remove", action])
     assert not (project / "data").exists()
     assert not (project / "conf/line/press_a.yaml").exists()
     assert active_lines(project / "conf") == ["demo"]
@@ -293,20 +312,22 @@ def test_actions_that_do_not_compose_are_refused(action, project, videos):
 @pytest.mark.parametrize("name", ["Press", "1st", "press-a", "../demo", "", "a b"])
 def test_a_malformed_name_is_refused(name, project, videos):
     with pytest.raises(ConfigError, match="NAME="):
-        add_line(name, videos, "motion", ["remove"])
+        add_line(name, videos, "motion", "tiny", ["remove"])
     assert not (project / "data").exists()
 
 
 def test_an_unknown_detector_and_a_folder_without_videos_are_refused(project, videos, tmp_path):
-    with pytest.raises(ConfigError, match=r"DETECTOR=yolo: expected one of motion"):
-        add_line("press_a", videos, "yolo", ["remove"])
+    with pytest.raises(ConfigError, match=r"DETECTOR=yolo: expected one of grounding_dino"):
+        add_line("press_a", videos, "yolo", "tiny", ["remove"])
+    with pytest.raises(ConfigError, match="FOUNDATION=huge: expected one of hub, tiny"):
+        add_line("press_a", videos, "motion", "huge", ["remove"])
     (tmp_path / "empty").mkdir()
     for folder in (tmp_path / "empty", tmp_path / "missing"):
         with pytest.raises(InputError, match=folder.name):
-            add_line("press_a", folder, "motion", ["remove"])
+            add_line("press_a", folder, "motion", "tiny", ["remove"])
     (project / "data/press_a/raw").mkdir(parents=True)
     with pytest.raises(InputError, match="data/press_a/raw: exists already"):
-        add_line("press_a", videos, "motion", ["remove"])
+        add_line("press_a", videos, "motion", "tiny", ["remove"])
     assert not (project / "conf/line/press_a.yaml").exists()
     assert active_lines(project / "conf") == ["demo"]
 
@@ -416,7 +437,7 @@ def test_settings_of_a_detector_that_is_not_used_are_checked_all_the_same(added,
 
 
 def test_a_line_without_named_actions_composes_all_the_same(project, videos):
-    add_line("press_b", videos, "motion", [])
+    add_line("press_b", videos, "motion", "tiny", [])
     assert compose_line(project / "conf", "press_b")["dataset"]["actions"] == ["action_1", "action_2"]
 
 

@@ -39,7 +39,7 @@ def make(tmp_path):
 @pytest.mark.parametrize("videos", ["/recordings/press a", "it's", 'a "b"', "a; exit 3", "*", "a&b", "a`exit 3`"])
 def test_videos_and_actions_may_hold_blanks_and_quotes(videos, make):
     told = make("line", "NAME=press_a", f"VIDEOS={videos}", "ACTIONS=pick, place")
-    expected = ["name=press_a", f"videos={videos}", "detector=", "actions=pick, place"]
+    expected = ["name=press_a", f"videos={videos}", "detector=", "foundation=", "actions=pick, place"]
     assert told == ["-m", "flows.lines", *expected]
 
 

@@ -56,7 +56,8 @@ def test_the_labelling_half_as_a_user_runs_it(tmp_path):
     videos = tmp_path / "videos"
     videos.mkdir()
     shutil.copyfile(FOLDER / "bottle-detection.mp4", videos / "bottle-detection.mp4")
-    added = run(checkout, "flows.lines", "name=bottle_bench", f"videos={videos}", "actions=remove,place")
+    wanted = ["name=bottle_bench", f"videos={videos}", "actions=remove,place", "detector=motion"]
+    added = run(checkout, "flows.lines", *wanted)
     assert added.returncode == 0, added.stdout
     waiting = run(checkout, "flows.label_line", "line=bottle_bench")
     assert waiting.returncode == AwaitingReview.exit_code, waiting.stdout[-3000:]
