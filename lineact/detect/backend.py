@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
+from lineact.read_ahead import read_ahead
 from lineact.video import read_frames
 
 
@@ -64,9 +65,9 @@ class ImageModel(Protocol):
 def detect_in_batches(
     model: ImageModel, recording: Recording, pts_s: Sequence[float], batch_size: int
 ) -> Iterator[Detections]:
-    """Decodes the frames at these times and hands them to the model in batches."""
+    """Decodes the frames at these times and hands them to the model in batches; the next one is decoded meanwhile."""
     batch: list[np.ndarray] = []
-    for frame in read_frames(recording.path, pts_s):
+    for frame in read_ahead(read_frames(recording.path, pts_s), batch_size):
         batch.append(frame.image_rgb)
         if len(batch) == batch_size:
             yield from model.detect_images(batch)
