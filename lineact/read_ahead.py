@@ -3,7 +3,7 @@
 import contextlib
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -18,7 +18,7 @@ class _End:
     error: BaseException | None
 
 
-def read_ahead(source: Iterable[Item], count: int) -> Iterator[Item]:
+def read_ahead(source: Iterable[Item], count: int) -> Generator[Item, None, None]:
     """The same items in the same order.
 
     Args:
