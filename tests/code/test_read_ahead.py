@@ -21,8 +21,13 @@ def test_the_same_items_in_the_same_order(items, count):
 
 def test_at_most_so_many_items_are_made_ahead():
     made = []
-    source = (made.append(number) or number for number in range(100))
-    reader = read_ahead(source, 2)
+
+    def source():
+        for number in range(100):
+            made.append(number)
+            yield number
+
+    reader = read_ahead(source(), 2)
     assert next(reader) == 0
     reader.close()
     assert len(made) <= 5
