@@ -29,8 +29,8 @@ class MatchParams:
         centre: subtract the training part's mean embedding before the cosine. False is the papers' formula; one
             camera's crops share so much that their raw cosines all come near 1, and lambda then tells nothing apart.
         templates_per_group: medoids per group.
-        min_similarity: lambda, the cosine below which a crop is rejected, -1 to 1.
-        audit_count: how many accepted crops are asked all the same.
+        min_similarity: the cosine below which a crop is rejected by its group, -1 to 1.
+        audit_count: how many crops, drawn at random from all that may train, are asked all the same.
         holdout: what never makes groups or templates.
         seed: of grouping and audit.
     """
@@ -101,7 +101,7 @@ def match_crops(box_ids: list[str], embeddings: np.ndarray, trains: np.ndarray, 
     similarity_to = embeddings @ embeddings[[row for _, _, row in templates]].T  # N x T, cosine
     similarity, margin, group_of = _best(similarity_to, template_groups)
     status = np.where(similarity >= params.min_similarity, "accepted", "rejected").astype(object)
-    asked = _audit(fit_rows[status[fit_rows] == "accepted"], params)
+    asked = _audit(fit_rows, params)
     status[asked] = "audit"
     crops = [
         {

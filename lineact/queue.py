@@ -137,7 +137,7 @@ def _doubtful_crops(crops: list[dict], doubt: dict[str, float], params: QueuePar
 
 def _audit_crops(crops: list[dict], doubt: dict[str, float]) -> list[dict]:
     asked = sorted((crop for crop in crops if crop["status"] == "audit"), key=lambda crop: -doubt[crop["box_id"]])
-    return [_crop_item(crop, "audit", "random sample of accepted crops") for crop in asked]
+    return [_crop_item(crop, "audit", "random sample") for crop in asked]
 
 
 def _crop_item(crop: dict, task: str, why: str) -> dict:

@@ -5,10 +5,12 @@ from pathlib import Path
 
 from lineact.dataset import DatasetParams
 from lineact.dataset.awaiting import refuse_undecided, still_waiting
+from lineact.dataset.calibration import Lambda, calibrate, labels_taken, needed_audits, sample_of
 from lineact.dataset.labels import PROBLEMS, Problem, label_crops, read_found, resolve
+from lineact.dataset.matching import match_to_named
 from lineact.dataset.parts import frames_for_detector, split
 from lineact.dataset.pictures import write_pictures
-from lineact.dataset.report import audit_agreement, count_metrics, holdout_rows
+from lineact.dataset.report import count_metrics, holdout_rows, label_metrics, write_label_plots
 from lineact.decisions import Decisions, read_decisions
 from lineact.errors import InputError
 from lineact.files import write_csv, write_metrics, write_whole
@@ -40,8 +42,13 @@ def dataset(
     waiting = still_waiting(found.queue, resolved, params)
     refuse_undecided(waiting, params, line)
 
-    crops = label_crops(found, resolved, holdout)
-    frames = frames_for_detector(found, resolved, holdout, params.detector_frames)
+    matches = match_to_named(found, resolved, holdout, params)
+    sample = sample_of(found, resolved, holdout)
+    lambdas = calibrate(matches, sample, params.labels.precision, params.labels.min_certainty)
+    _tell_lambdas(lambdas, params.labels.precision)
+    labels = labels_taken(matches, lambdas)
+    crops = label_crops(found, resolved, holdout, labels)
+    frames = frames_for_detector(found, resolved, holdout, labels, params.detector_frames)
     parts = split(crops, frames, resolved.holdout_hands, params)
     rows: list[dict] = []
     write_whole(out / "detection", lambda folder: rows.extend(write_pictures(raw, parts, params, folder)))
@@ -50,8 +57,8 @@ def dataset(
     write_table(table_of(holdout_rows(resolved.holdout_hands), HOLDOUT_BOXES), out / "holdout.parquet", HOLDOUT_BOXES)
     header = [field.name for field in fields(Problem)]
     write_csv(out / "problems.csv", header, (astuple(problem) for problem in resolved.problems))
-    metrics = count_metrics(found, resolved, waiting, parts, labelled, params)
-    metrics["audit_agreement"] = audit_agreement(found, decided, resolved)
+    metrics = count_metrics(resolved, waiting, parts, labelled, params) | label_metrics(matches, lambdas, sample)
+    write_label_plots(out / "plots", matches, lambdas, sample, params.actions)
     write_metrics(out, metrics)
     print(
         f"dataset: {metrics['crops_train']} crops train and {metrics['crops_val']} validate "
@@ -59,6 +66,24 @@ def dataset(
         f"frames for the detector, {metrics['holdout_frames']} held-out frames",
         flush=True,
     )
+
+
+def _tell_lambdas(lambdas: dict[str, Lambda], precision: float) -> None:
+    """Prints each action's lambda, and a warning where the audit is too small to calibrate it."""
+    for action, one in lambdas.items():
+        print(
+            f"dataset: lambda of {action}: {one.certainty:.3f} ({one.source}; of {one.audited} audited labels "
+            f"{one.wrong} are wrong)",
+            flush=True,
+        )
+    constant = [action for action, one in lambdas.items() if one.source == "constant"]
+    if constant:
+        print(
+            f"dataset: warning: too few audited crops to calibrate lambda of {', '.join(constant)} to a precision of "
+            f"{precision:g} (at least {needed_audits(1 - precision)} without a wrong label): the configured "
+            "dataset.labels.min_certainty holds; match.audit_count asks for more",
+            flush=True,
+        )
 
 
 def _tell_problems(problems: list[Problem]) -> None:

@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from lineact.dataset import DatasetParams
-from lineact.dataset.labels import Found
+from lineact.dataset import DatasetParams, LabelParams
+from lineact.dataset.calibration import calibrate, labels_taken, sample_of
+from lineact.dataset.labels import Found, Resolved
+from lineact.dataset.matching import match_to_named
 from lineact.embed import Embedded, EmbedParams, Encoder, embed_boxes
 from lineact.files import sha256_of_file
 from lineact.match import Matched, MatchParams, match_crops
@@ -92,6 +94,7 @@ def dataset_params(**changes) -> DatasetParams:
         "min_decided_share": 0.5,
         "min_holdout_frames": 5,
         "max_bad_share": 0.05,
+        "labels": LabelParams(centre=False, nearest=3, precision=0.9, min_certainty=0.5),
         "min_iou": 0.5,
         "context": 1.5,
         "crop_px": 32,
@@ -102,6 +105,13 @@ def dataset_params(**changes) -> DatasetParams:
         "seed": 0,
     }
     return DatasetParams(**(settings | changes))
+
+
+def labels_of(found: Found, resolved: Resolved, holdout: Holdout, params: DatasetParams) -> dict[str, str]:
+    """Labels by matching, as the stage `dataset` takes them."""
+    matches = match_to_named(found, resolved, holdout, params)
+    sample = sample_of(found, resolved, holdout)
+    return labels_taken(matches, calibrate(matches, sample, params.labels.precision, params.labels.min_certainty))
 
 
 def colour_encoder() -> Encoder:
@@ -173,7 +183,16 @@ class Line:
 
     def found(self, embedded: Embedded, matched: Matched, queue: pa.Table) -> Found:
         """What `dataset` reads."""
-        return Found(self.videos, self.frames, self.boxes, embedded.crops, matched.crops, queue)
+        return Found(
+            videos=self.videos,
+            frames=self.frames,
+            boxes=self.boxes,
+            embedded=embedded.crops,
+            embeddings=embedded.embeddings,
+            crops=matched.crops,
+            templates=matched.templates,
+            queue=queue,
+        )
 
     def true_actions(self) -> dict[str, str]:
         """Box id to the action of its hand; every box is of the one hand on its frame."""

@@ -1,13 +1,40 @@
 """Labels and decisions become training data: crops with actions, frames with hand boxes, and held-out truth.
 
-`labels` applies names and decisions, `awaiting` says whether enough is decided, `parts` splits, `pictures` cuts crops
-and writes the detector's files.
+`labels` applies names and decisions, `awaiting` says whether enough is decided, `matching` names the other crops,
+`calibration` says which of these labels are taken, `parts` splits, `pictures` cuts crops and writes the detector's
+files.
 """
 
 from dataclasses import dataclass
 from typing import Literal
 
 from lineact.splits import HoldoutParams, ValidationParams
+
+
+@dataclass(frozen=True)
+class LabelParams:
+    """How crops that nobody decided are named.
+
+    Attributes:
+        centre: compare about the line's mean embedding, as in `match`.
+        nearest: k: an action is as near as the mean of its k nearest named crops.
+        precision: wanted share of right labels among those taken, 0 to below 1; the audit calibrates lambda to it.
+        min_certainty: lambda where the audit is too small to calibrate it, -1 to 3: cosine to the nearest action, plus
+            its lead over the second.
+    """
+
+    centre: bool
+    nearest: int
+    precision: float
+    min_certainty: float
+
+    def __post_init__(self) -> None:
+        if self.nearest < 1:
+            raise ValueError(f"nearest must be at least 1, found {self.nearest}")
+        if not 0 <= self.precision < 1:
+            raise ValueError(f"precision must be from 0 to below 1, found {self.precision}")
+        if not -1 <= self.min_certainty <= 3:  # 1 + 2: the greatest cosine, and its greatest lead
+            raise ValueError(f"min_certainty must be from -1 to 3, found {self.min_certainty}")
 
 
 @dataclass(frozen=True)
@@ -21,6 +48,7 @@ class DatasetParams:
             group must be.
         min_holdout_frames: held-out frames that must be decided; fewer where fewer are asked.
         max_bad_share: the stage fails where more than this share of the decisions' rows is unusable, 0 to 1.
+        labels: how the other crops are named.
         min_iou: a decision whose box was found again elsewhere attaches at this IoU, 0 to 1.
         context: a crop's side as a multiple of the box's longer side, as in `embed`.
         crop_px: side of a stored crop, pixels, as in `embed`.
@@ -36,6 +64,7 @@ class DatasetParams:
     min_decided_share: float
     min_holdout_frames: int
     max_bad_share: float
+    labels: LabelParams
     min_iou: float
     context: float
     crop_px: int

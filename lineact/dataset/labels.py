@@ -1,9 +1,10 @@
 """Applies a person's names and decisions to what was found, and accounts for every decision that could not be used."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
 from lineact.dataset import DatasetParams
@@ -18,7 +19,7 @@ from lineact.decisions import (
     frame_key,
     frame_of_item,
 )
-from lineact.schema import BOXES, CROPS, EMBEDDED, FRAMES, QUEUE, VIDEOS, read_table
+from lineact.schema import BOXES, CROPS, EMBEDDED, FRAMES, QUEUE, TEMPLATES, VIDEOS, read_table
 from lineact.splits import Holdout
 
 FrameId = tuple[str, float]  # recording, seconds
@@ -35,7 +36,9 @@ class Found:
         frames: schema FRAMES.
         boxes: schema BOXES.
         embedded: schema EMBEDDED.
+        embeddings: float32, N x D, row by row those of `embedded`.
         crops: schema CROPS.
+        templates: schema TEMPLATES.
         queue: schema QUEUE.
     """
 
@@ -43,7 +46,9 @@ class Found:
     frames: pa.Table
     boxes: pa.Table
     embedded: pa.Table
+    embeddings: np.ndarray
     crops: pa.Table
+    templates: pa.Table
     queue: pa.Table
 
 
@@ -72,6 +77,7 @@ class Resolved:
     Attributes:
         names: group to its name.
         crop_actions: today's box id to the action that a person decided.
+        audited: those of them that were drawn at random.
         hands: frame of the training part to all its hands.
         holdout_hands: frame of the held-out part to all its hands and who decided.
         answered: items of the queue that a decision answers.
@@ -80,6 +86,7 @@ class Resolved:
 
     names: dict[int, str] = field(default_factory=dict)
     crop_actions: dict[str, str] = field(default_factory=dict)
+    audited: dict[str, str] = field(default_factory=dict)
     hands: dict[FrameId, list[HandBox]] = field(default_factory=dict)
     holdout_hands: dict[FrameId, tuple[list[HandBox], str]] = field(default_factory=dict)
     answered: set[str] = field(default_factory=set)
@@ -118,7 +125,9 @@ def read_found(*, ingest: Path, detect: Path, embed: Path, match: Path, queue: P
         frames=read_table(ingest / "frames.parquet", FRAMES),
         boxes=read_table(detect / "boxes.parquet", BOXES),
         embedded=read_table(embed / "crops.parquet", EMBEDDED),
+        embeddings=np.load(embed / "embeddings.npy", mmap_mode="r"),
         crops=read_table(match / "crops.parquet", CROPS),
+        templates=read_table(match / "templates.parquet", TEMPLATES),
         queue=read_table(queue / "queue.parquet", QUEUE),
     )
 
@@ -158,11 +167,17 @@ def resolve(found: Found, decisions: Decisions, holdout: Holdout, params: Datase
     return resolved
 
 
-def label_crops(found: Found, resolved: Resolved, holdout: Holdout) -> list[LabelledCrop]:
+def label_crops(found: Found, resolved: Resolved, holdout: Holdout, labels: Mapping[str, str]) -> list[LabelledCrop]:
     """Every crop of the training part that has an action, by frame and box id.
 
-    The action is a person's decision on the crop, else the name of its group where the crop was accepted and the group
-    is not mixed. On a frame that a person corrected, the person's boxes take the place of those found.
+    The action is a person's decision on the crop, else its label. On a frame that a person corrected, the person's
+    boxes take the place of those found.
+
+    Args:
+        found: the tables.
+        resolved: names and decisions.
+        holdout: resolved from the settings.
+        labels: box id to action, of the crops that matching labels.
     """
     places = {row["box_id"]: row for row in found.boxes.to_pylist()}
     labelled = []
@@ -173,13 +188,12 @@ def label_crops(found: Found, resolved: Resolved, holdout: Holdout) -> list[Labe
         if frame in resolved.hands or holdout.part_of(*frame) != "train":
             continue
         decided = resolved.crop_actions.get(crop["box_id"])
-        name = resolved.names.get(crop["group"], MIXED) if crop["status"] != "rejected" else MIXED
-        if decided is None and name == MIXED:
+        action = decided or labels.get(crop["box_id"])
+        if action is None:
             continue
         box = (place["x1"], place["y1"], place["x2"], place["y2"])
         by = "match" if decided is None else "person"
-        png = pngs[crop["box_id"]].as_py()
-        labelled.append(LabelledCrop(frame, crop["box_id"], box, decided or name, by, png))
+        labelled.append(LabelledCrop(frame, crop["box_id"], box, action, by, pngs[crop["box_id"]].as_py()))
     for frame, hands in resolved.hands.items():
         for number, hand in enumerate(hands):
             box_id = _drawn_id(frame, hand, number)
@@ -253,6 +267,8 @@ def _resolve_crops(
         resolved.answered |= {decision.item_id, box_id}
         if part_of_box[box_id] == "train":
             resolved.crop_actions[box_id] = decision.decided
+            if decision.task == "audit":
+                resolved.audited[box_id] = decision.decided
         else:
             detail = f"lies in the {part_of_box[box_id]} part, which trains nothing"
             resolved.problems.append(Problem(decision.item_id, decision.task, "held out", detail))

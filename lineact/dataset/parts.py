@@ -1,12 +1,12 @@
 """Which labelled frame trains and which validates, for crops and the detector's pictures alike."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from lineact.dataset import DatasetParams
 from lineact.dataset.labels import Found, FrameId, LabelledCrop, Resolved, boxes_on_frames
-from lineact.decisions import MIXED, NG
+from lineact.decisions import NG
 from lineact.errors import InputError
 from lineact.queue import EVENLY_SPACED
 from lineact.sampling import evenly
@@ -52,7 +52,9 @@ class Parts:
     unfit_frames: int
 
 
-def frames_for_detector(found: Found, resolved: Resolved, holdout: Holdout, count: int) -> list[LabelledFrame]:
+def frames_for_detector(
+    found: Found, resolved: Resolved, holdout: Holdout, labels: Mapping[str, str], count: int
+) -> list[LabelledFrame]:
     """Frames that a person corrected, and `count` others as the detector labelled them.
 
     The others are evenly spaced among the kept frames of the training part on which no box is doubtful: it is no
@@ -63,7 +65,7 @@ def frames_for_detector(found: Found, resolved: Resolved, holdout: Holdout, coun
         LabelledFrame(frame, tuple(hand.box_xyxy_px for hand in hands), "person", frame in even)
         for frame, hands in sorted(resolved.hands.items())
     ]
-    doubtful = _doubtful_boxes(found, resolved)
+    doubtful = _doubtful_boxes(found, resolved, labels)
     boxes = boxes_on_frames(found.boxes)
     kept = [(row["video_sha256"], row["pts_s"]) for row in found.frames.to_pylist() if row["kept"]]
     accepted = [
@@ -77,19 +79,12 @@ def frames_for_detector(found: Found, resolved: Resolved, holdout: Holdout, coun
     return sorted(corrected + chosen, key=lambda labelled: labelled.frame)
 
 
-def _doubtful_boxes(found: Found, resolved: Resolved) -> set[str]:
-    """Boxes that may show no hand: decided NG by a person, or, undecided, rejected or of a group named mixed.
-
-    NG is an irrelevant action or no hand at all. Crops without a hand have no look in common, so they gather in mixed
-    groups; what a person names NG as a group are hands that look alike.
-    """
-    doubtful = set()
-    for crop in found.crops.to_pylist():
-        decided = resolved.crop_actions.get(crop["box_id"])
-        unsure = crop["status"] == "rejected" or resolved.names.get(crop["group"]) == MIXED
-        if decided == NG or (decided is None and unsure):
-            doubtful.add(crop["box_id"])
-    return doubtful
+def _doubtful_boxes(found: Found, resolved: Resolved, labels: Mapping[str, str]) -> set[str]:
+    """Boxes that may show no hand: without a label, or NG, which is an irrelevant action or no hand at all."""
+    actions = {
+        box_id: resolved.crop_actions.get(box_id, labels.get(box_id)) for box_id in found.crops["box_id"].to_pylist()
+    }
+    return {box_id for box_id, action in actions.items() if action in (None, NG)}
 
 
 def split(

@@ -1,15 +1,21 @@
 """What the dataset holds, in numbers."""
 
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from lineact.dataset import DatasetParams
 from lineact.dataset.awaiting import Waiting
-from lineact.dataset.labels import PROBLEMS, Found, FrameId, Resolved
+from lineact.dataset.calibration import Lambda, Sample, labels_taken, precision_curve
+from lineact.dataset.labels import PROBLEMS, FrameId, Resolved
+from lineact.dataset.matching import Match
 from lineact.dataset.parts import Parts
-from lineact.decisions import MIXED, NG, Decisions, HandBox
+from lineact.decisions import MIXED, NG, HandBox
+from lineact.files import write_csv, write_whole
+
+REJECTED = "rejected"  # a label under lambda; never NG
 
 
 def holdout_rows(holdout_hands: dict[FrameId, tuple[list[HandBox], str]]) -> list[dict]:
@@ -25,29 +31,75 @@ def holdout_rows(holdout_hands: dict[FrameId, tuple[list[HandBox], str]]) -> lis
     return rows
 
 
-def audit_agreement(found: Found, decisions: Decisions, resolved: Resolved) -> float | None:
-    """Share of audited crops on which the person and the group's name agree: how right the labels are that nobody saw.
+def label_metrics(
+    matches: dict[str, Match], lambdas: dict[str, Lambda], sample: Sample
+) -> dict[str, float | int | None]:
+    """How crops that nobody decided were named: coverage, evidence, and lambda by action.
 
-    None where no audited crop's group has a name.
+    Returns:
+        Flat numbers. `label_coverage`: share of the undecided crops whose label is taken; the others are rejected.
+        `audit_right`: share of right labels among the audited crops at or above lambda, None where there is none.
     """
-    groups = dict(zip(found.crops["box_id"].to_pylist(), found.crops["group"].to_pylist(), strict=True))
-    pairs = [
-        (resolved.names.get(groups[one.item_id], MIXED), one.decided)
-        for one in decisions.rows
-        if one.task == "audit" and one.item_id in groups
-    ]
-    named = [name == decided for name, decided in pairs if name != MIXED]
-    return float(np.mean(named)) if named else None
+    taken = labels_taken(matches, lambdas)
+    undecided = [box_id for box_id in sample.undecided if box_id in matches]
+    right = [taken[box_id] == said for box_id, said in sample.audited.items() if box_id in taken]
+    metrics: dict[str, float | int | None] = {
+        "label_coverage": sum(box_id in taken for box_id in undecided) / len(undecided) if undecided else None,
+        "labels_ng": sum(taken.get(box_id) == NG for box_id in undecided),
+        "labels_rejected": sum(box_id not in taken for box_id in undecided),
+        "audited": len(sample.audited),
+        "audited_taken": len(right),
+        "audit_right": float(np.mean(right)) if right else None,
+        "lambdas_calibrated": sum(one.source != "constant" for one in lambdas.values()),
+    }
+    return metrics | {f"lambda_{action}": one.certainty for action, one in lambdas.items()}
+
+
+def write_label_plots(
+    folder: Path, matches: dict[str, Match], lambdas: dict[str, Lambda], sample: Sample, actions: tuple[str, ...]
+) -> None:
+    """Writes precision_coverage.csv and .png, and label_confusion.csv, all from the audited crops.
+
+    The confusion matrix has a row for each label that a person gave, and a column for each that matching gave, the last
+    of them for labels under lambda.
+    """
+    curve = precision_curve(matches, sample)
+    write_csv(
+        folder / "precision_coverage.csv",
+        ("ranked_by", "threshold", "coverage", "precision"),
+        ((name, f"{threshold:.6f}", f"{share:.6f}", f"{right:.6f}") for name, threshold, share, right in curve),
+    )
+    _draw_curve(folder / "precision_coverage.png", curve)
+    taken = labels_taken(matches, lambdas)
+    counts = Counter((said, taken.get(box_id, REJECTED)) for box_id, said in sample.audited.items())
+    labels = (*actions, NG)
+    rows = [(said, *(counts[said, label] for label in (*labels, REJECTED))) for said in labels]
+    write_csv(folder / "label_confusion.csv", ("said", *labels, REJECTED), rows)
+
+
+def _draw_curve(path: Path, curve: list[tuple[str, float, float, float]]) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    for name in dict.fromkeys(row[0] for row in curve):
+        points = [(share, right) for ranked_by, _, share, right in curve if ranked_by == name]
+        axes.plot(*zip(*points, strict=True), marker=".", label=f"by {name}")
+    axes.set_xlabel("share of audited crops whose label is taken")
+    axes.set_ylabel("share of right labels among them")
+    axes.set_xlim(0, 1)
+    if curve:
+        axes.legend()
+    else:
+        axes.set_title("nothing audited yet")
+    write_whole(path, lambda temporary: figure.savefig(temporary, dpi=100, format="png", metadata={"Software": None}))
 
 
 def count_metrics(
-    found: Found, resolved: Resolved, waiting: Waiting, parts: Parts, crops: pa.Table, params: DatasetParams
+    resolved: Resolved, waiting: Waiting, parts: Parts, crops: pa.Table, params: DatasetParams
 ) -> dict[str, float | int | None]:
     """Flat numbers for `metrics.json`."""
-    status = Counter(found.crops["status"].to_pylist())
     metrics: dict[str, float | int | None] = {
-        "coverage": 1 - status["rejected"] / max(found.crops.num_rows, 1),
-        "rejected": status["rejected"],
         "groups_named": sum(name != MIXED for name in resolved.names.values()),
         "groups_mixed": sum(name == MIXED for name in resolved.names.values()),
         "items_undecided": waiting.undecided,

@@ -11,6 +11,7 @@ import pytest
 
 from lineact import embed as embed_module
 from lineact.boxes import iou_matrix
+from lineact.dataset import LabelParams
 from lineact.dataset.awaiting import refuse_undecided, still_waiting
 from lineact.dataset.labels import boxes_on_frames, label_crops, resolve
 from lineact.dataset.parts import LEAST_CHECKED, frames_for_detector, split
@@ -49,6 +50,7 @@ from tests.labelled_line import (
     colour_encoder,
     dataset_params,
     embed_params,
+    labels_of,
     match_params,
     queue_params,
     review_params,
@@ -90,6 +92,18 @@ def found(line, embedded, matched, queue):
 
 def resolved_of(line, found, decisions, **changes):
     return resolve(found, Decisions(tuple(decisions), (), ()), line.holdout, dataset_params(**changes))
+
+
+def crops_of(line, found, resolved, **changes):
+    """Labelled crops, and the detector's frames with up to so many uncorrected ones."""
+    return label_crops(
+        found, resolved, line.holdout, labels_of(found, resolved, line.holdout, dataset_params(**changes))
+    )
+
+
+def frames_of(line, found, resolved, count):
+    labels = labels_of(found, resolved, line.holdout, dataset_params())
+    return frames_for_detector(found, resolved, line.holdout, labels, count)
 
 
 # --- embed
@@ -246,7 +260,7 @@ def test_the_basis_changes_with_what_is_shown(line, embedded, matched, queue):
 
 
 def test_an_exact_reviewer_makes_right_labels(line, found, decided):
-    crops = label_crops(found, resolved_of(line, found, decided), line.holdout)
+    crops = crops_of(line, found, resolved_of(line, found, decided))
     assert len(crops) > 40
     true = {**line.true_actions()}
     hands = {(row["video_sha256"], row["pts_s"]): row["action"] for row in line.truth.to_pylist()}
@@ -261,20 +275,16 @@ def test_a_persons_word_on_a_crop_goes_over_its_groups_name(line, found, decided
     assert frame_item(crop["video_sha256"], crop["pts_s"]) not in frames
     wrong = "wipe" if line.true_actions()[crop["item_id"]] != "wipe" else "screw"
     changed = [replace(one, decided=wrong) if one.item_id == crop["item_id"] else one for one in decided]
-    labelled = {one.box_id: one for one in label_crops(found, resolved_of(line, found, changed), line.holdout)}
+    labelled = {one.box_id: one for one in crops_of(line, found, resolved_of(line, found, changed))}
     assert (labelled[crop["item_id"]].action, labelled[crop["item_id"]].decided_by) == (wrong, "person")
 
 
-def test_mixed_groups_and_rejected_crops_train_nothing_unless_decided(line, found, decided):
-    mixed = [replace(one, decided="mixed") if one.task == "group" else one for one in decided]
-    for crop in label_crops(found, resolved_of(line, found, mixed), line.holdout):
+def test_crops_under_lambda_and_of_nothing_named_train_nothing_unless_decided(line, found, decided):
+    strict = LabelParams(centre=False, nearest=3, precision=0.999, min_certainty=3.0)
+    for crop in crops_of(line, found, resolved_of(line, found, decided), labels=strict):
         assert crop.decided_by == "person"
-    rejected = [row | {"status": "rejected"} for row in found.crops.to_pylist()]
-    groups = [one for one in decided if one.task == "group"]
-    assert (
-        label_crops(replace(found, crops=table_of(rejected, CROPS)), resolved_of(line, found, groups), line.holdout)
-        == []
-    )
+    mixed = [replace(one, decided="mixed") for one in decided if one.task == "group"]
+    assert crops_of(line, found, resolved_of(line, found, mixed)) == []
 
 
 def test_on_a_corrected_frame_the_persons_boxes_take_the_place_of_those_found(line, found, decided):
@@ -283,11 +293,11 @@ def test_on_a_corrected_frame_the_persons_boxes_take_the_place_of_those_found(li
     others = [row for row in decided if row.item_id != one.item_id]
     resolved = resolved_of(line, found, [*others, drawn])
     frame = next(frame for frame in resolved.hands if frame_item(*frame) == one.item_id)
-    crops = [crop for crop in label_crops(found, resolved, line.holdout) if crop.frame == frame]
+    crops = [crop for crop in crops_of(line, found, resolved) if crop.frame == frame]
     assert [(crop.box_xyxy_px, crop.action, crop.decided_by) for crop in crops] == [
         ((5.0, 6.0, 45.0, 46.0), "wipe", "person")
     ]
-    labelled = [one for one in frames_for_detector(found, resolved, line.holdout, 0) if one.frame == frame]
+    labelled = [one for one in frames_of(line, found, resolved, 0) if one.frame == frame]
     assert labelled[0].boxes_xyxy_px == ((5.0, 6.0, 45.0, 46.0),)
 
 
@@ -393,31 +403,17 @@ def test_frames_that_nobody_queued_count_and_those_that_do_not_exist_are_reporte
     assert [problem.problem for problem in resolved.problems] == ["no such frame"]
 
 
-def test_uncorrected_frames_with_a_box_that_may_be_no_hand_do_not_teach_the_detector(line, found, decided):
-    rows = found.crops.to_pylist()
-    groups = {row["box_id"]: row["group"] for row in rows}
-    crops = [one for one in decided if one.task == "crop"]
+def test_uncorrected_frames_with_a_box_that_may_be_no_hand_do_not_teach_the_detector(line, found):
     place = {row["box_id"]: (row["video_sha256"], row["pts_s"]) for row in found.boxes.to_pylist()}
-    trains = [row for row in rows if line.holdout.part_of(*place[row["box_id"]]) == "train"]
-    person_ng, person_action, rejected = (one.item_id for one in crops[:3])
-    free = [row for row in trains if row["box_id"] not in {one.item_id for one in crops}]
-    named_ng, named_mixed = sorted({row["group"] for row in free})[:2]
-    of_group = {
-        group: next(row["box_id"] for row in free if row["group"] == group) for group in (named_ng, named_mixed)
-    }
-
-    marked = [row | ({"status": "rejected"} if row["box_id"] in (rejected, person_action) else {}) for row in rows]
-    there = replace(found, crops=table_of(marked, CROPS))
-    resolved = resolved_of(line, there, [])
+    trains = [box_id for box_id, frame in place.items() if line.holdout.part_of(*frame) == "train"]
+    labelled, person_ng, person_action, matched_ng, unlabelled = trains[:5]
+    labels = dict.fromkeys(trains, "screw") | {matched_ng: "NG"}
+    del labels[unlabelled]
+    resolved = resolved_of(line, found, [])
     resolved.crop_actions |= {person_ng: "NG", person_action: "wipe"}
-    resolved.names |= {named_ng: "NG", named_mixed: "mixed"}
-    frames = {one.frame for one in frames_for_detector(there, resolved, line.holdout, 10**6)}
-    assert place[person_ng] not in frames
-    assert place[rejected] not in frames
-    assert place[of_group[named_mixed]] not in frames
-    assert place[of_group[named_ng]] in frames  # hands of one look that do something else
-    assert place[person_action] in frames
-    assert {place[row["box_id"]] for row in free if groups[row["box_id"]] not in (named_ng, named_mixed)} <= frames
+    frames = {one.frame for one in frames_for_detector(found, resolved, line.holdout, labels, 10**6)}
+    assert not {place[person_ng], place[matched_ng], place[unlabelled]} & frames
+    assert {place[labelled], place[person_action], *(place[box_id] for box_id in trains[5:])} <= frames
 
 
 # --- enough?
@@ -450,8 +446,8 @@ def test_each_kind_of_item_can_keep_the_line_waiting(line, found, decided, left_
 @pytest.fixture(scope="module")
 def parts(line, found, decided):
     resolved = resolved_of(line, found, decided)
-    crops = label_crops(found, resolved, line.holdout)
-    frames = frames_for_detector(found, resolved, line.holdout, 10)
+    crops = crops_of(line, found, resolved)
+    frames = frames_of(line, found, resolved, 10)
     return split(crops, frames, resolved.holdout_hands, dataset_params())
 
 
@@ -467,8 +463,8 @@ def test_crops_and_frames_of_one_recording_are_on_one_side(parts):
 
 def test_the_fittest_frames_validate_where_they_are_enough(line, found, decided):
     resolved = resolved_of(line, found, decided)
-    crops = label_crops(found, resolved, line.holdout)
-    frames = frames_for_detector(found, resolved, line.holdout, 10)
+    crops = crops_of(line, found, resolved)
+    frames = frames_of(line, found, resolved, 10)
     assert {(one.decided_by, one.as_seen) for one in frames} == {
         ("person", True),
         ("person", False),
@@ -498,14 +494,14 @@ def test_the_fittest_frames_validate_where_they_are_enough(line, found, decided)
 
 def test_an_action_without_crops_is_named(line, found, decided):
     no_wipe = [replace(one, decided=one.decided.replace("wipe", "NG")) for one in decided]
-    crops = label_crops(found, resolved_of(line, found, no_wipe), line.holdout)
+    crops = crops_of(line, found, resolved_of(line, found, no_wipe))
     with pytest.raises(InputError, match=r"action 'wipe': expected crops, found none \(there are NG \d+, screw \d+\)"):
         split(crops, [], [], dataset_params())
 
 
 def test_one_class_alone_and_no_crops_at_all_are_refused(line, found, decided):
     all_screw = [replace(one, decided="screw") for one in decided if one.task != "box"]
-    crops = label_crops(found, resolved_of(line, found, all_screw), line.holdout)
+    crops = crops_of(line, found, resolved_of(line, found, all_screw))
     with pytest.raises(InputError, match="only 'screw'"):
         split(crops, [], [], dataset_params())
     with pytest.raises(InputError, match="expected labelled crops, found none"):
@@ -514,8 +510,8 @@ def test_one_class_alone_and_no_crops_at_all_are_refused(line, found, decided):
 
 def test_a_held_out_frame_among_the_crops_is_a_leak(line, found, decided):
     resolved = resolved_of(line, found, decided)
-    crops = label_crops(found, resolved, line.holdout)
-    frames = frames_for_detector(found, resolved, line.holdout, 10)
+    crops = crops_of(line, found, resolved)
+    frames = frames_of(line, found, resolved, 10)
     leaking = [crops[0].frame]
     with pytest.raises(InputError, match="leak"):
         split(crops, frames, leaking, dataset_params())

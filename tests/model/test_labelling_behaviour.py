@@ -11,7 +11,7 @@ from lineact.decisions import Decisions
 from lineact.match import count_metrics, match_crops
 from lineact.reviewer import answer_queue
 from lineact.simulate_review import SimulatedTruth, label_quality
-from tests.labelled_line import Line, dataset_params, match_params, queue_params, review_params
+from tests.labelled_line import Line, dataset_params, labels_of, match_params, queue_params, review_params
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,8 @@ def review(line, queue, error_rate):
 def wrong_labels(line, embedded, matched, queue, error_rate):
     decisions = Decisions(tuple(review(line, queue, error_rate).decisions), (), ())
     found = line.found(embedded, matched, queue)
-    crops = label_crops(found, resolve(found, decisions, line.holdout, dataset_params()), line.holdout)
+    resolved = resolve(found, decisions, line.holdout, dataset_params())
+    crops = label_crops(found, resolved, line.holdout, labels_of(found, resolved, line.holdout, dataset_params()))
     hands = {(row["video_sha256"], row["pts_s"]): row["action"] for row in line.truth.to_pylist()}
     wrong = sum(crop.action != hands.get(crop.frame) for crop in crops)
     return wrong, len(crops)

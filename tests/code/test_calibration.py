@@ -1,0 +1,172 @@
+"""Names from the nearest named crops, and lambda from a random audit: against slow, obviously right code."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lineact.dataset import LabelParams
+from lineact.dataset.calibration import (
+    Audits,
+    Sample,
+    calibrate,
+    conformal_threshold,
+    labels_taken,
+    needed_audits,
+    precision_curve,
+)
+from lineact.dataset.matching import Match, nearest_actions
+
+
+def unit(rows):
+    rows = np.asarray(rows, float)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def slow_nearest(embeddings, row, rows, actions, nearest):
+    means = {}
+    for name in sorted(set(actions)):
+        others = [other for other, action in zip(rows, actions, strict=True) if action == name and other != row]
+        cosines = sorted((float(embeddings[row] @ embeddings[other]) for other in others), reverse=True)[:nearest]
+        means[name] = sum(cosines) / len(cosines) if cosines else -1.0
+    ranked = sorted(means.items(), key=lambda pair: -pair[1])
+    second = ranked[1][1] if len(ranked) > 1 else -1.0
+    return ranked[0][0], ranked[0][1], ranked[0][1] - second
+
+
+@given(st.integers(0, 10**6), st.integers(1, 5), st.integers(1, 12))
+def test_matching_is_the_mean_of_the_nearest_named_crops(seed, nearest, named_count):
+    rng = np.random.default_rng(seed)
+    embeddings = unit(rng.normal(size=(20, 4)))
+    rows = rng.choice(20, named_count, replace=False)
+    actions = [str(rng.choice(["screw", "wipe", "NG"])) for _ in rows]
+    found = nearest_actions(embeddings, np.arange(20), rows, actions, nearest)
+    for row, match in enumerate(found):
+        action, similarity, margin = slow_nearest(embeddings, row, rows, actions, nearest)
+        assert match.action == action
+        assert match.similarity == pytest.approx(similarity)
+        assert match.margin == pytest.approx(margin)
+        assert -1 <= match.certainty <= 3 + 1e-9
+
+
+def test_a_named_crop_does_not_vouch_for_itself():
+    embeddings = unit([[1, 0], [0.9, 0.1], [0, 1]])
+    alone, _, _ = nearest_actions(embeddings, np.arange(3), np.array([0, 2]), ["screw", "wipe"], 1)
+    assert alone.action == "wipe"  # its own name is left out: the only screw is itself
+    together = nearest_actions(embeddings, np.array([0]), np.array([0, 1, 2]), ["screw", "screw", "wipe"], 1)[0]
+    assert together.action == "screw"
+
+
+def selected_by_benjamini_hochberg(audits, certainties, max_wrong):
+    """Literally: a conformal p-value for each crop, then the step-up rule."""
+    wrong = audits.certainties[~audits.is_right]
+    p_values = np.array([(1 + (wrong >= one).sum()) / (len(audits.certainties) + 1) for one in certainties])
+    ranked = np.argsort(p_values, kind="stable")
+    count = 0
+    for rank, index in enumerate(ranked, 1):
+        if p_values[index] <= rank * max_wrong / len(certainties):
+            count = rank
+    limit = p_values[ranked[count - 1]] if count else -1.0
+    return {index for index in range(len(certainties)) if p_values[index] <= limit}
+
+
+@given(st.integers(0, 10**6), st.integers(0, 60), st.integers(0, 40), st.sampled_from([0.01, 0.05, 0.2, 0.5]))
+def test_the_threshold_selects_what_benjamini_and_hochberg_do(seed, audit_count, count, max_wrong):
+    rng = np.random.default_rng(seed)
+    certainties = rng.integers(0, 12, count) / 4  # ties are common
+    audits = Audits(rng.integers(0, 12, audit_count) / 4, rng.random(audit_count) < 0.8)
+    threshold = conformal_threshold(audits, certainties, max_wrong)
+    selected = set() if threshold is None else set(np.flatnonzero(certainties >= threshold).tolist())
+    assert selected == selected_by_benjamini_hochberg(audits, certainties, max_wrong)
+
+
+@pytest.mark.parametrize("max_wrong", [0.05, 0.1])
+def test_on_average_at_most_the_wanted_share_of_taken_labels_is_wrong(max_wrong):
+    """Surer labels are right more often; the sample is drawn without replacement, as the audit is."""
+    shares, taken = [], []
+    for seed in range(400):
+        rng = np.random.default_rng(seed)
+        certainties = rng.random(400)
+        is_right = rng.random(400) < 0.6 + 0.4 * certainties
+        drawn = np.zeros(400, bool)
+        drawn[rng.choice(400, 100, replace=False)] = True
+        threshold = conformal_threshold(Audits(certainties[drawn], is_right[drawn]), certainties[~drawn], max_wrong)
+        above = ~drawn & (certainties >= (np.inf if threshold is None else threshold))
+        shares.append((~is_right[above]).mean() if above.any() else 0.0)
+        taken.append(above.sum())
+    assert np.mean(shares) <= max_wrong
+    assert np.mean(taken) > 10  # and not by taking nothing
+
+
+def test_without_a_wrong_label_so_many_audits_let_everything_through():
+    certainties = np.linspace(0, 1, 500)
+    for max_wrong in (0.01, 0.05, 0.5):
+        enough = needed_audits(max_wrong)
+        assert conformal_threshold(Audits(np.ones(enough), np.ones(enough, bool)), certainties, max_wrong) == 0.0
+        few = enough - 1
+        assert conformal_threshold(Audits(np.ones(few), np.ones(few, bool)), certainties, max_wrong) is None
+
+
+def test_nothing_to_take_has_no_threshold():
+    assert conformal_threshold(Audits(np.array([]), np.array([], bool)), np.array([]), 0.1) is None
+
+
+def crowd(action, count, certainty=1.0):
+    return {f"{action}{number}": Match(action, certainty, 0.0) for number in range(count)}
+
+
+def test_where_lambda_comes_from():
+    matches = crowd("screw", 140) | crowd("wipe", 60) | crowd("label", 60) | crowd("NG", 3)
+    screw, wipe, label = (
+        [box_id for box_id in matches if box_id.startswith(name)] for name in ("screw", "wipe", "label")
+    )
+    audited = dict.fromkeys(screw[:40], "screw") | dict.fromkeys(wipe[:15], "wipe") | dict.fromkeys(label[:15], "label")
+    sample = Sample(audited, [box_id for box_id in matches if box_id not in audited])
+    lambdas = calibrate(matches, sample, precision=0.95, constant=0.7)
+    assert {action: one.source for action, one in lambdas.items()} == {
+        "NG": "pooled",
+        "label": "pooled",
+        "screw": "action",
+        "wipe": "pooled",
+    }
+    assert (lambdas["wipe"].audited, lambdas["wipe"].wrong) == (15, 0)
+    assert set(labels_taken(matches, lambdas)) == set(matches)
+
+    strict = calibrate(matches, sample, precision=0.999, constant=1.2)
+    assert {one.source for one in strict.values()} == {"constant"}
+    assert labels_taken(matches, strict) == {}
+
+
+def test_a_wrong_sure_label_raises_lambda():
+    matches = {f"box{number}": Match("screw", number / 100, 0.0) for number in range(100)}
+    audited = {f"box{number}": "screw" for number in range(0, 100, 2)}
+    sample = Sample(audited, [box_id for box_id in matches if box_id not in audited])
+    right = calibrate(matches, sample, 0.9, 0.0)["screw"]
+    wrong = calibrate(matches, Sample(audited | {"box50": "wipe"}, sample.undecided), 0.9, 0.0)["screw"]
+    several = dict.fromkeys([f"box{number}" for number in range(0, 60, 2)], "wipe")
+    worse = calibrate(matches, Sample(audited | several, sample.undecided), 0.9, 0.0)["screw"]
+    assert right.certainty <= wrong.certainty < worse.certainty
+
+
+def test_the_curve_of_precision_against_coverage():
+    matches = {
+        "a": Match("screw", 0.9, 0.1),
+        "b": Match("screw", 0.8, 0.5),
+        "c": Match("wipe", 0.7, 0.0),
+        "d": Match("wipe", 0.7, 0.2),
+    }
+    sample = Sample({"a": "screw", "b": "screw", "c": "screw", "d": "wipe", "gone": "wipe"}, [])
+    curve = precision_curve(matches, sample)
+    by_similarity = [(share, right) for name, _, share, right in curve if name == "similarity"]
+    assert by_similarity == [(0.25, 1.0), (0.5, 1.0), (1.0, 0.75)]  # c and d tie
+    by_margin = [round(right, 3) for name, _, _, right in curve if name == "margin"]
+    assert by_margin == [1.0, 1.0, 1.0, 0.75]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("nearest", 0), ("precision", 1.0), ("precision", -0.1), ("min_certainty", 3.5)]
+)
+def test_settings_out_of_range(name, value):
+    good = {"centre": True, "nearest": 3, "precision": 0.99, "min_certainty": 1.0}
+    with pytest.raises(ValueError, match=name):
+        LabelParams(**(good | {name: value}))
