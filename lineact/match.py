@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from lineact.errors import InputError
 from lineact.schema import CROPS, TEMPLATES, table_of
+from lineact.similarity import centred
 from lineact.splits import HoldoutParams
 
 MAX_CANDIDATES = 2000  # crops of a group among which its templates are sought: the search is quadratic
@@ -116,12 +117,6 @@ def match_crops(box_ids: list[str], embeddings: np.ndarray, trains: np.ndarray, 
     ]
     rows = [{"group": group, "rank": rank, "row": row, "box_id": box_ids[row]} for group, rank, row in templates]
     return Matched(table_of(crops, CROPS), table_of(rows, TEMPLATES))
-
-
-def centred(embeddings: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """Directions about a mean: float32, N x D, of unit length (0 for an embedding that is the mean)."""
-    about = embeddings.astype(np.float64) - mean
-    return (about / np.maximum(np.linalg.norm(about, axis=1, keepdims=True), 1e-12)).astype(np.float32)
 
 
 def count_metrics(matched: Matched) -> dict[str, float | int | None]:

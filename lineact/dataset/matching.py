@@ -15,7 +15,7 @@ from lineact.boxes import iou_matrix, match_one_to_one
 from lineact.dataset import DatasetParams
 from lineact.dataset.labels import Found, FrameId, Resolved, boxes_on_frames
 from lineact.decisions import MIXED
-from lineact.match import centred
+from lineact.similarity import centred
 from lineact.splits import Holdout
 
 ROWS_AT_ONCE = 4096  # crops compared with all named ones at a time
