@@ -6,8 +6,12 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.dvc_stage import StageResult
-from flows.pipeline import artefact_folder, metrics_of
+from flows.pipeline import artefact_folder, metrics_of, stages_of
 from flows.register import Registration
+from lineact.schema import LABELLED_CROPS, TRUTH_BOXES, read_table
+from lineact.settings import from_mapping
+from lineact.simulate_review import SimulatedTruth, SimulateReviewParams, label_quality
+from tasks.stage import section_of
 
 
 def print_summary(line: str, results: list[StageResult], registration: Registration, seconds: float) -> None:
@@ -37,7 +41,18 @@ def _words(stage: str, line: str) -> str:
     if template is None:
         return ""
     shown = {name: "undefined" if value is None else value for name, value in metrics.items()}
-    return template.format_map(_Formatted(shown))
+    return template.format_map(_Formatted(shown)) + (_against_the_truth(line) if stage == "dataset" else "")
+
+
+def _against_the_truth(line: str) -> str:
+    """Of a simulated line: how many of the labels that nobody decided are right."""
+    if "simulate_review" not in stages_of(line):
+        return ""
+    params = from_mapping(SimulateReviewParams, section_of(line, "simulate_review"), "params.yaml")
+    truth_boxes = read_table(artefact_folder("simulate", line) / "truth_boxes.parquet", TRUTH_BOXES)
+    crops = read_table(artefact_folder("dataset", line) / "crops.parquet", LABELLED_CROPS)
+    quality = label_quality(crops, SimulatedTruth(truth_boxes, params.min_iou))
+    return RIGHT_LABELS.format_map(_Formatted(quality)) if quality["labels_by_match"] else ""
 
 
 class _Formatted(dict):
@@ -55,16 +70,17 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) else value
 
 
+RIGHT_LABELS = "; of the other {labels_by_match} labels {labels_right} are right by the simulator's truth"
 # What each stage's row says of its metrics.json.
 RESULTS = {
     "simulate": "{recordings} recordings, {frames} frames",
     "ingest": "{frames_kept} of {frames} frames kept",
     "detect": "{boxes_kept} boxes on {frames} frames",
     "embed": "{crops} crops",
-    "match": "{groups} groups; {accepted} crops accepted, {rejected} rejected",
+    "match": "{groups} groups of {crops} crops",
     "queue": "{items} items for a person",
     "simulate_review": "simulated reviewer, error rate {error_rate}, {minutes} minutes",
-    "dataset": "{crops_train} + {crops_val} labelled crops, {crops_by_person} decided by a person",
+    "dataset": "{crops_train} + {crops_val} labelled crops, {crops_by_person} by a person",
     "train_detector": "val mAP50 {val_map50}",
     "train_teacher": "val accuracy {val_accuracy}",
     "distil": "val accuracy {val_accuracy}",

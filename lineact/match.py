@@ -124,6 +124,7 @@ def count_metrics(matched: Matched) -> dict[str, float | int | None]:
     status = matched.crops["status"].to_pylist()
     counts = {name: status.count(name) for name in ("accepted", "rejected", "audit")}
     return {
+        "crops": len(status),
         "groups": len(set(matched.templates["group"].to_pylist())),
         "templates": matched.templates.num_rows,
         "coverage": (counts["accepted"] + counts["audit"]) / len(status),

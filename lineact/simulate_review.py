@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from lineact.decisions import MIXED, NG, Decision, HandBox
+from lineact.decisions import MIXED, NG, HandBox
 from lineact.reviewer import Answers, Reviewer, SecondsParams, action_by_overlap
 
 REVIEWER = "simulated reviewer"
+BOX_KEYS = ("x1", "y1", "x2", "y2")
 
 
 @dataclass(frozen=True)
@@ -77,35 +78,27 @@ def review_metrics(params: SimulateReviewParams, answers: Answers) -> dict[str, 
     return metrics
 
 
-def label_quality(
-    crops: pa.Table, boxes: pa.Table, decisions: list[Decision], truth: SimulatedTruth
-) -> dict[str, float | int | None]:
-    """How right the labels are that matching alone gives, by the groups' names, before any crop is decided.
+def label_quality(crops: pa.Table, truth: SimulatedTruth) -> dict[str, float | int | None]:
+    """How right the labels are that nobody decided.
 
     Args:
-        crops: schema CROPS.
-        boxes: schema BOXES.
-        decisions: with the groups' names.
+        crops: schema LABELLED_CROPS.
         truth: the simulator's.
 
     Returns:
-        Shares (None where there is nothing to share): of accepted crops that a name reaches; of these the ones that are
-        right, with NG and without it.
+        `labels_by_match`: how many; `labels_right` and `labels_right_without_ng`: shares of right ones, the latter of
+        crops that show one of the line's actions; None where there is none.
     """
-    names = {decision.item_id: decision.decided for decision in decisions if decision.task == "group"}
-    places = {row["box_id"]: row for row in boxes.to_pylist()}
-    accepted = [crop for crop in crops.to_pylist() if crop["status"] != "rejected"]
-    pairs = []
-    for crop in accepted:
-        name, place = names.get(f"group:{crop['group']}", MIXED), places[crop["box_id"]]
-        box_xyxy_px = np.array([place[key] for key in ("x1", "y1", "x2", "y2")])
-        if name != MIXED:
-            pairs.append((name, truth.action_of(place["video_sha256"], place["pts_s"], box_xyxy_px)))
-    of_actions = [name == right for name, right in pairs if right != NG]
+    pairs = [
+        (row["action"], truth.action_of(row["video_sha256"], row["pts_s"], np.array([row[key] for key in BOX_KEYS])))
+        for row in crops.select(["video_sha256", "pts_s", *BOX_KEYS, "action", "decided_by"]).to_pylist()
+        if row["decided_by"] == "match"
+    ]
+    of_actions = [label == right for label, right in pairs if right != NG]
     return {
-        "matched_crops_named": len(pairs) / len(accepted) if accepted else None,
-        "matched_labels_right": float(np.mean([name == right for name, right in pairs])) if pairs else None,
-        "matched_labels_right_without_ng": float(np.mean(of_actions)) if of_actions else None,
+        "labels_by_match": len(pairs),
+        "labels_right": float(np.mean([label == right for label, right in pairs])) if pairs else None,
+        "labels_right_without_ng": float(np.mean(of_actions)) if of_actions else None,
     }
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from lineact.decisions import write_decisions
 from lineact.files import write_metrics
 from lineact.reviewer import answer_queue
-from lineact.schema import BOXES, CROPS, QUEUE, TRUTH_BOXES, read_table
-from lineact.simulate_review import SimulatedTruth, SimulateReviewParams, label_quality, review_metrics
+from lineact.schema import BOXES, QUEUE, TRUTH_BOXES, read_table
+from lineact.simulate_review import SimulatedTruth, SimulateReviewParams, review_metrics
 from tasks.stage import run_stage
 
 
@@ -15,18 +15,16 @@ def simulate_review(
     *,
     simulate: Path,
     detect: Path,
-    match: Path,
     queue: Path,
     decisions: Path,
     out: Path,
 ) -> None:
-    """Writes decisions.csv, and how right the labels were before and how long the review took."""
+    """Writes decisions.csv, and how long the review took."""
     boxes = read_table(detect / "boxes.parquet", BOXES)
     truth = SimulatedTruth(read_table(simulate / "truth_boxes.parquet", TRUTH_BOXES), params.min_iou)
     answers = answer_queue(read_table(queue / "queue.parquet", QUEUE), boxes, truth, params.reviewer)
     write_decisions(decisions, answers.decisions)
-    quality = label_quality(read_table(match / "crops.parquet", CROPS), boxes, answers.decisions, truth)
-    metrics = review_metrics(params, answers) | quality
+    metrics = review_metrics(params, answers)
     write_metrics(out, metrics)
     print(
         f"simulate_review: {len(answers.decisions)} decisions by a simulated reviewer with error rate "

@@ -572,7 +572,7 @@ def run_stages(line, folder, **changes):
     queue_stage(queue_params(), **{name: at[name] for name in ("ingest", "detect", "embed", "match")}, out=at["queue"])
     decisions = folder / "review" / "decisions.csv"
     simulate_review(
-        review_params(error_rate=0.1), simulate=folder / "simulate", detect=at["detect"], match=at["match"],
+        review_params(error_rate=0.1), simulate=folder / "simulate", detect=at["detect"],
         queue=at["queue"], decisions=decisions, out=folder / "simulate_review",
     )  # fmt: skip
     dataset(dataset_params(**changes), line="test", raw=line.raw, **at, decisions=decisions, out=folder / "dataset")
