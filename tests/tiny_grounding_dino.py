@@ -21,6 +21,17 @@ def write_tokenizer(folder: Path) -> None:
     BertTokenizer(vocab={word: number for number, word in enumerate(WORDS)}).save_pretrained(folder)
 
 
+def write_bert_tokenizer(folder: Path) -> None:
+    """A tokenizer of bert-base's size, with the separators at its ids, which transformers' Grounding DINO counts on."""
+    from transformers import BertTokenizer
+
+    places = {0: "[PAD]", 100: "[UNK]", 101: "[CLS]", 102: "[SEP]", 103: "[MASK]", 1012: ".", 1029: "?"}
+    places |= {2000: "hand", 2001: "glove", 2002: "tool"}
+    words = [places.get(number, f"[unused{number}]") for number in range(30522)]
+    folder.mkdir(parents=True, exist_ok=True)
+    BertTokenizer(vocab={word: number for number, word in enumerate(words)}).save_pretrained(folder)
+
+
 def write_hub_model(folder: Path) -> Path:
     """Config, safetensors, tokenizer and image processor in the hub's layout."""
     import torch
