@@ -15,7 +15,7 @@ from lineact.progress import EVERY_S
 from lineact.schema import FRAMES, VIDEOS, read_table, table_of, write_table
 from lineact.video import Frame, VideoFacts, find_videos, other_files, read_frames, video_facts
 
-CODE_VERSION = 1  # raise it where the same video and settings give another table
+CODE_VERSION = 2  # raise it where the same video and settings give another table
 THUMB_WIDTH_PX = 160  # movement and likeness are measured at this width: noise averages out, a hand stays visible
 SHARPNESS_MEMORY = 300  # frames that a frame's sharpness is compared with
 SHORT_SHARE = 0.95  # a recording that ends before this share of its declared duration was broken off
@@ -364,6 +364,7 @@ def _video_row(frames: pa.Table, name: str, sha256: str, facts: VideoFacts) -> d
     return {
         "video_sha256": sha256,
         "name": name,
+        "start_s": float(pts_s[0]),
         "duration_s": duration_s,
         "fps": len(pts_s) / duration_s,
         "frame_count": len(pts_s),

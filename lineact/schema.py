@@ -28,6 +28,7 @@ VIDEOS = pa.schema(
     [
         _required("video_sha256", pa.string()),
         _required("name", pa.string()),  # path below the raw folder
+        _required("start_s", pa.float64()),  # presentation time of the first frame; of many containers not 0
         _required("duration_s", pa.float64()),
         _required("fps", pa.float64()),  # mean rate: frames / duration
         _required("frame_count", pa.int64()),

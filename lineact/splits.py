@@ -81,23 +81,22 @@ class Holdout:
         Raises:
             ConfigError: where a named recording does not exist, or none is left to train on.
         """
-        self._start_s: dict[str, float] = {}
+        self._from_s: dict[str, float] = {}
         self._guard_s = params.guard_s
         wanted = set(params.recordings)
         found: set[str] = set()
-        for sha256, name, duration_s in zip(
-            *(videos[column].to_pylist() for column in ("video_sha256", "name", "duration_s")), strict=True
-        ):
+        columns = ("video_sha256", "name", "start_s", "duration_s")
+        for sha256, name, start_s, duration_s in zip(*(videos[column].to_pylist() for column in columns), strict=True):
             names = {name, PurePath(name).name, PurePath(name).stem, str(PurePath(name).with_suffix(""))}
             found |= names & wanted
             if params.last_share:
-                self._start_s[sha256] = duration_s * (1 - params.last_share)
+                self._from_s[sha256] = start_s + duration_s * (1 - params.last_share)
             else:
-                self._start_s[sha256] = -np.inf if names & wanted else np.inf
+                self._from_s[sha256] = -np.inf if names & wanted else np.inf
         known = ", ".join(sorted(videos["name"].to_pylist()))
         if missing := sorted(wanted - found):
             raise ConfigError(f"holdout.recordings: {', '.join(missing)} not found; the line's recordings are {known}")
-        if all(start_s == -np.inf for start_s in self._start_s.values()):
+        if all(start_s == -np.inf for start_s in self._from_s.values()):
             raise ConfigError(
                 f"holdout.recordings: holds out every recording ({known}), so nothing is left to train on"
             )
@@ -108,9 +107,9 @@ class Holdout:
         Raises:
             InputError: where the recording is not one of the line's.
         """
-        if video_sha256 not in self._start_s:
+        if video_sha256 not in self._from_s:
             raise InputError(f"recording {video_sha256[:12]} is not among the ingested videos; run `dvc repro`")
-        start_s = self._start_s[video_sha256]
+        start_s = self._from_s[video_sha256]
         if pts_s >= start_s:
             return "holdout"
         return "guard" if pts_s > start_s - self._guard_s else "train"

@@ -213,6 +213,7 @@ def _video_row(sha256: str, name: str, frame_count: int) -> dict:
     return {
         "video_sha256": sha256,
         "name": name,
+        "start_s": 0.0,
         "duration_s": frame_count / FPS,
         "fps": float(FPS),
         "frame_count": frame_count,

@@ -122,7 +122,14 @@ def made(released, tmp_path_factory):
 
 
 def video_row(name, frame_count):
-    row = {"video_sha256": name, "name": name, "duration_s": frame_count / 10, "fps": 10.0, "frame_count": frame_count}
+    row = {
+        "video_sha256": name,
+        "name": name,
+        "start_s": 0.0,
+        "duration_s": frame_count / 10,
+        "fps": 10.0,
+        "frame_count": frame_count,
+    }
     return row | {"width_px": 64, "height_px": 48, "codec": "h264"}
 
 

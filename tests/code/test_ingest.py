@@ -56,6 +56,7 @@ def test_times_of_a_variable_frame_rate_come_from_the_container(tmp_path):
     assert video["frame_count"] == 7
     assert video["duration_s"] == pytest.approx(3.0, abs=0.5)
     assert video["fps"] == pytest.approx(7 / video["duration_s"])
+    assert video["start_s"] == 0.0
     # At most five a second: 0.04 and 0.08 come too soon after 0.0, 1.75 too soon after 1.7.
     kept = [row["pts_s"] for row in ingested.frames.to_pylist() if row["kept"]]
     assert kept == pytest.approx([0.0, 0.5, 1.7, 3.0])
@@ -255,3 +256,11 @@ def test_a_single_file_will_do(tmp_path):
 def test_settings_out_of_range(name, value):
     with pytest.raises(ValueError, match=name):
         replace(PARAMS, **{name: value})
+
+
+def test_a_container_may_start_at_any_time(tmp_path):
+    times_s = [3600.0 + index / 10 for index in range(20)]
+    write_video(tmp_path / "raw" / "a.mkv", [scene(index) for index in range(20)], times_s)
+    video = ingest_videos(tmp_path / "raw", PARAMS).videos.to_pylist()[0]
+    assert video["start_s"] == pytest.approx(3600.0)
+    assert video["duration_s"] == pytest.approx(2.0)

@@ -13,11 +13,12 @@ VIDEO = "a" * 64
 OTHER = "b" * 64
 
 
-def videos(*names_durations):
+def videos(*names_durations, start_s=0.0):
     rows = [
         {
             "video_sha256": sha256 * 64,
             "name": name,
+            "start_s": start_s,
             "duration_s": duration_s,
             "fps": 10.0,
             "frame_count": int(duration_s * 10),
@@ -44,6 +45,19 @@ def test_no_training_frame_lies_within_the_guard_of_the_held_out_part(duration_s
     for train_s in parts["train"]:
         assert all(holdout_s - train_s >= guard_s - 1e-9 for holdout_s in parts["holdout"])
     assert all(holdout_s >= duration_s * (1 - last_share) for holdout_s in parts["holdout"])
+
+
+@pytest.mark.parametrize("start_s", [0.0, 1.4, 3600.0, -2.0])
+def test_the_last_share_is_counted_from_the_first_frame(start_s):
+    holdout = Holdout(HoldoutParams((), 0.25, 2.0), videos(("rec.ts", 40.0), start_s=start_s))
+    assert [holdout.part_of(VIDEO, start_s + pts_s) for pts_s in (0.0, 27.9, 28.1, 29.9, 30.0, 39.9)] == [
+        "train",
+        "train",
+        "guard",
+        "guard",
+        "holdout",
+        "holdout",
+    ]
 
 
 def test_whole_recordings_are_held_out_by_name_with_or_without_suffix():
