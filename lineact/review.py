@@ -138,10 +138,13 @@ def decision_of(item: dict, answer: Answer, actions: Sequence[str], size_wh_px: 
         size_wh_px: the frame's width and height; None where the item is no frame.
 
     Raises:
-        ValueError: on an unknown label, a malformed box, one outside its frame, or seconds below 0.
+        ValueError: on an unknown label, a malformed box, one outside its frame, seconds below 0, or a name that is no
+            single line.
     """
     if not (math.isfinite(answer.seconds) and answer.seconds >= 0):
         raise ValueError(f"expected seconds from 0 up, found {answer.seconds}")
+    if not answer.reviewer.isprintable():  # a line break would split the row
+        raise ValueError(f"expected a reviewer's name on one line, found {answer.reviewer!r}")
     known = labels_of(item["task"], actions)
     decided = answer.decided
     if decided == WITHDRAWN:
@@ -152,6 +155,7 @@ def decision_of(item: dict, answer: Answer, actions: Sequence[str], size_wh_px: 
             _refuse_outside(box, size_wh_px)
         labels = [box.action for box in boxes]
         decided = text_of_boxes(boxes)
+        boxes_of_text(decided)  # rounding may leave nothing of a box
     else:
         labels = [decided]
     if unknown := sorted(set(labels) - set(known)):

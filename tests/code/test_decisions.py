@@ -1,5 +1,7 @@
 """decisions.csv: what is written is read back, bad rows are named, decisions find their boxes again."""
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -20,6 +22,7 @@ from lineact.decisions import (
     write_decisions,
 )
 from lineact.errors import InputError
+from lineact.review import Answer, decision_of
 
 ACTIONS = ("screw", "wipe, dry", 'say "go"')
 HEADER = "item_id,task,suggested,decided,reviewer,decided_at,seconds,basis\n"
@@ -173,3 +176,25 @@ def test_a_box_found_elsewhere_takes_no_decision():
     assert attach([placed(12, 11)[0]], {frame_key(SHA, 1.0): [far, moved]}, 0.5) == {placed(12, 11)[0]: moved[0]}
     assert attach([placed(12, 11)[0]], {frame_key(SHA, 1.0): [far]}, 0.5) == {}
     assert attach([placed(12, 11)[0]], {frame_key(SHA, 2.0): [moved]}, 0.5) == {}
+
+
+SIDES = st.floats(-1, 700) | st.just(float("nan")) | st.sampled_from([0.0, 0.001, 0.004, 0.005, 1e-9])
+
+
+@given(
+    boxes=st.lists(st.tuples(SIDES, SIDES, SIDES, SIDES, st.sampled_from(["screw", "NG", "other"])), max_size=3),
+    reviewer=st.text(max_size=12),
+    seconds=st.floats(-1, 1e6) | st.just(float("inf")),
+)
+def test_whatever_an_answer_is_taken_as_can_be_read_again(tmp_path_factory, boxes, reviewer, seconds):
+    item = {"item_id": f"frame:{'a' * 12}@1.000000", "task": "box", "suggested": "empty", "basis": "b" * 16}
+    text = json.dumps([list(box) for box in boxes]) if boxes else "empty"
+    try:
+        decision = decision_of(item, Answer(text, reviewer, seconds), ["screw"], (640, 480))
+    except ValueError:
+        return
+    path = tmp_path_factory.mktemp("review") / "decisions.csv"
+    write_decisions(path, [decision])
+    read = read_decisions(path, ["screw"])
+    assert read.bad == ()
+    assert read.rows == (decision,)
