@@ -26,11 +26,6 @@ class Waiting:
     holdout_frames: int
     undecided: int
 
-    @property
-    def enough(self) -> bool:
-        """Whether training can go on."""
-        return not (self.groups or self.items or self.holdout_frames)
-
 
 def still_waiting(queue: pa.Table, resolved: Resolved, params: DatasetParams) -> Waiting:
     """Counts what is undecided.
@@ -61,10 +56,11 @@ def refuse_undecided(waiting: Waiting, params: DatasetParams, line: str) -> None
     Raises:
         AwaitingReview: says how much waits and how to go on.
     """
-    if params.policy == "none" or waiting.enough:
+    asked_for_items = waiting.items if params.policy == "required" else 0
+    if not (waiting.groups or asked_for_items or waiting.holdout_frames):
         return
     raise AwaitingReview(
-        f"awaiting review: still needed are {waiting.groups} names of groups, {waiting.items} of the crops and frames, "
+        f"awaiting review: still needed are {waiting.groups} names of groups, {asked_for_items} of the crops and frames, "
         f"{waiting.holdout_frames} held-out frames ({waiting.undecided} items of the queue are undecided); "
         f"run `make review LINE={line}`, then the same command again"
     )

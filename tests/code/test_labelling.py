@@ -1,5 +1,6 @@
 """From crops to training data on a generated line: caches, the queue, decisions applied, and what is refused."""
 
+import contextlib
 import csv
 import json
 from collections import Counter
@@ -425,19 +426,31 @@ def test_nothing_decided_waits_and_says_how_to_go_on(line, found):
     with pytest.raises(AwaitingReview, match="make review LINE=press_a") as awaited:
         refuse_undecided(waiting, dataset_params(), "press_a")
     assert awaited.value.exit_code == 75
-    refuse_undecided(waiting, dataset_params(policy="none"), "press_a")
 
 
-@pytest.mark.parametrize("left_out", ["group", "holdout", "rest"])
-def test_each_kind_of_item_can_keep_the_line_waiting(line, found, decided, left_out):
+@pytest.mark.parametrize(
+    ("policy", "left_out", "waits"),
+    [
+        ("required", "group", True),
+        ("required", "holdout", True),
+        ("required", "rest", True),
+        ("none", "group", True),  # nothing else says which action is which
+        ("none", "holdout", True),  # nor what is true of the held-out part
+        ("none", "rest", False),
+    ],
+)
+def test_what_each_policy_waits_for(line, found, decided, policy, left_out, waits):
+    some = [one for one in decided if kind_of(one, found) != left_out]
+    params = dataset_params(policy=policy)
+    waiting = still_waiting(found.queue, resolved_of(line, found, some), params)
+    with pytest.raises(AwaitingReview) if waits else contextlib.nullcontext():
+        refuse_undecided(waiting, params, "press_a")
+    refuse_undecided(still_waiting(found.queue, resolved_of(line, found, decided), params), params, "press_a")
+
+
+def kind_of(one, found):
     measures = {row["item_id"] for row in found.queue.to_pylist() if row["holdout"]}
-
-    def kind(one):
-        return "group" if one.task == "group" else "holdout" if one.item_id in measures else "rest"
-
-    assert still_waiting(found.queue, resolved_of(line, found, decided), dataset_params()).enough
-    some = [one for one in decided if kind(one) != left_out]
-    assert not still_waiting(found.queue, resolved_of(line, found, some), dataset_params()).enough
+    return "group" if one.task == "group" else "holdout" if one.item_id in measures else "rest"
 
 
 # --- the parts
@@ -615,7 +628,11 @@ def test_bad_rows_are_named_and_fail_the_stage_above_the_share(line, embedded, t
         dataset(dataset_params(max_bad_share=0.01), **inputs)
     with pytest.raises(AwaitingReview, match="1 names of groups"):
         dataset(dataset_params(), **inputs)
-    dataset(dataset_params(policy="none"), **inputs)
+    crop = next(number for number, row in enumerate(rows) if ",crop," in row)
+    rows[group] = rows[group].replace(",grupp,", ",group,")
+    rows[crop] = rows[crop].replace(",crop,", ",cropp,")
+    path.write_text("\n".join(rows) + "\n")
+    dataset(dataset_params(), **inputs)
     with (tmp_path / "dataset" / "problems.csv").open() as stream:
         assert [row["problem"] for row in csv.DictReader(stream)] == ["bad row"]
 
