@@ -25,6 +25,9 @@ $(INSTALLED): requirements.lock
 	@command -v uv >/dev/null || { $(PYTHON) -m venv $(UV_VENV) && $(UV_VENV)/bin/pip install -q uv; }
 	test -x $(BIN)/python || uv venv -q --python $(PYTHON) $(VENV)
 	uv pip sync -q --require-hashes --python $(BIN)/python requirements.lock
+	@git config user.email >/dev/null || ! git rev-parse --git-dir >/dev/null 2>&1 || { \
+	  git config user.name lineact && git config user.email lineact@localhost && \
+	  echo "git knows no name of yours: in this checkout lineact@localhost signs (dvc exp run needs one); git config user.email changes it"; }
 	@touch $@
 
 demo: setup      ## line `demo` from raw video to a registered, benchmarked champion

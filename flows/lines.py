@@ -9,16 +9,19 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from flows import command_line
 from flows.pipeline import CONF, LINES_FILE
 from lineact.decisions import write_decisions
 from lineact.errors import ConfigError, InputError
 from lineact.files import sha256_of_file, write_bytes, write_text, write_whole
-from lineact.video import find_videos
+from lineact.video import find_videos, video_facts
 from tasks.configure import compose_line, lists_of_lines
 
 UNNAMED_ACTIONS = ("action_1", "action_2")  # a line must compose at once; the user renames them before the review
 RESULTS_FILE = Path(__file__).with_name("line_results.yaml")
+RESERVED = frozenset({"foundation"})  # models/foundation/ holds weights
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -42,13 +45,17 @@ def add_line(name: str, videos: Path, detector: str, foundation: str, actions: l
     config_file = CONF / "line" / f"{name}.yaml"
     if not _NAME.fullmatch(name):
         raise ConfigError(f"NAME={name}: expected small letters, digits and _, starting with a letter, e.g. press_a")
+    if name in RESERVED or not is_plain_word(name):
+        raise ConfigError(f"NAME={name}: expected a name that means nothing else in YAML or here, e.g. line_{name}")
     if config_file.exists():
         raise ConfigError(f"NAME={name}: {config_file} exists already; `make activate LINE={name}` takes it as it is")
     for option, value in (("DETECTOR", detector), ("FOUNDATION", foundation)):
         known = sorted(path.stem for path in (CONF / option.lower()).glob("*.yaml"))
         if value not in known:
             raise ConfigError(f"{option}={value}: expected one of {', '.join(known)}")
-    copies = _copies_of(find_videos(videos), videos)
+    found = find_videos(videos)
+    _refuse_no_videos(found)
+    copies = _copies_of(found, videos)
     folder = Path("data") / name
     raw, pointer, decisions = folder / "raw", folder / "raw.dvc", folder / "review" / "decisions.csv"
     # the same videos are there where an earlier call was killed, or where a person put them there
@@ -107,20 +114,45 @@ def results_of(line: str) -> Path:
     return Path("models") / line / "dvc.yaml"
 
 
+def is_plain_word(text: str) -> bool:
+    """Whether YAML reads a word as itself: `on`, `no` and `null` it reads as something else."""
+    try:
+        return yaml.safe_load(text) == text
+    except yaml.YAMLError:
+        return False
+
+
 def edit_yaml(path: Path, edit: Callable[[Any], None]) -> None:
     """Changes a YAML file in place, with its comments kept."""
     import io
 
     from ruamel.yaml import YAML
 
-    yaml = YAML()
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    yaml.width = 120
-    content = yaml.load(path.read_text())
+    with_comments = YAML()
+    with_comments.indent(mapping=2, sequence=4, offset=2)
+    with_comments.width = 120
+    content = with_comments.load(path.read_text())
     edit(content)
     text = io.StringIO()
-    yaml.dump(content, text)
+    with_comments.dump(content, text)
     write_text(path, text.getvalue())
+
+
+def _refuse_no_videos(found: Sequence[Path]) -> None:
+    """Broken files among good ones are counted and reported by `ingest`; here none of them would be usable.
+
+    Raises:
+        InputError: where not one of the files is a video.
+    """
+    problems = []
+    for path in found:
+        try:
+            video_facts(path)
+        except InputError as error:
+            problems.append(str(error))
+        else:
+            return
+    raise InputError("\n  ".join(["expected at least one video, found none:", *problems]))
 
 
 def _copies_of(found: Sequence[Path], videos: Path) -> dict[Path, Path]:
@@ -204,6 +236,8 @@ def actions_of(text: str) -> list[str]:
     """
     actions = [action.strip() for action in text.split(",") if action.strip()]
     for action in actions:
+        if not is_plain_word(action):
+            raise ConfigError(f"ACTIONS={text}: expected names that mean nothing else in YAML, found {action!r}")
         if action != "".join(action.split()):
             together = "_".join(action.split())
             apart = ",".join(action.split())

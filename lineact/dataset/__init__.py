@@ -43,8 +43,8 @@ class DatasetParams:
 
     Attributes:
         actions: the line's actions; NG is added as the last class.
-        policy: "required" waits for a person's decisions; "none" waits only for what nothing else can tell, the names of
-            the groups and the held-out truth.
+        policy: "required" waits for a person's decisions; "none" waits only for what nothing else can tell: names
+            of groups, and held-out truth.
         min_decided_share: share of the crops, audits and training frames asked that must be decided, 0 to 1. Every
             group must be.
         min_holdout_frames: held-out frames that must be decided; fewer where fewer are asked.

@@ -56,11 +56,11 @@ def refuse_undecided(waiting: Waiting, params: DatasetParams, line: str) -> None
     Raises:
         AwaitingReview: says how much waits and how to go on.
     """
-    asked_for_items = waiting.items if params.policy == "required" else 0
-    if not (waiting.groups or asked_for_items or waiting.holdout_frames):
+    items = waiting.items if params.policy == "required" else 0
+    if not (waiting.groups or items or waiting.holdout_frames):
         return
     raise AwaitingReview(
-        f"awaiting review: still needed are {waiting.groups} names of groups, {asked_for_items} of the crops and frames, "
+        f"awaiting review: still needed are {waiting.groups} names of groups, {items} of the crops and frames, "
         f"{waiting.holdout_frames} held-out frames ({waiting.undecided} items of the queue are undecided); "
         f"run `make review LINE={line}`, then the same command again"
     )

@@ -12,7 +12,7 @@ from lineact.detect.backend import Detections, Recording, detect_in_batches
 from lineact.detect.prompt import PromptParams, prompt_text
 from lineact.errors import InputError
 from lineact.files import is_full_disk, sha256_of_tree
-from lineact.foundation.weights import CONFIG, find_file, read_config
+from lineact.foundation.weights import CONFIG, find_file, read_config, reason_of
 
 MODEL_TYPE = "grounding-dino"  # transformers' word, in config.json
 CODE_VERSION = 1  # raise it where the same frames and settings give other boxes
@@ -172,7 +172,7 @@ def _unlike_config(weights: str, found: str) -> InputError:
 def _missing(params: GroundingDinoParams, error: BaseException) -> InputError:
     return InputError(
         f"Grounding DINO weights {params.weights!r} (revision {params.revision}): expected a local folder in the hub's "
-        f"layout, or a hub name that is cached or can be fetched, found neither ({type(error).__name__}: "
-        f"{str(error).splitlines()[0] if str(error) else ''}); ways out: set detect.grounding_dino.weights to a local "
-        "folder with the model's files, or choose `detector: motion`, which needs no weights"
+        f"layout, or a hub name that is cached or can be fetched, found neither ({reason_of(error)}); ways out: set "
+        "detect.grounding_dino.weights to a local folder with the model's files, or choose `detector: motion`, which "
+        "needs no weights"
     )

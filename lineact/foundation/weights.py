@@ -96,12 +96,16 @@ def find_file(
             return None
         if is_full_disk(error, Path(constants.HF_HUB_CACHE)):
             raise FullDiskError(Path(constants.HF_HUB_CACHE)) from error
-        reason = _REASONS.get(type(error).__name__, type(error).__name__)
         raise InputError(
             f"weights {name_or_folder!r} ({filename}): expected a local folder or a hub name whose files are cached or "
-            f"can be fetched, found neither ({reason}); ways out: name a local folder that holds the "
+            f"can be fetched, found neither ({reason_of(error)}); ways out: name a local folder that holds the "
             "model, or set `foundation: tiny` in the line's config to use the embedded weights"
         ) from error
+
+
+def reason_of(error: BaseException) -> str:
+    """What an error of huggingface_hub means here, in words."""
+    return _REASONS.get(type(error).__name__, type(error).__name__)
 
 
 def identity_of(name_or_folder: str, revision: str | None = None) -> str:

@@ -19,7 +19,7 @@ from lineact.decisions import DECISION_COLUMNS
 from lineact.errors import AwaitingReview, ConfigError, InputError, LineactError
 from lineact.register import RegisterParams, judge
 from tasks.configure import active_lines, compose_line
-from tests.generated_videos import scene, write_video
+from tests.generated_videos import scene, write_sound, write_video
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -309,11 +309,26 @@ def test_actions_that_do_not_compose_are_refused(action, project, videos):
     assert active_lines(project / "conf") == ["demo"]
 
 
-@pytest.mark.parametrize("name", ["Press", "1st", "press-a", "../demo", "", "a b"])
+@pytest.mark.parametrize(
+    "name", ["Press", "1st", "press-a", "../demo", "", "a b", "on", "no", "yes", "off", "null", "true", "foundation"]
+)
 def test_a_malformed_name_is_refused(name, project, videos):
     with pytest.raises(ConfigError, match="NAME="):
         add_line(name, videos, "motion", "tiny", ["remove"])
     assert not (project / "data").exists()
+
+
+def test_files_none_of_which_is_a_video_are_refused(project, tmp_path):
+    folder = tmp_path / "no_videos"
+    folder.mkdir()
+    (folder / "text.mp4").write_text("not a video")
+    (folder / "nothing.mp4").write_bytes(b"")
+    write_sound(folder / "sound.mp4")
+    with pytest.raises(InputError, match=r"(?s)found none.*nothing\.mp4.*sound\.mp4.*text\.mp4"):
+        add_line("press_a", folder, "motion", "tiny", ["remove"])
+    assert not (project / "data").exists()
+    write_video(folder / "video.mp4", [scene()] * 3)
+    add_line("press_a", folder, "motion", "tiny", ["remove"])
 
 
 def test_an_unknown_detector_and_a_folder_without_videos_are_refused(project, videos, tmp_path):

@@ -65,3 +65,9 @@ def test_actions_are_parted_by_commas(text):
 def test_a_blank_within_an_action_is_refused(text):
     with pytest.raises(ConfigError, match=r"found 'pick part'; write pick_part or pick,part"):
         actions_of(text)
+
+
+@pytest.mark.parametrize("text", ["on,off", "pick,no", "1,2", "null", "[a", "a: b"])
+def test_an_action_that_yaml_reads_as_something_else_is_refused(text):
+    with pytest.raises(ConfigError, match=r"ACTIONS=.*found"):
+        actions_of(text)
