@@ -90,7 +90,8 @@ def match_crops(box_ids: list[str], embeddings: np.ndarray, trains: np.ndarray, 
     if not counts:
         raise InputError(
             f"expected at least {min(params.group_counts)} different crops outside the held-out part to group, found "
-            f"{different} ({len(box_ids)} crops in all, {np.count_nonzero(~trains)} of them held out); record more, lower match.group_counts, or let `detect` find more boxes"
+            f"{different} ({len(box_ids)} crops in all, {np.count_nonzero(~trains)} of them held out); record more, "
+            "lower match.group_counts, or let `detect` find more boxes"
         )
     groups = _largest_first(_grouped(fit, counts, params.seed))
     templates = [
