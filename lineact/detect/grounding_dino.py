@@ -15,6 +15,7 @@ from lineact.files import is_full_disk, sha256_of_tree
 from lineact.foundation.weights import CONFIG, find_file, read_config, reason_of
 
 MODEL_TYPE = "grounding-dino"  # transformers' word, in config.json
+BELOW_EVERY_SCORE = -1.0
 CODE_VERSION = 1  # raise it where the same frames and settings give other boxes
 
 
@@ -36,6 +37,19 @@ class GroundingDinoParams(PromptParams):
             raise ValueError("weights must be a hub name or a folder, found nothing")
 
 
+@dataclass(frozen=True)
+class Queries:
+    """What all queries of the decoder say of one image.
+
+    Attributes:
+        boxes_xyxy_px: float32, Q x 4, pixels of the source frame, not cut at its border.
+        token_probabilities: float32, Q x L, 0 to 1, of each of the prompt's L tokens; a box's score is the greatest.
+    """
+
+    boxes_xyxy_px: np.ndarray
+    token_probabilities: np.ndarray
+
+
 class GroundingDino:
     """The backend `grounding_dino`. The model is loaded when the first frame is not stored yet."""
 
@@ -54,20 +68,7 @@ class GroundingDino:
 
     def detect_images(self, images_rgb: Sequence[np.ndarray]) -> list[Detections]:
         """Regions on each image (uint8, H x W x 3) with a score of at least `score_floor`."""
-        import torch
-
-        processor, model = self._loaded
-        images = processor.image_processor(images=list(images_rgb), return_tensors="pt").to(model.device)
-        text = {name: ids.expand(len(images_rgb), -1) for name, ids in self._text.items()}
-        with torch.inference_mode():
-            output = model(**images, **text)
-        found = processor.post_process_grounded_object_detection(
-            output,
-            text["input_ids"],
-            threshold=self.params.score_floor,
-            text_threshold=self.params.text_threshold,
-            target_sizes=[image.shape[:2] for image in images_rgb],
-        )
+        found = self._post_processed(images_rgb, self._forward(images_rgb), self.params.score_floor)
         return [
             Detections(
                 one["boxes"].cpu().numpy().astype(np.float32),
@@ -76,6 +77,37 @@ class GroundingDino:
             )
             for one in found
         ]
+
+    def queries(self, images_rgb: Sequence[np.ndarray]) -> list[Queries]:
+        """What every query of the decoder says of each image (uint8, H x W x 3), before any threshold."""
+        output = self._forward(images_rgb)
+        probabilities = output.logits.sigmoid()[..., : self._text["input_ids"].shape[1]]  # N x Q x L
+        found = self._post_processed(images_rgb, output, BELOW_EVERY_SCORE)
+        return [
+            Queries(one["boxes"].cpu().numpy().astype(np.float32), of_image.cpu().numpy().astype(np.float32))
+            for one, of_image in zip(found, probabilities, strict=True)
+        ]
+
+    def _forward(self, images_rgb: Sequence[np.ndarray]) -> Any:
+        """The model's own output for a batch."""
+        import torch
+
+        processor, model = self._loaded
+        images = processor.image_processor(images=list(images_rgb), return_tensors="pt").to(model.device)
+        text = {name: ids.expand(len(images_rgb), -1) for name, ids in self._text.items()}
+        with torch.inference_mode():
+            return model(**images, **text)
+
+    def _post_processed(self, images_rgb: Sequence[np.ndarray], output: Any, threshold: float) -> list[dict[str, Any]]:
+        """Boxes in pixels, scores and phrases of the queries that score above a threshold."""
+        processor, _ = self._loaded
+        return processor.post_process_grounded_object_detection(
+            output,
+            self._text["input_ids"].expand(len(images_rgb), -1),
+            threshold=threshold,
+            text_threshold=self.params.text_threshold,
+            target_sizes=[image.shape[:2] for image in images_rgb],
+        )
 
     @cached_property
     def _loaded(self) -> tuple[Any, Any]:
