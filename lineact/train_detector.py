@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from lineact.errors import InputError
 from lineact.files import cache_folder, sha256_of_tree
 from lineact.training.start import start_key, start_of
@@ -153,6 +155,22 @@ def check_detection_set(detection: Path) -> dict[str, list[Path]]:
             )
         images[split] = paths
     return images
+
+
+def labelled_boxes(image: Path, size_wh: tuple[int, int]) -> np.ndarray:
+    """The boxes of one image of a YOLO folder that `check_detection_set` has read.
+
+    Args:
+        image: its labels lie in `labels` where it lies in `images`.
+        size_wh: of the image, pixels.
+
+    Returns:
+        float64, T x 4, x1, y1, x2, y2 in the image's pixels.
+    """
+    lines = (image.parents[2] / "labels" / image.parent.name / f"{image.stem}.txt").read_text().split()
+    shares = np.array(lines, np.float64).reshape(-1, 5)[:, 1:]  # x and y of the centre, width, height
+    centre_xy, box_wh = shares[:, :2] * size_wh, shares[:, 2:] * size_wh
+    return np.concatenate([centre_xy - box_wh / 2, centre_xy + box_wh / 2], axis=1)
 
 
 def _up_to_grid(side_px: float) -> int:

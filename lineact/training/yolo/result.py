@@ -17,6 +17,7 @@ from lineact.export.graphs import DetectorGraph
 from lineact.files import write_csv, write_metrics, write_text
 from lineact.foundation.yolov5 import DETECTOR_YAML, build_yolov5, load_weights
 from lineact.metrics import ScoredFrame, average_precision, score_detection
+from lineact.train_detector import labelled_boxes
 from lineact.training.report import draw_detector_curves, draw_precision_recall
 from lineact.training.yolo.trainer import BEST_FILE, STATE_FILE, read_state
 
@@ -49,7 +50,7 @@ def predict(
             fitted_rgb, placement = fit_into(read_png(path), input_wh)
             output = graph(torch.from_numpy(fitted_rgb[None]))[0].numpy()  # 4 + classes x anchors
             boxes_xyxy_px, scores = select_boxes(output, LEAST_SCORE, nms_iou, max_hands)
-            truth_xyxy_px = _labelled_boxes(path, placement.source_wh)
+            truth_xyxy_px = labelled_boxes(path, placement.source_wh)
             frames.append(ScoredFrame(placement.to_source(boxes_xyxy_px), scores, truth_xyxy_px))
     return frames
 
@@ -65,14 +66,6 @@ def judge(
     worth = average_precision(frames, JUDGED_IOU) or 0.0
     hands = sum(len(frame.truth_xyxy_px) for frame in frames)
     return worth, math.sqrt(worth * (1 - worth) / max(hands, 1))
-
-
-def _labelled_boxes(image: Path, size_wh: tuple[int, int]) -> np.ndarray:
-    """An image's boxes, float64, T x 4, in its pixels; `check_detection_set` has read the file before."""
-    lines = (image.parents[2] / "labels" / image.parent.name / f"{image.stem}.txt").read_text().split()
-    shares = np.array(lines, np.float64).reshape(-1, 5)[:, 1:]  # x and y of the centre, width, height
-    centre_xy, box_wh = shares[:, :2] * size_wh, shares[:, 2:] * size_wh
-    return np.concatenate([centre_xy - box_wh / 2, centre_xy + box_wh / 2], axis=1)
 
 
 def precision_recall_rows(frames: list[ScoredFrame]) -> list[list[float]]:
