@@ -9,11 +9,11 @@ export DVC_NO_ANALYTICS := 1
 export DO_NOT_TRACK := true
 export MLFLOW_DISABLE_TELEMETRY := true
 # recipes read what a user sets from the environment, so that blanks and quotes in it stay what they are
-export NAME VIDEOS DETECTOR FOUNDATION ACTIONS LINE REVIEWER PORT
+export NAME VIDEOS DETECTOR FOUNDATION ACTIONS LINE REVIEWER PORT WEIGHTS GENERAL
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/$(UV_VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lines test test-services system lint ui serve review line activate lock clean
+.PHONY: help setup demo lines test test-services system lint ui serve review line activate compare-detectors lock clean
 
 help:            ## these targets
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -45,6 +45,9 @@ activate: setup  ## LINE=gi_d: adds a line of conf/line/ to the active ones
 
 review: setup    ## LINE=demo [REVIEWER=name] [PORT=8765]: the review page
 	$(BIN)/python -m flows.review line="$$LINE" reviewer="$$REVIEWER" port="$$PORT"
+
+compare-detectors: setup  ## LINE=demo [WEIGHTS=DIR] [GENERAL=DIR]: Grounding DINO and two YOLOv5 at all pairs of thresholds
+	$(BIN)/python -m flows.compare_detectors line="$$LINE" weights="$$WEIGHTS" general="$$GENERAL"
 
 ui: setup        ## MLflow's UI on 127.0.0.1:5000
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db --workers 1 $(if $(PORT),--port "$$PORT")

@@ -32,13 +32,16 @@ def parse(arguments: Iterable[str], required: tuple[str, ...], optional: tuple[s
     return values
 
 
-def refuse_unknown_line() -> None:
+def refuse_unknown_line(optional: tuple[str, ...] = ()) -> None:
     """Ends the command of a flow with a wrong `line=...` before prefect is imported and MLflow opens a run.
+
+    Args:
+        optional: further arguments that the command takes.
 
     Raises:
         ConfigError: where the argument is malformed or the line is not active.
     """
-    stages_of(parse(sys.argv[1:], ("line",))["line"])
+    stages_of(parse(sys.argv[1:], ("line",), optional)["line"])
 
 
 def run(main: Callable[[], None]) -> None:

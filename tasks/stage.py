@@ -42,7 +42,7 @@ def run_stage(body: Callable[..., None], params_class: type) -> None:
         arguments["line"] = line
     try:
         params: object = from_mapping(params_class, section_of(line, stage), f"{PARAMS_FILE}: lines.{line}.{stage}")
-        _prepare_hub(section_of(line, "hub_cache"))
+        prepare_hub(section_of(line, "hub_cache"))
         body(params, **arguments)
     except LineactError as error:
         print(f"{stage}@{line}: {error}", file=sys.stderr)
@@ -60,7 +60,7 @@ def run_stage(body: Callable[..., None], params_class: type) -> None:
         sys.exit(InputError.exit_code)
 
 
-def _prepare_hub(cache: str) -> None:
+def prepare_hub(cache: str) -> None:
     """Tells huggingface_hub, which reads this at its import, where to keep weights and how often to report."""
     os.environ.setdefault("HF_HUB_CACHE", str(Path(cache).expanduser().resolve()))
     if not sys.stderr.isatty():

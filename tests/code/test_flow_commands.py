@@ -38,7 +38,7 @@ def ask(project: Path, flow: str, *arguments: str) -> subprocess.CompletedProces
     return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("flow", ["retrain", "label_line", "train_line"])
+@pytest.mark.parametrize("flow", ["retrain", "label_line", "train_line", "compare_detectors"])
 def test_an_unknown_line_is_refused_before_anything_starts(flow, project):
     asked = ask(project, flow, "line=nope")
     assert asked.returncode == 2

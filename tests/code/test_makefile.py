@@ -53,6 +53,8 @@ def test_the_other_targets_pass_on_what_is_set(make):
     assert make("serve", "PORT=4201")[1:] == ["flows.serve", "port=4201"]
     assert make("serve")[1:] == ["flows.serve", "port="]
     assert make("activate", "LINE=gi_d")[1:] == ["flows.lines", "activate=gi_d"]
+    compared = make("compare-detectors", "LINE=demo", "WEIGHTS=/weights/a b")[1:]
+    assert compared == ["flows.compare_detectors", "line=demo", "weights=/weights/a b", "general="]
 
 
 @pytest.mark.parametrize("text", ["pick,place", "pick, place", " pick ,place,", "pick,\tplace"])

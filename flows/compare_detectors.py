@@ -1,0 +1,105 @@
+"""`python -m flows.compare_detectors line=demo [weights=DIR] [general=DIR]`: detectors at all pairs of thresholds.
+
+Grounding DINO by box and text threshold, a general YOLOv5 and the line's own by confidence and suppression, all on the
+line's held-out frames. Every model looks at every frame once; its answers are kept in .lineact/cache.
+"""
+
+import sys
+
+from flows import command_line
+from flows.server import use_standing_server
+
+if __name__ == "__main__":
+    command_line.run(lambda: command_line.refuse_unknown_line(("weights", "general")))
+    use_standing_server()
+
+from pathlib import Path
+
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+
+from flows.comparison import Contestant, check_data, contestants_of, data_of, labelling_as_set, log_comparison
+from flows.one_run import only_run_of
+from lineact.compare import MIN_IOUS, THRESHOLDS
+from lineact.compare.answers import answers_of
+from lineact.compare.choice import Contest, table_rows
+from lineact.compare.pictures import Pictures, held_out_pictures, validation_pictures
+from lineact.compare.plots import draw_maps, draw_surfaces
+from lineact.compare.report import TABLE, markdown, write_report
+from lineact.compare.surfaces import KeptBoxes, Surfaces, score_surfaces
+
+RESULTS = Path(".lineact/compare_detectors")
+
+
+@task(cache_policy=NO_CACHE, task_run_name="{contestant.name}")
+def score_contestant(contestant: Contestant, held_out: Pictures, validation: Pictures) -> Contest:
+    """Asks one detector about all frames, or takes its kept answers, and scores every pair of its thresholds."""
+    return Contest(
+        name=contestant.name,
+        title=contestant.title,
+        axes=contestant.axes,
+        first=THRESHOLDS,
+        second=THRESHOLDS,
+        held_out=_surfaces(contestant, held_out),
+        validation=_surfaces(contestant, validation),
+    )
+
+
+@flow(name="compare_detectors", flow_run_name="compare detectors of {line}")
+def compare_detectors(line: str, weights: str | None = None, general: str | None = None) -> Path:
+    """Compares the detectors and logs the comparison to the line's experiment in MLflow.
+
+    Args:
+        line: the line.
+        weights: Grounding DINO's: a folder in the hub's layout, or a hub name, with `@` and a commit or without; None
+            for what the line is set to, or else the embedded ones.
+        general: folder of the general YOLOv5 (detector.yaml, model.safetensors); None for the embedded one.
+
+    Returns:
+        The folder with table.md, table.csv, surfaces.csv and the plots.
+
+    Raises:
+        InputError: where the line has no held-out truth or no detector yet, or weights are missing.
+    """
+    with only_run_of(line):
+        data = data_of(line)
+        check_data(line, data)
+        contestants = contestants_of(line, data, weights, general)
+        held_out = held_out_pictures(data.holdout, data.raw)
+        validation = validation_pictures(data.detection)
+        contests = [score_contestant(contestant, held_out, validation) for contestant in contestants]
+        contests.append(labelling_as_set(line, data))
+        folder = RESULTS / line
+        rows = table_rows(contests)
+        text = markdown(line, rows, len(held_out.names))
+        write_report(folder, text, contests, rows)
+        with_thresholds = [contest for contest in contests if contest.axes is not None]
+        for index, min_iou in enumerate(MIN_IOUS):
+            percent = round(100 * min_iou)
+            chosen = [row for row in rows if row.min_iou == min_iou and row.chosen_on == "validation"]
+            draw_maps(folder / f"maps_iou{percent}.png", with_thresholds, chosen, index)
+            draw_surfaces(folder / f"surfaces_iou{percent}.png", with_thresholds, index)
+        log_comparison(line, contestants, rows, folder)
+        return folder
+
+
+def _surfaces(contestant: Contestant, pictures: Pictures) -> Surfaces:
+    detector = contestant.detector
+    answers = answers_of(contestant.title, detector, pictures)
+    frames = [
+        KeptBoxes(answer.boxes_inside_px, detector.kept(answer, THRESHOLDS, THRESHOLDS), truth)
+        for answer, truth in zip(answers, pictures.truth_xyxy_px, strict=True)
+    ]
+    return score_surfaces(frames, MIN_IOUS)
+
+
+def main() -> None:
+    """`line=demo [weights=...] [general=...]`; an empty value counts as none."""
+    values = command_line.parse(sys.argv[1:], ("line",), ("weights", "general"))
+    folder = compare_detectors(values["line"], values.get("weights") or None, values.get("general") or None)
+    print((folder / TABLE).read_text())
+    print(f"tables and plots are in {folder}, and in MLflow (`make ui`, experiment lineact-{values['line']})")
+
+
+if __name__ == "__main__":
+    command_line.run(main)
