@@ -18,11 +18,11 @@ from pathlib import Path
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-from flows.comparison import Contestant, check_data, contestants_of, data_of, labelling_as_set, log_comparison
+from flows.comparison import Candidate, candidates_of, check_data, data_of, labelling_as_set, log_comparison
 from flows.one_run import only_run_of
 from lineact.compare import MIN_IOUS, THRESHOLDS
 from lineact.compare.answers import answers_of
-from lineact.compare.choice import Contest, table_rows
+from lineact.compare.choice import Row, ScoredDetector, table_rows
 from lineact.compare.pictures import Pictures, held_out_pictures, validation_pictures
 from lineact.compare.plots import draw_maps, draw_surfaces
 from lineact.compare.report import TABLE, markdown, write_report
@@ -31,17 +31,17 @@ from lineact.compare.surfaces import KeptBoxes, Surfaces, score_surfaces
 RESULTS = Path(".lineact/compare_detectors")
 
 
-@task(cache_policy=NO_CACHE, task_run_name="{contestant.name}")
-def score_contestant(contestant: Contestant, held_out: Pictures, validation: Pictures) -> Contest:
+@task(cache_policy=NO_CACHE, task_run_name="{candidate.name}")
+def score_candidate(candidate: Candidate, held_out: Pictures, validation: Pictures) -> ScoredDetector:
     """Asks one detector about all frames, or takes its kept answers, and scores every pair of its thresholds."""
-    return Contest(
-        name=contestant.name,
-        title=contestant.title,
-        axes=contestant.axes,
+    return ScoredDetector(
+        name=candidate.name,
+        title=candidate.title,
+        axes=candidate.axes,
         first=THRESHOLDS,
         second=THRESHOLDS,
-        held_out=_surfaces(contestant, held_out),
-        validation=_surfaces(contestant, validation),
+        held_out=_surfaces(candidate, held_out),
+        validation=_surfaces(candidate, validation),
     )
 
 
@@ -64,33 +64,34 @@ def compare_detectors(line: str, weights: str | None = None, general: str | None
     with only_run_of(line):
         data = data_of(line)
         check_data(line, data)
-        contestants = contestants_of(line, data, weights, general)
+        candidates = candidates_of(line, data, weights, general)
         held_out = held_out_pictures(data.holdout, data.raw)
         validation = validation_pictures(data.detection)
-        contests = [score_contestant(contestant, held_out, validation) for contestant in contestants]
-        contests.append(labelling_as_set(line, data))
-        folder = RESULTS / line
-        rows = table_rows(contests)
-        text = markdown(line, rows, len(held_out.names))
-        write_report(folder, text, contests, rows)
-        with_thresholds = [contest for contest in contests if contest.axes is not None]
-        for index, min_iou in enumerate(MIN_IOUS):
-            percent = round(100 * min_iou)
-            chosen = [row for row in rows if row.min_iou == min_iou and row.chosen_on == "validation"]
-            draw_maps(folder / f"maps_iou{percent}.png", with_thresholds, chosen, index)
-            draw_surfaces(folder / f"surfaces_iou{percent}.png", with_thresholds, index)
-        log_comparison(line, contestants, rows, folder)
+        scored = [score_candidate(candidate, held_out, validation) for candidate in candidates]
+        scored.append(labelling_as_set(line, data))
+        rows, folder = table_rows(scored), RESULTS / line
+        write_report(folder, markdown(line, rows, len(held_out.names)), scored, rows)
+        _draw(folder, scored, rows)
+        log_comparison(line, candidates, rows, folder)
         return folder
 
 
-def _surfaces(contestant: Contestant, pictures: Pictures) -> Surfaces:
-    detector = contestant.detector
-    answers = answers_of(contestant.title, detector, pictures)
+def _surfaces(candidate: Candidate, pictures: Pictures) -> Surfaces:
+    detector = candidate.detector
+    answers = answers_of(candidate.title, detector, pictures)
     frames = [
         KeptBoxes(answer.boxes_inside_px, detector.kept(answer, THRESHOLDS, THRESHOLDS), truth)
         for answer, truth in zip(answers, pictures.truth_xyxy_px, strict=True)
     ]
     return score_surfaces(frames, MIN_IOUS)
+
+
+def _draw(folder: Path, scored: list[ScoredDetector], rows: list[Row]) -> None:
+    with_thresholds = [detector for detector in scored if detector.axes is not None]
+    for index, min_iou in enumerate(MIN_IOUS):
+        chosen = [row for row in rows if row.min_iou == min_iou and row.chosen_on == "validation"]
+        draw_maps(folder / f"maps_iou{round(100 * min_iou)}.png", with_thresholds, chosen, index)
+        draw_surfaces(folder / f"surfaces_iou{round(100 * min_iou)}.png", with_thresholds, index)
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import getpass
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from flows import tracking
 from flows.pipeline import CONF
 from lineact.compare import MIN_IOUS
 from lineact.compare.answers import Detector
-from lineact.compare.choice import Contest, Row
+from lineact.compare.choice import Row, ScoredDetector
 from lineact.compare.detectors import GroundingDinoAnswers, YoloV5Answers
 from lineact.compare.labelling import boxes_as_set
 from lineact.compare.surfaces import score_surfaces
@@ -51,7 +51,7 @@ class LineData:
 
 
 @dataclass(frozen=True)
-class Contestant:
+class Candidate:
     """A detector with two thresholds.
 
     Attributes:
@@ -92,7 +92,7 @@ def check_data(line: str, data: LineData) -> None:
             raise InputError(f"{path}: expected {what}, found nothing; `python -m flows.retrain line={line}` makes it")
 
 
-def contestants_of(line: str, data: LineData, weights: str | None, general: str | None) -> list[Contestant]:
+def candidates_of(line: str, data: LineData, weights: str | None, general: str | None) -> list[Candidate]:
     """The papers' three detectors, in the order of their table.
 
     Args:
@@ -108,19 +108,19 @@ def contestants_of(line: str, data: LineData, weights: str | None, general: str 
     width, height = described["input_wh"]
     folder = Path(general) if general else TINY / "yolov5"
     return [
-        Contestant(
+        Candidate(
             "yolov5_general",
             "YOLOv5 general (G)",
             ("Conf", "NMS"),
             YoloV5Answers(folder / DETECTOR_YAML, folder / WEIGHTS, (width, height)),
         ),
-        Contestant(
+        Candidate(
             "yolov5_own",
             "YOLOv5 of the line (O)",
             ("Conf", "NMS"),
             YoloV5Answers(data.own / DETECTOR_YAML, data.own / "detector.safetensors", (width, height)),
         ),
-        Contestant("grounding_dino", "Grounding DINO", ("Box", "Text"), _grounding_dino(line, weights)),
+        Candidate("grounding_dino", "Grounding DINO", ("Box", "Text"), _grounding_dino(line, weights)),
     ]
 
 
@@ -153,7 +153,7 @@ def grounding_dino_params(line: str, detect: DetectParams, weights: str | None) 
     return dataclasses.replace(params, weights=str(embedded))
 
 
-def labelling_as_set(line: str, data: LineData) -> Contest:
+def labelling_as_set(line: str, data: LineData) -> ScoredDetector:
     """The line's labelling detector with all its rules: one point, without thresholds.
 
     Raises:
@@ -164,15 +164,15 @@ def labelling_as_set(line: str, data: LineData) -> Contest:
     truth = truth_frames(read_table(data.holdout, HOLDOUT_BOXES), data.holdout)
     surfaces = score_surfaces(boxes_as_set(params, read_table(data.frames, FRAMES), truth, data.raw), MIN_IOUS)
     none = np.zeros(1)
-    return Contest("labelling", f"the line's labelling ({params.backend})", None, none, none, surfaces, None)
+    return ScoredDetector("labelling", f"the line's labelling ({params.backend})", None, none, none, surfaces, None)
 
 
-def log_comparison(line: str, contestants: Sequence[Contestant], rows: Sequence[Row], folder: Path) -> str:
+def log_comparison(line: str, candidates: Sequence[Candidate], rows: Sequence[Row], folder: Path) -> str:
     """Logs a comparison to the line's experiment: a parent run with the artifacts, a child for each detector.
 
     Args:
         line: the line.
-        contestants: those with weights.
+        candidates: those with weights.
         rows: from `lineact.compare.choice.table_rows`.
         folder: tables and plots.
 
@@ -185,25 +185,33 @@ def log_comparison(line: str, contestants: Sequence[Contestant], rows: Sequence[
     tags |= {"mlflow.user": user, "mlflow.source.name": f"flows.compare_detectors line={line}"}
     experiment = tracking.experiment_id(line)
     parent_id = store.create_run(experiment, tags=tags, run_name=f"compare_detectors {line}").info.run_id
-    models = {contestant.name: contestant.detector.key for contestant in contestants}
+    keys = {candidate.name: candidate.detector.key for candidate in candidates}
     for name in dict.fromkeys(row.name for row in rows):
-        own = [row for row in rows if row.name == name]
-        child_tags = {"mlflow.parentRunId": parent_id, "line": line, "lineact.kind": "compared_detector"}
-        child_id = store.create_run(experiment, tags=child_tags, run_name=name).info.run_id
-        for row in own:
-            label = f"{row.chosen_on}_iou{round(100 * row.min_iou)}"
-            store.log_param(child_id, f"thresholds_{label}", row.thresholds)
-            for figure in FIGURES:
-                value = getattr(row, figure)
-                if value is not None:
-                    store.log_metric(child_id, f"{figure}_{label}", value)
-                    store.log_metric(parent_id, f"{name}.{figure}_{label}", value)
-        for key, value in models.get(name, {}).items():
-            store.log_param(child_id, key, str(value))
-        store.set_terminated(child_id, "FINISHED")
+        _log_child(parent_id, line, [row for row in rows if row.name == name], keys.get(name, {}))
     store.log_artifacts(parent_id, str(folder))
     store.set_terminated(parent_id, "FINISHED")
     return parent_id
+
+
+def _log_child(parent_id: str, line: str, rows: Sequence[Row], key: Mapping[str, object]) -> None:
+    """One detector's run; its figures go up to the parent, too."""
+    from mlflow.entities import Metric, Param
+
+    store, name = tracking.client(), rows[0].name
+    tags = {"mlflow.parentRunId": parent_id, "line": line, "lineact.kind": "compared_detector"}
+    child_id = store.create_run(tracking.experiment_id(line), tags=tags, run_name=name).info.run_id
+    labels = {row: f"{row.chosen_on}_iou{round(100 * row.min_iou)}" for row in rows}
+    params = [Param(f"thresholds_{label}", row.thresholds) for row, label in labels.items()]
+    params += [Param(part, str(value)) for part, value in key.items()]
+    figures = {
+        f"{figure}_{label}": value
+        for row, label in labels.items()
+        for figure in FIGURES
+        if (value := getattr(row, figure)) is not None
+    }
+    store.log_batch(child_id, metrics=[Metric(figure, value, 0, 0) for figure, value in figures.items()], params=params)
+    store.log_batch(parent_id, metrics=[Metric(f"{name}.{figure}", value, 0, 0) for figure, value in figures.items()])
+    store.set_terminated(child_id, "FINISHED")
 
 
 def _detect_params(line: str) -> DetectParams:

@@ -16,7 +16,7 @@ CHOICES = {
 
 
 @dataclass(frozen=True)
-class Contest:
+class ScoredDetector:
     """One detector's surfaces.
 
     Attributes:
@@ -45,8 +45,8 @@ class Row:
     Attributes:
         chosen_on: a key of `CHOICES`.
         min_iou: T_IoU.
-        name: see `Contest`.
-        title: see `Contest`.
+        name: see `ScoredDetector`.
+        title: see `ScoredDetector`.
         pair: indices of the first and the second threshold; None where nothing is predicted at any pair.
         thresholds: in words.
         accuracy: 0 to 1; None where nothing is predicted. This and the others by DESIGN section 2.6.
@@ -93,27 +93,27 @@ def best_pair(recall: np.ndarray, precision: np.ndarray) -> tuple[int, int] | No
     return int(first), int(second)
 
 
-def table_rows(contests: list[Contest]) -> list[Row]:
+def table_rows(detectors: list[ScoredDetector]) -> list[Row]:
     """Every detector at every T_IoU, chosen in every way: in the order of the table."""
     return [
-        _row(contest, chosen_on, index)
+        _row(detector, chosen_on, index)
         for chosen_on in CHOICES
-        for index in range(len(contests[0].held_out.min_ious))
-        for contest in contests
+        for index in range(len(detectors[0].held_out.min_ious))
+        for detector in detectors
     ]
 
 
-def _row(contest: Contest, chosen_on: str, index: int) -> Row:
-    figures = contest.held_out
-    pair = _chosen(contest, chosen_on, index)
+def _row(detector: ScoredDetector, chosen_on: str, index: int) -> Row:
+    figures = detector.held_out
+    pair = _chosen(detector, chosen_on, index)
     at = (index, *(pair or (0, 0)))
     return Row(
         chosen_on=chosen_on,
         min_iou=figures.min_ious[index],
-        name=contest.name,
-        title=contest.title,
+        name=detector.name,
+        title=detector.title,
         pair=pair,
-        thresholds=_words(contest, pair),
+        thresholds=_words(detector, pair),
         accuracy=_defined(figures.accuracy[at]) if pair else None,
         recall=_defined(figures.recall[at]) if pair else None,
         one_to_one_precision=_defined(figures.one_to_one_precision[at]) if pair else None,
@@ -123,24 +123,23 @@ def _row(contest: Contest, chosen_on: str, index: int) -> Row:
     )
 
 
-def _chosen(contest: Contest, chosen_on: str, index: int) -> tuple[int, int] | None:
-    if contest.axes is None:
+def _chosen(detector: ScoredDetector, chosen_on: str, index: int) -> tuple[int, int] | None:
+    if detector.axes is None:
         return 0, 0
-    on_held_out = chosen_on == "held_out" or contest.validation is None
-    surfaces = contest.held_out if on_held_out else contest.validation
+    surfaces = detector.held_out if chosen_on == "held_out" else detector.validation
     assert surfaces is not None
     if chosen_on == "validation_one_to_one":
         return best_pair(surfaces.one_to_one_recall[index], surfaces.one_to_one_precision[index])
     return best_pair(surfaces.recall[index], surfaces.accuracy[index])
 
 
-def _words(contest: Contest, pair: tuple[int, int] | None) -> str:
-    if contest.axes is None:
+def _words(detector: ScoredDetector, pair: tuple[int, int] | None) -> str:
+    if detector.axes is None:
         return "as the line is set"
     if pair is None:
         return "none: nothing predicted"
-    values = (contest.first[pair[0]], contest.second[pair[1]])
-    return ", ".join(f"{axis}={value:.2f}" for axis, value in zip(contest.axes, values, strict=True))
+    values = (detector.first[pair[0]], detector.second[pair[1]])
+    return ", ".join(f"{axis}={value:.2f}" for axis, value in zip(detector.axes, values, strict=True))
 
 
 def _defined(share: float) -> float | None:

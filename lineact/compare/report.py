@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from lineact.compare.choice import CHOICES, Contest, Row
+from lineact.compare.choice import CHOICES, Row, ScoredDetector
 from lineact.compare.surfaces import Surfaces
 from lineact.files import write_csv, write_text
 
@@ -33,17 +33,17 @@ def markdown(line: str, rows: Sequence[Row], frame_count: int) -> str:
     return "\n".join(parts)
 
 
-def write_report(folder: Path, text: str, contests: Sequence[Contest], rows: Sequence[Row]) -> None:
+def write_report(folder: Path, text: str, detectors: Sequence[ScoredDetector], rows: Sequence[Row]) -> None:
     """Writes table.md, table.csv and surfaces.csv; what is undefined is an empty cell."""
     write_text(folder / TABLE, text)
     write_csv(folder / "table.csv", COLUMNS, (_cells(row) for row in rows))
     header = ("model", "frames", "min_iou", "first_threshold", "second_threshold", *FIGURES, "predicted", "truth")
     surfaces = [
         line
-        for contest in contests
-        for frames, figures in (("held_out", contest.held_out), ("validation", contest.validation))
+        for detector in detectors
+        for frames, figures in (("held_out", detector.held_out), ("validation", detector.validation))
         if figures is not None
-        for line in _surface_lines(contest, frames, figures)
+        for line in _surface_lines(detector, frames, figures)
     ]
     write_csv(folder / "surfaces.csv", header, surfaces)
 
@@ -66,14 +66,14 @@ def _cells(row: Row) -> tuple[object, ...]:
     return (row.chosen_on, row.min_iou, row.name, row.thresholds, *figures, row.predicted_count, row.truth_count)
 
 
-def _surface_lines(contest: Contest, frames: str, surfaces: Surfaces) -> Iterator[tuple[object, ...]]:
+def _surface_lines(detector: ScoredDetector, frames: str, surfaces: Surfaces) -> Iterator[tuple[object, ...]]:
     columns = [getattr(surfaces, name) for name in FIGURES]
     for index, min_iou in enumerate(surfaces.min_ious):
-        for row, first in enumerate(contest.first):
-            for column, second in enumerate(contest.second):
+        for row, first in enumerate(detector.first):
+            for column, second in enumerate(detector.second):
                 figures = [_cell(values[index, row, column]) for values in columns]
                 counts = (surfaces.predicted_count[row, column], surfaces.truth_count)
-                yield (contest.name, frames, min_iou, f"{first:.2f}", f"{second:.2f}", *figures, *counts)
+                yield (detector.name, frames, min_iou, f"{first:.2f}", f"{second:.2f}", *figures, *counts)
 
 
 def _cell(share: float) -> str:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lineact.bundle.processing import select_boxes
-from lineact.compare.choice import CHOICES, Contest, best_pair, table_rows
+from lineact.compare.choice import CHOICES, ScoredDetector, best_pair, table_rows
 from lineact.compare.plots import draw_maps, draw_surfaces
 from lineact.compare.report import markdown, write_report
 from lineact.compare.surfaces import KeptBoxes, Surfaces, kept_by_suppression, kept_by_text, score_surfaces
@@ -127,20 +127,22 @@ def surfaces_of(accuracy: list[list[float]], recall: list[list[float]]) -> Surfa
     return Surfaces((0.4,), found, right, right / 2, found / 2, np.full(right.shape[1:], 7), 10)
 
 
-def contests() -> list[Contest]:
+def detectors() -> list[ScoredDetector]:
     """A detector with thresholds that says nothing at the highest, one that never says anything, and a fixed one."""
     thresholds = np.array([0.1, 0.2]), np.array([0.5])
     held_out = surfaces_of([[0.5], [UNDEFINED]], [[0.9], [0.0]])
     silent = surfaces_of([[UNDEFINED]] * 2, [[0.0]] * 2)
     return [
-        Contest("yolov5_own", "own", ("Conf", "NMS"), *thresholds, held_out, surfaces_of([[0.4], [0.9]], [[0.9]] * 2)),
-        Contest("grounding_dino", "words", ("Box", "Text"), *thresholds, silent, silent),
-        Contest("labelling", "set", None, np.zeros(1), np.zeros(1), surfaces_of([[1.0]], [[0.8]]), None),
+        ScoredDetector(
+            "yolov5_own", "own", ("Conf", "NMS"), *thresholds, held_out, surfaces_of([[0.4], [0.9]], [[0.9]] * 2)
+        ),
+        ScoredDetector("grounding_dino", "words", ("Box", "Text"), *thresholds, silent, silent),
+        ScoredDetector("labelling", "set", None, np.zeros(1), np.zeros(1), surfaces_of([[1.0]], [[0.8]]), None),
     ]
 
 
 def test_the_table_says_what_the_held_out_frames_say_at_the_chosen_pair():
-    rows = {(row.chosen_on, row.name): row for row in table_rows(contests())}
+    rows = {(row.chosen_on, row.name): row for row in table_rows(detectors())}
     assert len(rows) == 3 * len(CHOICES)
     # 0.2 is better on the validation frames, and predicts nothing on the held-out ones
     validated = rows["validation", "yolov5_own"]
@@ -154,7 +156,7 @@ def test_the_table_says_what_the_held_out_frames_say_at_the_chosen_pair():
 
 
 def test_the_greatest_recall_is_bold_and_the_undefined_a_gap(tmp_path):
-    compared = contests()
+    compared = detectors()
     rows = table_rows(compared)
     text = markdown("demo", rows, 60)
     assert "60 held-out frames, 10 hands" in text
@@ -176,8 +178,8 @@ def test_plots_are_drawn_with_gaps_and_without_a_pair(tmp_path):
     thresholds = np.array([0.2, 0.5, 0.8])
     figures = surfaces_of([[0.5, 0.6, 0.7], [0.8, 0.9, 1.0], [UNDEFINED] * 3], [[0.5] * 3, [0.4] * 3, [0.0] * 3])
     compared = [
-        Contest("yolov5_own", "own", ("Conf", "NMS"), thresholds, thresholds, figures, figures),
-        Contest(
+        ScoredDetector("yolov5_own", "own", ("Conf", "NMS"), thresholds, thresholds, figures, figures),
+        ScoredDetector(
             "grounding_dino",
             "words",
             ("Box", "Text"),

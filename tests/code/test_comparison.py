@@ -11,7 +11,7 @@ import yaml
 
 from flows import comparison
 from lineact.compare.answers import answers_of
-from lineact.compare.choice import Contest, table_rows
+from lineact.compare.choice import ScoredDetector, table_rows
 from lineact.compare.labelling import boxes_as_set
 from lineact.compare.pictures import held_out_pictures, validation_pictures
 from lineact.compare.surfaces import Surfaces
@@ -106,13 +106,13 @@ def test_the_three_detectors_answer_about_a_line(line, tmp_path):
 
     comparison.check_data("demo", line)
     weights = str(write_hub_model(tmp_path / "weights"))
-    contestants = comparison.contestants_of("demo", line, weights, None)
-    assert [one.name for one in contestants] == ["yolov5_general", "yolov5_own", "grounding_dino"]
-    for contestant in contestants:
-        answers = answers_of(contestant.title, contestant.detector, held_out_pictures(line.holdout, line.raw))
+    candidates = comparison.candidates_of("demo", line, weights, None)
+    assert [one.name for one in candidates] == ["yolov5_general", "yolov5_own", "grounding_dino"]
+    for candidate in candidates:
+        answers = answers_of(candidate.title, candidate.detector, held_out_pictures(line.holdout, line.raw))
         assert [answer.size_wh for answer in answers] == [(320, 180)] * 2
     # one architecture and one file of weights: what differs is the key alone
-    general, own, _ = (contestant.detector.key for contestant in contestants)
+    general, own, _ = (candidate.detector.key for candidate in candidates)
     assert general["weights"] == own["weights"]
     assert general["architecture"] != own["architecture"]
 
@@ -181,7 +181,7 @@ def test_a_second_comparison_asks_no_model(tmp_path, monkeypatch, capfd):
     from tests.tiny_grounding_dino import write_hub_model
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
-    monkeypatch.setattr(module, "score_contestant", module.score_contestant.fn)  # without a Prefect server
+    monkeypatch.setattr(module, "score_candidate", module.score_candidate.fn)  # without a Prefect server
     weights = str(write_hub_model(tmp_path / "weights"))
     folder = module.compare_detectors.fn("demo", weights)
     assert capfd.readouterr().out.count(": 2 of 2 frames to go") == 7  # two sets of frames each, and the labelling
@@ -201,8 +201,8 @@ def test_mlflow_shows_one_child_for_each_detector(tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     share = np.array([[[0.5]]])
     undefined = np.full((1, 1, 1), np.nan)
-    contests = [
-        Contest(name, name, axes, np.array([0.3]), np.array([0.6]), figures, figures if axes else None)
+    scored = [
+        ScoredDetector(name, name, axes, np.array([0.3]), np.array([0.6]), figures, figures if axes else None)
         for name, axes, figures in (
             ("yolov5_own", ("Conf", "NMS"), Surfaces((0.4,), share, share, share, share, np.array([[4]]), 4)),
             ("grounding_dino", ("Box", "Text"), Surfaces((0.4,), undefined, share, share, share, np.array([[0]]), 0)),
@@ -211,7 +211,7 @@ def test_mlflow_shows_one_child_for_each_detector(tmp_path, monkeypatch):
     ]
     (tmp_path / "results").mkdir()
     write_text(tmp_path / "results" / "table.md", "a table\n")
-    parent_id = comparison.log_comparison("demo", [], table_rows(contests), tmp_path / "results")
+    parent_id = comparison.log_comparison("demo", [], table_rows(scored), tmp_path / "results")
     store = tracking.client()
     parent = store.get_run(parent_id)
     assert parent.info.status == "FINISHED"
