@@ -158,7 +158,9 @@ def clipped(found: Detections, size_wh: tuple[int, int]) -> Detections:
 
 
 def _is_hand(phrase: str, hand_words: tuple[str, ...]) -> bool:
-    return not hand_words or any(f" {words.strip().lower()} " in f" {phrase.lower()} " for words in hand_words)
+    """Whether a phrase holds one of the words; models give the full stop that ends a phrase, too, or not."""
+    spoken = f" {' '.join(phrase.lower().replace('.', ' ').split())} "
+    return not hand_words or any(f" {words.strip().lower()} " in spoken for words in hand_words)
 
 
 def _share_inside(box_xyxy_px: np.ndarray, others_xyxy_px: np.ndarray) -> np.ndarray:

@@ -62,6 +62,10 @@ class GroundingDino:
             "code": CODE_VERSION,
         }
 
+    def load(self) -> None:
+        """Loads the model now instead of at the first frame."""
+        _ = self._text
+
     def detect(self, recording: Recording, pts_s: Sequence[float]) -> Iterator[Detections]:
         """Regions on the frames at these times, in ascending order of time."""
         return detect_in_batches(self, recording, pts_s, self.params.batch_size)
@@ -116,7 +120,7 @@ class GroundingDino:
 
         from lineact.detect.text_once import EncodedOnce
 
-        processor, model = _load(self.params)
+        processor, model = load_grounding_dino(self.params)
         model.model.text_backbone = EncodedOnce(model.model.text_backbone)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         return processor, model.eval().to(torch.device(device))
@@ -148,7 +152,7 @@ def _revision(params: GroundingDinoParams) -> str:
     return config.parent.name  # the hub's cache keeps files under .../snapshots/<commit>/
 
 
-def _load(params: GroundingDinoParams) -> tuple[Any, Any]:
+def load_grounding_dino(params: GroundingDinoParams) -> tuple[Any, Any]:
     """Processor and model, in float32.
 
     Raises:

@@ -290,6 +290,7 @@ def test_each_rule_shows_what_it_dropped(line, tmp_path, box_threshold, rows, cr
         pytest.param(("hand", "blue glove", "screwdriver"), ("hand", "glove"), [None, None, "phrase"], id="synonyms"),
         pytest.param(("hand", "blue glove", "screwdriver"), (), [None, None, None], id="whatever was asked for"),
         pytest.param(("handle", "Hand", "a gloved hand"), ("hand",), ["phrase", None, None], id="whole words"),
+        pytest.param(("hand.", "glove . hand .", "."), ("hand",), [None, None, "phrase"], id="full stops"),
     ],
 )
 def test_phrases_that_mean_a_hand(phrases, hand_words, dropped):

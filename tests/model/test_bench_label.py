@@ -1,0 +1,75 @@
+"""Labelling and the plain loop find the same with the same weights; only the frames that are looked at differ."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from lineact.bench_label import labelled, plain_loop, recall_on, table_of_runs
+from lineact.detect import DetectParams
+from lineact.detect.filters import FilterParams
+from lineact.detect.grounding_dino import GroundingDinoParams
+from lineact.ingest import IngestParams
+from lineact.settings import from_mapping
+from tests.generated_videos import passing_hand, write_video
+from tests.tiny_grounding_dino import write_hub_model
+
+CONFIG = Path(__file__).parents[2] / "conf" / "config.yaml"
+
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bench")
+    pictures, _ = passing_hand(seconds=4.0)
+    path = write_video(folder / "a.mp4", pictures)
+    settings = yaml.safe_load(CONFIG.read_text())
+    ingest = from_mapping(IngestParams, settings["ingest"], str(CONFIG))
+    filters = from_mapping(FilterParams, settings["detect"]["filters"], str(CONFIG))
+    dino = GroundingDinoParams(
+        prompt=("hand",),
+        text_threshold=0.0,
+        score_floor=0.0,
+        batch_size=4,
+        weights=str(write_hub_model(folder / "weights")),
+        revision="main",
+    )
+    params = DetectParams(
+        backend="grounding_dino",
+        shard_frames=8,
+        filters=replace(filters, box_threshold=0.0, min_area_share=0.0, max_area_share=1.0, max_inside=1.0),
+        contact_sheet_frames=4,
+        grounding_dino=dino,
+    )
+    return {
+        "plain": plain_loop(path, 4.0, params),
+        "every": labelled(path, 4.0, ingest, params, sifted=False),
+        "sifted": labelled(path, 4.0, ingest, params, sifted=True),
+    }
+
+
+def test_all_ways_find_the_same_boxes(runs):
+    assert runs["plain"].boxes_xyxy_px.keys() == runs["every"].boxes_xyxy_px.keys()
+    assert runs["sifted"].boxes_xyxy_px.keys() < runs["every"].boxes_xyxy_px.keys()
+    for way in ("every", "sifted"):
+        for time_s, boxes in runs[way].boxes_xyxy_px.items():
+            np.testing.assert_allclose(boxes, runs["plain"].boxes_xyxy_px[time_s], atol=0.05)
+
+
+def test_fewer_images_and_calls(runs):
+    assert runs["plain"].calls == runs["plain"].images == 40
+    assert (runs["every"].images, runs["every"].calls) == (40, 10)
+    assert runs["sifted"].images < 20
+
+
+def test_recall_counts_hands_on_the_asked_frames(runs):
+    run = replace(runs["plain"], boxes_xyxy_px={0.0: np.array([[0, 0, 10, 10.0]]), 0.1: np.zeros((0, 4))})
+    truth = {0.0: np.array([[0, 0, 10, 11.0], [50, 50, 60, 60]]), 0.1: np.array([[0, 0, 10, 10.0]])}
+    assert recall_on(run, truth, 0.4) == (1, 3)
+    assert table_of_runs([run], [(1, 3)])[0][-1] == "0.333"
+    assert table_of_runs([run], [(0, 0)])[0][-1] == "no hands"
+    assert table_of_runs([run, replace(run, seconds=run.seconds / 5)], [(1, 3)] * 2)[1][3] == "5.0"
