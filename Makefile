@@ -13,7 +13,7 @@ export NAME VIDEOS DETECTOR FOUNDATION ACTIONS LINE REVIEWER PORT WEIGHTS GENERA
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/$(UV_VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lines test test-services system lint ui serve review line activate compare-detectors lock clean
+.PHONY: help setup demo lines test test-services system lint ui serve review line activate compare-detectors bench-label lock clean
 
 help:            ## these targets
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
@@ -48,6 +48,9 @@ review: setup    ## LINE=demo [REVIEWER=name] [PORT=8765]: the review page
 
 compare-detectors: setup  ## LINE=demo [WEIGHTS=DIR] [GENERAL=DIR]: Grounding DINO and two YOLOv5 at all pairs of thresholds
 	$(BIN)/python -m flows.compare_detectors line="$$LINE" weights="$$WEIGHTS" general="$$GENERAL"
+
+bench-label: setup  ## LINE=demo: Grounding DINO's labelling beside a plain loop with the same weights
+	$(BIN)/python -m flows.bench_label line="$$LINE"
 
 ui: setup        ## MLflow's UI on 127.0.0.1:5000
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db --workers 1 $(if $(PORT),--port "$$PORT")
