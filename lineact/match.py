@@ -18,6 +18,8 @@ from lineact.splits import HoldoutParams
 MAX_CANDIDATES = 2000  # crops of a group among which its templates are sought: the search is quadratic
 SILHOUETTE_SAMPLE = 2000  # likewise, for the number of groups
 KMEANS_STARTS = 8
+LEAST_GROUPS = 2
+CROPS_PER_GROUP = 4  # mean size below which there are fewer groups than asked for
 SILHOUETTE_MIN = 3  # fewer crops than this have no silhouette
 
 
@@ -26,7 +28,8 @@ class MatchParams:
     """Settings of the stage.
 
     Attributes:
-        group_counts: how many groups to try; the count with the best silhouette is taken.
+        group_counts: how many groups to try; the count with the best silhouette is taken. Of few crops fewer groups are
+            made.
         centre: subtract the training part's mean embedding before the cosine. False is the papers' formula; one
             camera's crops share so much that their raw cosines all come near 1, and lambda then tells nothing apart.
         templates_per_group: medoids per group.
@@ -78,7 +81,7 @@ def match_crops(box_ids: list[str], embeddings: np.ndarray, trains: np.ndarray, 
         params: the settings.
 
     Raises:
-        InputError: where fewer different crops train than there are groups.
+        InputError: where fewer than two different crops train.
     """
     order = np.argsort(np.array(box_ids, dtype=object), kind="stable")
     fit_rows = order[trains[order]]
@@ -86,13 +89,14 @@ def match_crops(box_ids: list[str], embeddings: np.ndarray, trains: np.ndarray, 
         embeddings = centred(embeddings, embeddings[fit_rows].mean(axis=0))
     fit = embeddings[fit_rows]
     different = len(np.unique(fit, axis=0))
-    counts = [count for count in params.group_counts if count <= different]
-    if not counts:
+    if different < LEAST_GROUPS:
         raise InputError(
-            f"expected at least {min(params.group_counts)} different crops outside the held-out part to group, found "
-            f"{different} ({len(box_ids)} crops in all, {np.count_nonzero(~trains)} of them held out); record more, "
-            "lower match.group_counts, or let `detect` find more boxes"
+            f"expected at least {LEAST_GROUPS} different crops outside the held-out part to group, found {different} "
+            f"({len(box_ids)} crops in all, {np.count_nonzero(~trains)} of them held out); record more, or let "
+            "`detect` find more boxes"
         )
+    most = max(different // CROPS_PER_GROUP, LEAST_GROUPS)  # to name nearly as many groups as crops helps nobody
+    counts = sorted({min(count, most) for count in params.group_counts})
     groups = _largest_first(_grouped(fit, counts, params.seed))
     templates = [
         (group, rank, int(fit_rows[member]))

@@ -21,6 +21,7 @@ from lineact.dataset.report import holdout_rows
 from lineact.decisions import Decision, Decisions, basis_of, frame_item
 from lineact.embed import embed_boxes
 from lineact.errors import AwaitingReview, InputError
+from lineact.match import match_crops
 from lineact.png import decode_png
 from lineact.queue import EVENLY_SPACED
 from lineact.review import items_to_show
@@ -190,9 +191,18 @@ def test_similarity_is_the_cosine_to_the_nearest_template_and_margin_its_lead(em
         assert crop["margin"] == pytest.approx(cosines[best] - cosines[groups != groups[best]].max(), abs=1e-6)
 
 
-def test_more_groups_than_crops_is_an_error_with_a_way_out(line, embedded):
-    with pytest.raises(InputError, match=r"at least 1000 different crops.*lower match\.group_counts"):
-        line.match(embedded, match_params(group_counts=(1000,)))
+def test_few_crops_make_few_groups(line, embedded):
+    crops = int(line.holdout.mask(embedded.crops, "train").sum())
+    matched = line.match(embedded, match_params(group_counts=(1000,)))
+    assert 2 < len(set(matched.templates["group"].to_pylist())) <= crops / 4
+
+
+def test_crops_that_cannot_be_grouped_are_an_error_with_a_way_out(embedded):
+    ids = embedded.crops["box_id"].to_pylist()
+    trains = np.arange(len(ids)) == 0
+    expected = rf"at least 2 different crops.*found 1 \({len(ids)} crops in all, {len(ids) - 1} of them held out\)"
+    with pytest.raises(InputError, match=expected):
+        match_crops(ids, embedded.embeddings, trains, match_params())
 
 
 # --- queue
