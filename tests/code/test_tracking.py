@@ -435,6 +435,17 @@ def test_a_null_on_purpose_is_told_written_into_the_ledger_and_spent(champion_no
     assert pin_champion(LINE) == registration.version
 
 
+def test_the_training_does_not_start_without_the_champion(champion_nowhere, monkeypatch):
+    from flows import retrain, train_line
+
+    set_pin({"version": "2", "bundle_sha256": champion_nowhere})
+    for module in (retrain.retrain, train_line.train_line):
+        monkeypatch.setattr("flows.train_line.run_stages", lambda *_: pytest.fail("a stage ran"))
+        monkeypatch.setattr("flows.retrain.label_line", lambda *_, **__: pytest.fail("labelling ran"))
+        with pytest.raises(InputError, match="expected the bundle of demo's champion"):
+            module.fn(LINE)
+
+
 def test_a_lost_database_is_healed_by_the_export_that_is_the_champion(project, empty_database, monkeypatch):
     first = register()
     lose_registry_of(project, empty_database, monkeypatch)
