@@ -78,7 +78,8 @@ def checked_ledger(line: str) -> list[Entry]:
     """The ledger's entries, checked against each other and against the registry.
 
     Raises:
-        InputError: where an entry was changed or removed, or the champion has none.
+        InputError: where an entry was changed or removed, the champion has none, or the registry lacks the last one's
+            release.
     """
     entries, path = read_ledger(line), ledger_of(line)
     known = {entry.sha256 for entry in entries}
@@ -96,6 +97,8 @@ def checked_ledger(line: str) -> list[Entry]:
             f"{path}: expected the promotion of the champion, version {champion.version}, found none: entries were "
             f"removed ({way_back(line)}), or the alias was moved by hand (move it back)"
         )
+    if champion:
+        _refuse_older_registry(line, champion, _promoted_by(entries[-1]))
     return entries
 
 
@@ -232,6 +235,16 @@ def _is_null_on_purpose(line: str) -> bool:
     # the line's own file: conf/config.yaml's null means that nothing was said
     evaluate = _evaluate_settings(line)
     return "champion" in evaluate and evaluate["champion"] is None
+
+
+def _refuse_older_registry(line: str, champion: Champion, promoted: Champion) -> None:
+    """A backup from before the last promotion would have challengers judged against an older champion."""
+    if version_with(line, promoted.bundle_sha256) is None:
+        raise InputError(
+            f"{model_name(line)}: the champion is version {champion.version}, but {ledger_of(line)} promoted version "
+            f"{promoted.version} ({promoted.bundle_sha256}) last, which the registry does not have. Bring back a newer "
+            "mlflow.db; or delete the alias `champion` in MLflow: the next run registers the ledger's champion again"
+        )
 
 
 def _promoted_by(entry: Entry) -> Champion:

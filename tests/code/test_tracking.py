@@ -91,8 +91,11 @@ def write_bundle(content: str) -> str:
 def pin() -> None:
     """Names the champion in params.yaml, as `flows.pin` and `configure` do before `evaluate`."""
     champion = champion_of(LINE)
+    set_pin_of_params({"version": champion[0], "bundle_sha256": champion[1]} if champion else None)
+
+
+def set_pin_of_params(pinned: dict[str, str] | None) -> None:
     params = yaml.safe_load(Path("params.yaml").read_text())
-    pinned = {"version": champion[0], "bundle_sha256": champion[1]} if champion else None
     params["lines"][LINE]["evaluate"]["champion"] = pinned
     write_text(Path("params.yaml"), yaml.safe_dump(params))
 
@@ -348,6 +351,22 @@ def test_a_lost_registry_lets_no_worse_challenger_in(project, empty_database, mo
     assert len(ledger()) == 4
 
 
+def test_a_registry_older_than_the_ledger_lets_nobody_in(project, monkeypatch):
+    """Else a backup from before the last promotion would be compared with."""
+    first_sha256 = sha256_of_tree(Path("models/demo/export/bundle"))
+    register()
+    shutil.copyfile("mlflow.db", "backup.db")
+    second_sha256 = promoted_twice()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project / 'backup.db'}")
+    assert champion_of(LINE) == ("1", first_sha256)
+    with pytest.raises(InputError, match=rf"champion is version 1, but .* version 2 \({second_sha256}\).*newer mlflow"):
+        register()
+    tracking.client().delete_registered_model_alias("lineact-demo", "champion")
+    set_pin_of_params({"version": "2", "bundle_sha256": second_sha256})
+    assert not compared().promoted
+    assert champion_of(LINE) == ("2", second_sha256)
+
+
 def test_a_deleted_champion_is_registered_again():
     second_sha256 = promoted_twice()
     tracking.client().delete_model_version("lineact-demo", "2")
@@ -386,9 +405,7 @@ def champion_nowhere(project, empty_database, monkeypatch):
 def set_pin(pinned: dict[str, str] | None) -> None:
     """Writes the pin into the line's file, and into params.yaml as `configure` would."""
     edit_yaml(Path("conf/line/demo.yaml"), lambda config: config.update(evaluate={"champion": pinned}))
-    params = yaml.safe_load(Path("params.yaml").read_text())
-    params["lines"][LINE]["evaluate"]["champion"] = pinned
-    write_text(Path("params.yaml"), yaml.safe_dump(params))
+    set_pin_of_params(pinned)
 
 
 @pytest.mark.parametrize("pinned_by", ["ledger", "pin", "both"])
@@ -433,6 +450,20 @@ def test_a_null_on_purpose_is_told_written_into_the_ledger_and_spent(champion_no
     # it does not stand in the file for the next loss
     assert "evaluate" not in yaml.safe_load(Path("conf/line/demo.yaml").read_text())
     assert pin_champion(LINE) == registration.version
+
+
+def test_a_registry_that_lost_its_files_alone_keeps_its_numbers(project):
+    """mlruns/ is gone, mlflow.db is not."""
+    shutil.copytree(ROOT / "conf", "conf")
+    second_sha256 = promoted_twice()
+    for folder in (project / "mlruns", CHAMPIONS):
+        shutil.rmtree(folder)
+    with pytest.raises(InputError, match=f"champions/{second_sha256}: expected the bundle"):
+        compared()
+    set_pin(None)
+    write_json(Path("models/demo/evaluate/metrics.json"), GOOD)
+    assert compared().version == "3"
+    assert (alias("champion"), alias("previous"), json.loads(ledger()[2])["previous"]) == ("3", "2", "2")
 
 
 def test_the_training_does_not_start_without_the_champion(champion_nowhere, monkeypatch):
