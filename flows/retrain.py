@@ -15,6 +15,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, State
 
 from flows import tracking
+from flows.champion import ready_champion
 from flows.dvc_stage import StageResult
 from flows.label_line import label_line
 from flows.one_run import only_run_of
@@ -41,6 +42,7 @@ def retrain(line: str) -> "Registration | State":
     """
     started_s = time.monotonic()
     with only_run_of(line), tracking.parent_run(line) as run_id:
+        ready_champion(line, run_id)  # before hours of labelling
         labelled = label_line(line, run_id, return_state=True)
         if labelled.name == "AwaitingReview":
             # A state of its own: prefect sums up another run's state as "All states completed"

@@ -12,9 +12,10 @@ if __name__ == "__main__":
 from prefect import flow
 
 from flows import tracking
+from flows.champion import ready_champion
 from flows.dvc_stage import StageResult
 from flows.one_run import only_run_of
-from flows.pin import is_champion, pin_champion
+from flows.pin import is_champion, lacks_pinned_bundle, pin_champion
 from flows.pipeline import GATE, stages_of
 from flows.stage import run_stages
 
@@ -23,18 +24,21 @@ from flows.stage import run_stages
 def train_line(line: str, parent_id: str | None = None) -> list[StageResult]:
     """Trains, exports, benchmarks and evaluates a line's pair.
 
-    The registry's champion is pinned just before `evaluate`, unless this run's bundle is the champion itself.
+    That the champion is there is checked before anything is trained. It is pinned just before `evaluate`, unless this
+    run's bundle is the champion itself.
 
     Args:
         line: the line.
         parent_id: MLflow's parent run, where another flow opened it.
     """
     with only_run_of(line), tracking.parent_run(line, parent_id) as run_id:
+        ready_champion(line, run_id)
         stages = stages_of(line)
         after_gate = stages[stages.index(GATE) :]
         results = run_stages(after_gate[: after_gate.index("evaluate")], line, run_id)
-        if not is_champion(line):
-            pin_champion(line)
+        # an older pin that is not here would stop `evaluate`, though there is nothing to compare
+        if not is_champion(line) or lacks_pinned_bundle(line):
+            pin_champion(line, run_id)
         return results + run_stages(["evaluate"], line, run_id)
 
 

@@ -30,8 +30,8 @@ def open_champion(params: EvaluateParams) -> Bundle | None:
     version, expected = params.champion.version, params.champion.bundle_sha256
     folder = CHAMPIONS / expected
     way_out = (
-        "`python -m flows.pin line=<line>` fetches the champion from the registry; evaluate.champion: null in the "
-        "line's file goes on without one"
+        "`python -m flows.pin line=<line>` fetches the champion where the registry or this checkout has it, and names "
+        "the other ways out where not"
     )
     if not folder.is_dir():
         raise InputError(f"{folder}: expected the bundle of champion version {version}, found nothing; {way_out}")

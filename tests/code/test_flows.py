@@ -465,6 +465,7 @@ def test_retrain_ends_in_a_state_of_its_own_at_the_gate(monkeypatch):
     waiting: State = Completed(name="AwaitingReview", message="12 items wait")
     monkeypatch.setattr(module.tracking, "start_parent", lambda _: "parent")
     monkeypatch.setattr(module.tracking, "end_parent", lambda *_: None)
+    monkeypatch.setattr(module, "ready_champion", lambda *_: None)
     monkeypatch.setattr(module, "label_line", lambda *_, **__: waiting)
     state = module.retrain.fn("demo")
     assert isinstance(state, State)

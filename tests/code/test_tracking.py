@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import re
 import shutil
 import sqlite3
 from pathlib import Path
@@ -12,9 +13,13 @@ import yaml
 
 from flows import register as registry
 from flows import tracking
+from flows.champion import champion_of, find_bundle, pin_of, ready_champion
 from flows.dvc_stage import Outcome, StageResult
-from flows.pin import is_champion
+from flows.lines import edit_yaml
+from flows.pin import is_champion, pin_champion
+from flows.versions import versions_of
 from lineact.errors import InputError
+from lineact.evaluate.champion import CHAMPIONS
 from lineact.files import sha256_of_tree, write_json, write_text
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -85,9 +90,12 @@ def write_bundle(content: str) -> str:
 
 def pin() -> None:
     """Names the champion in params.yaml, as `flows.pin` and `configure` do before `evaluate`."""
-    champion = registry.champion_of(LINE)
+    champion = champion_of(LINE)
+    set_pin_of_params({"version": champion[0], "bundle_sha256": champion[1]} if champion else None)
+
+
+def set_pin_of_params(pinned: dict[str, str] | None) -> None:
     params = yaml.safe_load(Path("params.yaml").read_text())
-    pinned = {"version": champion[0], "bundle_sha256": champion[1]} if champion else None
     params["lines"][LINE]["evaluate"]["champion"] = pinned
     write_text(Path("params.yaml"), yaml.safe_dump(params))
 
@@ -110,11 +118,11 @@ def ledger() -> list[bytes]:
 
 
 def test_versions_aliases_and_ledger():
-    assert registry.champion_of(LINE) is None
+    assert champion_of(LINE) is None
     first_sha256 = write_bundle("first")
     first = register()
     assert first.promoted
-    assert registry.champion_of(LINE) == (first.version, first_sha256)
+    assert champion_of(LINE) == (first.version, first_sha256)
     assert is_champion(LINE)
     entry = json.loads(ledger()[0])
     assert entry["bundle_sha256"] == first_sha256
@@ -133,7 +141,7 @@ def test_versions_aliases_and_ledger():
     assert not worse.promoted
     assert worse.version != first.version
     assert "action_gain_low (-0.2, needed at least -0.01)" in worse.words
-    assert registry.champion_of(LINE) == (first.version, first_sha256)
+    assert champion_of(LINE) == (first.version, first_sha256)
     assert not is_champion(LINE)
     assert len(ledger()) == 1
 
@@ -141,7 +149,7 @@ def test_versions_aliases_and_ledger():
     better = register()
     assert better.promoted
     assert better.version == worse.version  # the same bytes keep their version
-    assert registry.champion_of(LINE) == (better.version, second_sha256)
+    assert champion_of(LINE) == (better.version, second_sha256)
     assert alias("previous") == first.version
     lines = ledger()
     assert len(lines) == 2
@@ -154,12 +162,14 @@ def test_versions_aliases_and_ledger():
     assert all(gate["passed"] for gate in json.loads(version.tags["gates"]))
 
     # an older version comes back as the registry holds it, and stays apart from this run's bundle
-    fetched = registry.fetch_bundle(LINE, first.version, first_sha256)
-    assert fetched == registry.CHAMPIONS / first_sha256
+    shutil.rmtree(CHAMPIONS)
+    fetched = find_bundle(LINE, first_sha256)
+    assert fetched == CHAMPIONS / first_sha256
     assert sha256_of_tree(fetched) == first_sha256
-    assert registry.fetch_bundle(LINE, "no longer asked for", first_sha256) == fetched
-    with pytest.raises(InputError, match=r"expected a bundle with hash 0000.*evaluate\.champion"):
-        registry.fetch_bundle(LINE, first.version, "0" * 64)
+    write_text(fetched / "manifest.json", "other bytes are put right")
+    assert find_bundle(LINE, first_sha256) == fetched
+    assert sha256_of_tree(fetched) == first_sha256
+    assert find_bundle(LINE, "0" * 64) is None
 
 
 class Killed(BaseException):
@@ -191,7 +201,7 @@ def test_a_killed_promotion_is_finished_and_not_decided_again(alias_name, monkey
     write_json(Path("models/demo/benchmark/metrics.json"), {"classifier_p95_ms": 3.0})  # measured again in between
     finished = register()
     assert finished.promoted
-    assert registry.champion_of(LINE) == (finished.version, second_sha256)
+    assert champion_of(LINE) == (finished.version, second_sha256)
     assert alias("previous") == first.version
     assert ledger() == decided
 
@@ -223,7 +233,7 @@ def test_a_champion_that_evaluate_did_not_compare_with_stops_the_registration():
     assert params["lines"][LINE]["evaluate"]["champion"] is None
     with pytest.raises(InputError, match=r"the champion is version 1, but `evaluate` compared with none.*run .* again"):
         compared()
-    assert alias("champion") == registry.champion_of(LINE)[0]  # type: ignore[index]
+    assert alias("champion") == champion_of(LINE)[0]  # type: ignore[index]
     assert len(ledger()) == 1
 
 
@@ -239,12 +249,249 @@ def test_a_changed_ledger_is_refused():
         register()
 
 
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda text: text.replace('"who": "', '"who": "not '), "expected an entry with the hash .* version 1"),
+        (lambda _: "", "expected an entry with the hash .* version 1"),
+        (lambda _: None, "expected an entry with the hash .* version 1"),
+        (lambda text: text + "\n", "line 2: expected a promotion with line, .* found an empty line"),
+        (lambda text: text + "garb\xffage\n", "line 2: expected a promotion with .*garb"),
+        (lambda text: text + '{"a": 1}\n', "line 2: expected a promotion with "),
+        (lambda text: text.replace('"version": "1"', '"version": 1'), "line 1: expected a promotion with "),
+        (
+            lambda text: text.replace('"line": "demo"', '"line": "gi_d"'),
+            "line 1: expected a promotion of demo, .* gi_d",
+        ),
+    ],
+    ids=["edited", "emptied", "removed", "empty line", "garbage", "no entry", "a number", "another line's"],
+)
+def test_a_ledger_that_does_not_fit_the_registry_is_refused_before_anything_is_registered(damage, says):
+    register()
+    path = Path("models/demo/promotions.jsonl")
+    damaged = damage(path.read_text())
+    if damaged is None:
+        path.unlink()
+    else:
+        path.write_bytes(damaged.encode("latin-1"))
+    versions = len(versions_of(LINE))
+    for content in ("first", "second"):  # the champion's own bytes, too
+        write_bundle(content)
+        with pytest.raises(InputError, match=rf"promotions\.jsonl.*{says}.*git checkout"):
+            register()
+    assert len(versions_of(LINE)) == versions
+
+
+def test_a_champion_that_nothing_promoted_is_refused():
+    """The alias is moved by hand: to a version that failed its gates, or to one of another tool."""
+    register()
+    write_bundle("second")
+    write_json(Path("models/demo/evaluate/metrics.json"), GOOD | GAINS | {"action_gain_low": -0.2})
+    worse = register()
+    move = tracking.client().set_registered_model_alias
+    move("lineact-demo", "champion", worse.version)
+    with pytest.raises(InputError, match=r"the promotion of the champion, version 2, found none.*moved by hand"):
+        register()
+    tracking.client().delete_model_version_tag("lineact-demo", worse.version, "bundle_sha256")
+    with pytest.raises(InputError, match=r"found it on version 2, which `register` did not make"):
+        compared()
+
+
+def test_a_promotion_killed_before_its_last_tag_is_finished():
+    """Without the tag, the last entry could be changed unnoticed."""
+    version = register().version
+    tracking.client().delete_model_version_tag("lineact-demo", version, "promotion")
+    register()
+    tags = tracking.client().get_model_version("lineact-demo", version).tags
+    assert tags["promotion"] == hashlib.sha256(ledger()[0]).hexdigest()
+
+
+def promoted_twice() -> str:
+    """Versions 1 and 2 are promoted and 2 is pinned; then another bundle is exported and scored as worse.
+
+    Returns:
+        The hash of version 2.
+    """
+    register()
+    sha256 = write_bundle("second")
+    write_json(Path("models/demo/evaluate/metrics.json"), GOOD | GAINS)
+    register()
+    pin()
+    write_bundle("third")
+    write_json(Path("models/demo/evaluate/metrics.json"), GOOD | GAINS | {"action_gain_low": -0.12})
+    return sha256
+
+
+def lose_registry_of(project: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """mlflow.db and mlruns/ are gone; the next run lays out a new database."""
+    shutil.copyfile(empty_database, project / "new.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project / 'new.db'}")
+    shutil.rmtree(project / "mlruns")
+
+
+def test_a_lost_registry_lets_no_worse_challenger_in(project, empty_database, monkeypatch):
+    """MLflow is a projection: the ledger's champion is registered again, under another number, and compared with."""
+    second_sha256 = promoted_twice()
+    lose_registry_of(project, empty_database, monkeypatch)
+    worse = compared()
+    assert not worse.promoted
+    assert "action_gain_low (-0.12, needed at least -0.01)" in worse.words
+    assert "the registry had lost its champion, version 2; registered again as version 1" in worse.words
+    assert champion_of(LINE) == ("1", second_sha256)
+    again = json.loads(ledger()[2])
+    assert (again["version"], again["previous"], again["bundle_sha256"]) == ("1", "2", second_sha256)
+    assert "registered again as version 1" in again["why"]["registered_again"]
+    assert again["from"] == json.loads(ledger()[1])["from"]
+
+    write_json(Path("models/demo/evaluate/metrics.json"), GOOD | GAINS)
+    better = compared()
+    assert (better.version, better.promoted) == (worse.version, True)
+    assert json.loads(ledger()[3])["previous"] == "1"
+    assert alias("previous") == "1"
+    assert len(ledger()) == 4
+
+
+def test_a_registry_older_than_the_ledger_lets_nobody_in(project, monkeypatch):
+    """Else a backup from before the last promotion would be compared with."""
+    first_sha256 = sha256_of_tree(Path("models/demo/export/bundle"))
+    register()
+    shutil.copyfile("mlflow.db", "backup.db")
+    second_sha256 = promoted_twice()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project / 'backup.db'}")
+    assert champion_of(LINE) == ("1", first_sha256)
+    with pytest.raises(InputError, match=rf"champion is version 1, but .* version 2 \({second_sha256}\).*newer mlflow"):
+        register()
+    tracking.client().delete_registered_model_alias("lineact-demo", "champion")
+    set_pin_of_params({"version": "2", "bundle_sha256": second_sha256})
+    assert not compared().promoted
+    assert champion_of(LINE) == ("2", second_sha256)
+
+
+def test_a_deleted_champion_is_registered_again():
+    second_sha256 = promoted_twice()
+    tracking.client().delete_model_version("lineact-demo", "2")
+    assert champion_of(LINE) is None
+    assert not compared().promoted
+    assert champion_of(LINE) == ("3", second_sha256)
+
+
+def test_a_champion_whose_alias_was_taken_away_keeps_its_version():
+    second_sha256 = promoted_twice()
+    tracking.client().delete_registered_model_alias("lineact-demo", "champion")
+    assert not compared().promoted
+    assert champion_of(LINE) == ("2", second_sha256)
+    assert len(ledger()) == 2
+
+
+def test_a_pin_alone_names_the_champion(project, empty_database, monkeypatch):
+    second_sha256 = promoted_twice()
+    lose_registry_of(project, empty_database, monkeypatch)
+    Path("models/demo/promotions.jsonl").unlink()
+    assert not compared().promoted
+    assert champion_of(LINE) == ("1", second_sha256)
+    assert [json.loads(entry)["previous"] for entry in ledger()] == ["2"]
+
+
+@pytest.fixture
+def champion_nowhere(project, empty_database, monkeypatch):
+    """The registry and every copy of the champion's bundle are gone; the ledger and conf/ are there."""
+    shutil.copytree(ROOT / "conf", "conf")
+    second_sha256 = promoted_twice()
+    lose_registry_of(project, empty_database, monkeypatch)
+    shutil.rmtree(CHAMPIONS)
+    return second_sha256
+
+
+def set_pin(pinned: dict[str, str] | None) -> None:
+    """Writes the pin into the line's file, and into params.yaml as `configure` would."""
+    edit_yaml(Path("conf/line/demo.yaml"), lambda config: config.update(evaluate={"champion": pinned}))
+    set_pin_of_params(pinned)
+
+
+@pytest.mark.parametrize("pinned_by", ["ledger", "pin", "both"])
+def test_a_champion_that_is_nowhere_stops_everything_before_the_training(pinned_by, champion_nowhere):
+    if pinned_by == "pin":
+        Path("models/demo/promotions.jsonl").unlink()
+    if pinned_by != "ledger":
+        set_pin({"version": "2", "bundle_sha256": champion_nowhere})
+    ways_out = rf"champions/{champion_nowhere}: .*Copy the bundle's folder.*mlflow\.db and mlruns/.*champion to null in"
+    for command in (lambda: ready_champion(LINE, "parent"), lambda: pin_champion(LINE), compared):
+        with pytest.raises(InputError, match=ways_out):
+            command()
+    assert versions_of(LINE) == []
+
+
+def test_the_bundle_copied_to_its_place_is_a_way_out(champion_nowhere, capsys):
+    write_bundle("second")
+    shutil.copytree("models/demo/export/bundle", CHAMPIONS / champion_nowhere)
+    write_bundle("third")
+    set_pin(None)  # is no way around a comparison that can be made
+    ready_champion(LINE, tracking.start_parent(LINE))
+    assert "line demo: the registry had lost its champion, version 2" in capsys.readouterr().err
+    assert pin_champion(LINE) == "1"
+    assert pin_of(LINE) == champion_of(LINE) == ("1", champion_nowhere)
+    with pytest.raises(InputError, match="`evaluate` compared with none"):
+        compared()
+
+
+def test_a_null_on_purpose_is_told_written_into_the_ledger_and_spent(champion_nowhere, capsys):
+    set_pin(None)
+    ready_champion(LINE, tracking.start_parent(LINE))
+    said = rf"champion version 2 \({champion_nowhere}\) is nowhere.*judged by the absolute minimums"
+    assert re.search(said, capsys.readouterr().err)
+    assert pin_champion(LINE) is None
+    write_json(Path("models/demo/evaluate/metrics.json"), GOOD)
+    registration = compared()
+    assert registration.promoted
+    assert re.search(said, registration.words)
+    entry = json.loads(ledger()[2])
+    assert entry["previous"] == "2"
+    assert re.search(said, entry["why"]["no_champion"])
+    # it does not stand in the file for the next loss
+    assert "evaluate" not in yaml.safe_load(Path("conf/line/demo.yaml").read_text())
+    assert pin_champion(LINE) == registration.version
+
+
+def test_a_registry_that_lost_its_files_alone_keeps_its_numbers(project):
+    """mlruns/ is gone, mlflow.db is not."""
+    shutil.copytree(ROOT / "conf", "conf")
+    second_sha256 = promoted_twice()
+    for folder in (project / "mlruns", CHAMPIONS):
+        shutil.rmtree(folder)
+    with pytest.raises(InputError, match=f"champions/{second_sha256}: expected the bundle"):
+        compared()
+    set_pin(None)
+    write_json(Path("models/demo/evaluate/metrics.json"), GOOD)
+    assert compared().version == "3"
+    assert (alias("champion"), alias("previous"), json.loads(ledger()[2])["previous"]) == ("3", "2", "2")
+
+
+def test_the_training_does_not_start_without_the_champion(champion_nowhere, monkeypatch):
+    from flows import retrain, train_line
+
+    set_pin({"version": "2", "bundle_sha256": champion_nowhere})
+    for module in (retrain.retrain, train_line.train_line):
+        monkeypatch.setattr("flows.train_line.run_stages", lambda *_: pytest.fail("a stage ran"))
+        monkeypatch.setattr("flows.retrain.label_line", lambda *_, **__: pytest.fail("labelling ran"))
+        with pytest.raises(InputError, match="expected the bundle of demo's champion"):
+            module.fn(LINE)
+
+
+def test_a_lost_database_is_healed_by_the_export_that_is_the_champion(project, empty_database, monkeypatch):
+    first = register()
+    lose_registry_of(project, empty_database, monkeypatch)
+    shutil.rmtree(CHAMPIONS)
+    again = compared()
+    assert (again.version, again.promoted) == (first.version, True)
+    assert len(ledger()) == 1
+
+
 def test_without_a_champion_the_minimums_decide():
     write_json(Path("models/demo/evaluate/metrics.json"), GOOD | {"action_accuracy": None})
     registration = register()
     assert not registration.promoted
     assert "action_accuracy (undefined" in registration.words
-    assert registry.champion_of(LINE) is None
+    assert champion_of(LINE) is None
     assert not Path("models/demo/promotions.jsonl").exists()
 
 
@@ -252,11 +499,11 @@ def test_a_registry_that_does_not_answer_is_no_missing_champion():
     """Otherwise a broken database would let a worse challenger in by the absolute minimums."""
     from mlflow.exceptions import MlflowException
 
-    assert registry.champion_of(LINE) is None
+    assert champion_of(LINE) is None
     with contextlib.closing(sqlite3.connect("mlflow.db")) as database:
         database.execute("DROP TABLE registered_models")
     with pytest.raises(MlflowException, match="registered_models"):
-        registry.champion_of(LINE)
+        champion_of(LINE)
 
 
 def test_the_registered_model_has_a_signature_and_pickles_nothing():
