@@ -6,11 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
 
+import psutil
 import pytest
 
 from flows import server as module
@@ -95,6 +97,21 @@ def test_prefect_shows_tracebacks_of_defects_alone(name):
     finally:
         logger.removeHandler(handler)
     assert [record.exc_info and record.exc_info[0] for record in shown] == [ZeroDivisionError, None]
+
+
+def test_a_temporary_server_does_not_outlive_a_killed_command(project):
+    """Not even one that was killed while its server was starting."""
+    starts = "from flows.server import start_temporary_server; start_temporary_server()"
+    command = subprocess.Popen(
+        [sys.executable, "-c", starts], cwd=project, env=os.environ | {"PYTHONPATH": str(project)}
+    )
+    while not (started := psutil.Process(command.pid).children()):
+        assert command.poll() is None
+        time.sleep(0.05)
+    assert os.getpgid(started[0].pid) != os.getpgid(command.pid)
+    command.kill()
+    command.wait()
+    assert not psutil.wait_procs(started, timeout=60)[1]
 
 
 @pytest.fixture
