@@ -30,8 +30,13 @@ Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)
 
 
 def _tells_more(record: logging.LogRecord) -> bool:
-    """Leaves out tracebacks of what a user can mend: the state that follows, and the command's last line, tell it."""
+    """Leaves out tracebacks of what a user can mend: the flow's state, or the command's last line, tells it."""
     return not (record.exc_info and isinstance(record.exc_info[1], LineactError))
+
+
+def is_no_repetition(record: logging.LogRecord) -> bool:
+    """Leaves out states that say once more what stands above, or, in a command's output, in its last line."""
+    return not record.getMessage().startswith(("Finished in state Failed(", "Finished in state AwaitingReview("))
 
 
 def _is_no_farewell(record: logging.LogRecord) -> bool:
@@ -42,3 +47,5 @@ def _is_no_farewell(record: logging.LogRecord) -> bool:
 logging.getLogger("prefect").addFilter(_is_no_farewell)
 for _name in ("prefect.flow_runs", "prefect.task_runs"):
     logging.getLogger(_name).addFilter(_tells_more)
+# A deployment's log has no last line of a command: there the flow's state stays.
+logging.getLogger("prefect.task_runs").addFilter(is_no_repetition)

@@ -1,6 +1,7 @@
 """`key=value` arguments of the flows' commands, and errors as one line."""
 
 import errno
+import logging
 import signal
 import sys
 from collections.abc import Callable, Iterable
@@ -8,6 +9,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, NoReturn
 
+from flows import is_no_repetition
 from flows.pipeline import stages_of
 from flows.server import use_server
 from lineact.errors import AwaitingReview, ConfigError, FullDiskError, LineactError
@@ -46,6 +48,7 @@ def begin_flow() -> None:
     """
     sys.excepthook = _tell_interrupt
     signal.signal(signal.SIGTERM, _end_by_signal)
+    logging.getLogger("prefect.flow_runs").addFilter(is_no_repetition)
     stages_of(parse(sys.argv[1:], ("line",))["line"])
     use_server()
 
@@ -80,7 +83,7 @@ def run(main: Callable[[], None]) -> None:
 
 
 def _end_with_line(error: LineactError) -> None:
-    print(f"error: {error}", file=sys.stderr)
+    print(error if isinstance(error, AwaitingReview) else f"error: {error}", file=sys.stderr)
     sys.exit(error.exit_code)
 
 
