@@ -22,6 +22,7 @@ from pydantic import BaseModel
 
 from flows import command_line
 from flows.gate import decisions_of
+from flows.pipeline import stages_of
 from lineact.dataset.labels import boxes_on_frames
 from lineact.decisions import WITHDRAWN, PlacedBox
 from lineact.errors import ConfigError, InputError, LineactError
@@ -72,8 +73,9 @@ def read_reviewed(line: str, reviewer: str) -> Reviewed:
 
     Raises:
         InputError: where the queue is missing, or does not fit the crops.
-        ConfigError: where the line is unknown.
+        ConfigError: where the line is not active.
     """
+    stages_of(line)
     folder = Path("data") / line
     path = folder / "queue" / "queue.parquet"
     if not path.is_file():

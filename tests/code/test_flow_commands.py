@@ -61,6 +61,7 @@ def test_the_other_commands_of_a_line_refuse_an_unknown_one(flow, project):
     assert asked.returncode in (2, 3)
     assert asked.stderr.startswith("error: ")
     assert "nope" in asked.stderr
+    assert "line=nope" not in asked.stderr  # no command that would refuse it as well
     assert len(asked.stderr.splitlines()) == 1
 
 
