@@ -15,6 +15,7 @@ ENVIRONMENT = {
     "DO_NOT_TRACK": "true",
     "DVC_NO_ANALYTICS": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",  # bundles of some MB, between a run's last lines
     "MLFLOW_TRACKING_URI": f"sqlite:///{Path('mlflow.db').resolve()}",
     "PREFECT_HOME": str(Path(".lineact/prefect").resolve()),
     "PREFECT_LOGGING_SERVER_LEVEL": "ERROR",

@@ -1,11 +1,15 @@
 """Registers the released pair, moves the alias `champion` where the gates hold, and writes it into the ledger."""
 
+import contextlib
 import datetime
 import getpass
 import hashlib
 import json
+import logging
 import shutil
 import tempfile
+import warnings
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -164,14 +168,32 @@ def _save_model(bundle: Path, target: Path) -> None:
         inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3), name="images_rgb")]),
         outputs=Schema([ColSpec(kind, name) for name, kind in columns]),
     )
-    mlflow.pyfunc.save_model(
-        path=str(target),
-        python_model="flows/registered_model.py",
-        artifacts={"bundle": str(bundle)},
-        signature=signature,
-        code_paths=["lineact"],
-        pip_requirements=["numpy", "openvino", "opencv-python-headless", "pandas", "pyarrow", "scipy"],
-    )
+    with _known_remarks_left_out():
+        mlflow.pyfunc.save_model(
+            path=str(target),
+            python_model="flows/registered_model.py",
+            artifacts={"bundle": str(bundle)},
+            signature=signature,
+            code_paths=["lineact"],
+            pip_requirements=["numpy", "openvino", "opencv-python-headless", "pandas", "pyarrow", "scipy"],
+        )
+
+
+@contextlib.contextmanager
+def _known_remarks_left_out() -> Iterator[None]:
+    """Leaves out what MLflow always says here: the signature is given, and pip need not be installed."""
+    logger = logging.getLogger("mlflow.utils.environment")
+    logger.addFilter(_does_not_miss_pip)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*An input example was not provided")
+            yield
+    finally:
+        logger.removeFilter(_does_not_miss_pip)
+
+
+def _does_not_miss_pip(record: logging.LogRecord) -> bool:
+    return "Failed to resolve installed pip version" not in record.getMessage()
 
 
 def _promote(line: str, version: str, champion: tuple[str, str] | None, gates: list[Gate], bundle_sha256: str) -> None:

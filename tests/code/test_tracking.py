@@ -396,5 +396,12 @@ def test_the_next_run_closes_those_that_a_killed_one_left_open(monkeypatch, tmp_
             assert status_of(other) == "RUNNING"
 
 
+def test_registering_says_nothing_that_no_user_can_act_on(capfd):
+    register()
+    told = capfd.readouterr()
+    for noise in ("input example", "pip version", "Downloading artifacts"):
+        assert noise not in told.out + told.err
+
+
 def status_of(run_id):
     return tracking.client().get_run(run_id).info.status
