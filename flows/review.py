@@ -73,12 +73,12 @@ def read_reviewed(line: str, reviewer: str) -> Reviewed:
 
     Raises:
         InputError: where the queue is missing, or does not fit the crops.
-        ConfigError: where the line is not active.
+        ConfigError: where the line is unknown.
     """
-    stages_of(line)
     folder = Path("data") / line
     path = folder / "queue" / "queue.parquet"
     if not path.is_file():
+        stages_of(line)  # the command named below would refuse an unknown line in turn
         raise InputError(
             f"{path}: expected the review queue of line {line!r}, found nothing; "
             f"run `python -m flows.label_line line={line}`"
