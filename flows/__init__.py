@@ -21,7 +21,8 @@ ENVIRONMENT = {
     "PREFECT_LOGGING_SERVER_LEVEL": "ERROR",
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    # A temporary server takes 13 to 27 s to start on two cores; the default gives up after 20 s.
+    # For flows called from Python: the server that prefect then starts itself takes 13 to 27 s on two cores, and the
+    # default gives up after 20 s. The commands start theirs by flows/server.py.
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
 }
 for _name, _value in ENVIRONMENT.items():
@@ -40,12 +41,6 @@ def is_no_repetition(record: logging.LogRecord) -> bool:
     return not record.getMessage().startswith(("Finished in state Failed(", "Finished in state AwaitingReview("))
 
 
-def _is_no_farewell(record: logging.LogRecord) -> bool:
-    """Leaves out what would stand below the command's last line."""
-    return not record.getMessage().startswith("Stopping temporary server")
-
-
-logging.getLogger("prefect").addFilter(_is_no_farewell)
 for _name in ("prefect.flow_runs", "prefect.task_runs"):
     logging.getLogger(_name).addFilter(_tells_more)
 # A deployment's log has no last line of a command: there the flow's state stays.
