@@ -1,16 +1,23 @@
 """`key=value` arguments of the flows' commands, and errors as one line."""
 
 import errno
+import logging
+import signal
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, NoReturn
 
+from flows import is_no_repetition
 from flows.pipeline import stages_of
+from flows.server import use_server
 from lineact.errors import AwaitingReview, ConfigError, FullDiskError, LineactError
 
 if TYPE_CHECKING:
     from prefect.states import State
+
+INTERRUPTED = "interrupted: the same command goes on; finished stages are kept"
 
 
 def parse(arguments: Iterable[str], required: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict[str, str]:
@@ -32,16 +39,38 @@ def parse(arguments: Iterable[str], required: tuple[str, ...], optional: tuple[s
     return values
 
 
-def refuse_unknown_line(optional: tuple[str, ...] = ()) -> None:
-    """Ends the command of a flow with a wrong `line=...` before prefect is imported and MLflow opens a run.
+def begin_flow(optional: tuple[str, ...] = ()) -> None:
+    """What the command of a flow does before prefect is imported and MLflow opens a run.
 
     Args:
-        optional: further arguments that the command takes.
+        optional: arguments that the command takes beside `line=...`.
 
     Raises:
         ConfigError: where the argument is malformed or the line is not active.
+        InputError: where no Prefect server comes up.
     """
+    sys.excepthook = _tell_interrupt
+    signal.signal(signal.SIGTERM, _end_by_signal)
+    logging.getLogger("prefect.flow_runs").addFilter(is_no_repetition)
     stages_of(parse(sys.argv[1:], ("line",), optional)["line"])
+    use_server()
+
+
+def _tell_interrupt(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    # by a hook, since Ctrl+C may come in the seconds in which prefect is imported
+    if issubclass(kind, KeyboardInterrupt):
+        print(INTERRUPTED, file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+def _end_by_signal(number: int, _: FrameType | None) -> NoReturn:
+    """Ends this process by an exception, so that the line's stage, its MLflow run and the server end with it.
+
+    While a flow runs, prefect has a handler of its own, which lets the flow end and then sends the signal again.
+    """
+    print(INTERRUPTED, file=sys.stderr)
+    sys.exit(128 + number)
 
 
 def run(main: Callable[[], None]) -> None:
@@ -57,7 +86,7 @@ def run(main: Callable[[], None]) -> None:
 
 
 def _end_with_line(error: LineactError) -> None:
-    print(f"error: {error}", file=sys.stderr)
+    print(error if isinstance(error, AwaitingReview) else f"error: {error}", file=sys.stderr)
     sys.exit(error.exit_code)
 
 

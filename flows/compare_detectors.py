@@ -7,11 +7,9 @@ line's held-out frames. Every model looks at every frame once; its answers are k
 import sys
 
 from flows import command_line
-from flows.server import use_standing_server
 
 if __name__ == "__main__":
-    command_line.run(lambda: command_line.refuse_unknown_line(("weights", "general")))
-    use_standing_server()
+    command_line.run(lambda: command_line.begin_flow(("weights", "general")))
 
 from pathlib import Path
 

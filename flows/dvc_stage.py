@@ -17,6 +17,7 @@ from lineact.errors import AwaitingReview, LineactError
 Outcome = Literal["ran", "restored", "unchanged"]
 
 _EXITED = re.compile(r"exited with (-?\d+)")
+_OF_DVC = ("Running stage", "> ", "Stage ", "Verifying data sources", "ERROR: failed to repro")
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,15 @@ class StageResult:
 
 
 class StageError(LineactError):
-    """A stage failed; the text carries the last lines it printed."""
+    """A stage failed; the text carries the last lines it printed.
+
+    Attributes:
+        exit_code: the stage's own, so that a flow's command ends as the stage did: 2 a setting, 3 an input, ...
+    """
+
+    def __init__(self, words: str, exit_code: int = LineactError.exit_code) -> None:
+        super().__init__(words)
+        self.exit_code = exit_code
 
 
 def repro(target: str, log: Callable[[str], None]) -> StageResult:
@@ -89,11 +98,20 @@ def outcome_of(target: str, lines: list[str]) -> Outcome:
 
 def _failure(target: str, lines: list[str]) -> LineactError:
     stage_code = next((int(found[1]) for found in map(_EXITED.search, reversed(lines)) if found), None)
-    told = [line for line in lines if not line.startswith(("Running stage", "> ", "Stage ", "ERROR: failed to repro"))]
+    told = _words_of_stage(target, lines)
     if stage_code == AwaitingReview.exit_code:
-        return AwaitingReview(told[-1] if told else f"{target}: awaiting review")
+        return AwaitingReview(told[-1].removeprefix(f"{target}: ") if told else f"awaiting review: {target}")
     tail = "\n".join(told[-6:] or lines[-6:])
-    return StageError(f"`dvc repro {target}` failed; its last lines:\n{tail}")
+    # a stage that a signal ended has a negative code, which no process can end with
+    exit_code = stage_code if stage_code and stage_code > 0 else StageError.exit_code
+    return StageError(f"`dvc repro {target}` failed; its last lines:\n{tail}", exit_code)
+
+
+def _words_of_stage(target: str, lines: list[str]) -> list[str]:
+    """What the stage itself said: from its last message "<target>: ..." on, or, where it has none, all but DVC's."""
+    told = [line for line in lines if not line.startswith(_OF_DVC) and not line.endswith("' didn't change, skipping")]
+    messages = [number for number, line in enumerate(told) if line.startswith(f"{target}: ")]
+    return told[messages[-1] :] if messages else told
 
 
 def _end_group(process: subprocess.Popen[str]) -> None:

@@ -3,11 +3,9 @@
 import sys
 
 from flows import command_line
-from flows.server import use_standing_server
 
 if __name__ == "__main__":
-    command_line.run(command_line.refuse_unknown_line)
-    use_standing_server()
+    command_line.run(command_line.begin_flow)
 
 from prefect import flow
 from prefect.states import Completed, State

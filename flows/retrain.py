@@ -4,11 +4,9 @@ import sys
 import time
 
 from flows import command_line
-from flows.server import use_standing_server
 
 if __name__ == "__main__":
-    command_line.run(command_line.refuse_unknown_line)
-    use_standing_server()
+    command_line.run(command_line.begin_flow)
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE

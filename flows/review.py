@@ -22,6 +22,7 @@ from pydantic import BaseModel
 
 from flows import command_line
 from flows.gate import decisions_of
+from flows.pipeline import stages_of
 from lineact.dataset.labels import boxes_on_frames
 from lineact.decisions import WITHDRAWN, PlacedBox
 from lineact.errors import ConfigError, InputError, LineactError
@@ -77,6 +78,7 @@ def read_reviewed(line: str, reviewer: str) -> Reviewed:
     folder = Path("data") / line
     path = folder / "queue" / "queue.parquet"
     if not path.is_file():
+        stages_of(line)  # the command named below would refuse an unknown line in turn
         raise InputError(
             f"{path}: expected the review queue of line {line!r}, found nothing; "
             f"run `python -m flows.label_line line={line}`"

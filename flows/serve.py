@@ -4,32 +4,24 @@ import ipaddress
 import os
 import subprocess
 import sys
-import time
 
 from flows import command_line
 from flows.pipeline import CONF
-from flows.server import SERVER_FILE, answers, note_server, standing_server
+from flows.server import SERVER_FILE, answers, note_server, standing_server, wait_for
 from lineact.errors import ConfigError, InputError
-
-START_TIMEOUT_S = 180
 
 
 def start_server(host: str, port: int) -> "subprocess.Popen[bytes]":
     """Starts the server and waits until it answers.
 
     Raises:
-        InputError: where it ends, or does not answer within START_TIMEOUT_S.
+        InputError: where it ends, or does not answer in time.
     """
     api_url = f"http://{host}:{port}/api"
     refuse_second_server(api_url)
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", host, "--port", str(port)]
     server = subprocess.Popen(command, stdout=sys.stderr)
-    deadline_s = time.monotonic() + START_TIMEOUT_S
-    while not answers(api_url):
-        if server.poll() is not None or time.monotonic() > deadline_s:
-            server.terminate()
-            raise InputError(f"the Prefect server did not come up at {api_url}; is port {port} in use?")
-        time.sleep(0.5)
+    wait_for(server, api_url)
     os.environ["PREFECT_API_URL"] = api_url
     note_server(api_url, server.pid)
     return server

@@ -33,6 +33,7 @@ HEADLINES = {
     "benchmark": ("classifier_p50_ms", "classifier_p95_ms", "classifier_p99_ms", "frame_p95_ms"),
 }
 WRITTEN_BY_A_RUN = ("dvc.lock", "params.yaml")
+CHECKOUT_TAG = "lineact.checkout"  # several checkouts may share one tracking server, but not the lock of a line
 CURVE_STEP_COLUMN = "epoch"
 SHOWN_CHARACTERS = 500  # of a parameter's value in MLflow's table; MLflow itself would cut at 6,000 with a mere warning
 PARAMS_FILE = "params.json"  # among a child's artifacts: every value whole
@@ -57,7 +58,8 @@ def experiment_id(line: str) -> str:
 def parent_run(line: str, parent_id: str | None = None) -> Iterator[str]:
     """The parent run of a pipeline run: the one that another flow opened, or one of its own.
 
-    Its own is closed with the hashes of what it rests on, as FAILED where the block raises.
+    Its own is closed with the hashes of what it rests on, as FAILED where the block raises, as KILLED where it is
+    interrupted. Whoever opens one holds the line, so that a run that still counts as going on was killed.
 
     Args:
         line: the line.
@@ -69,13 +71,25 @@ def parent_run(line: str, parent_id: str | None = None) -> Iterator[str]:
     if parent_id is not None:
         yield parent_id
         return
+    close_killed(line)
     parent_id = start_parent(line)
-    status = "FAILED"
+    status = "KILLED"
     try:
         yield parent_id
         status = "FINISHED"
+    except Exception:
+        status = "FAILED"
+        raise
     finally:
         end_parent(parent_id, line, status)
+
+
+def close_killed(line: str) -> None:
+    """Closes this checkout's runs of a line that a killed flow left open; nobody else may be running the line."""
+    left = client().search_runs([experiment_id(line)], "attributes.status = 'RUNNING'")
+    for run in left:
+        if run.data.tags.get(CHECKOUT_TAG) == str(Path.cwd()):
+            client().set_terminated(run.info.run_id, "KILLED")
 
 
 def start_parent(line: str) -> str:
@@ -85,6 +99,7 @@ def start_parent(line: str) -> str:
         its run id.
     """
     tags = {"line": line, "user": getpass.getuser(), "lineact.kind": "pipeline", "git_commit": git_commit()}
+    tags[CHECKOUT_TAG] = str(Path.cwd())
     tags |= {"mlflow.user": tags["user"], "mlflow.source.name": f"flows.retrain line={line}"}
     run = client().create_run(experiment_id(line), tags=tags, run_name=f"retrain {line}")
     return run.info.run_id
@@ -163,6 +178,7 @@ def _log_child(parent_id: str, line: str, result: StageResult, key: str) -> str:
     tags = {
         "mlflow.parentRunId": parent_id,
         "line": line,
+        CHECKOUT_TAG: str(Path.cwd()),
         "lineact.kind": "stage",
         "lineact.stage": result.stage,
         "lineact.stage_key": key,

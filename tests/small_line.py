@@ -76,6 +76,8 @@ def start(checkout: Path, log: Path, *command: str) -> subprocess.Popen:
             stdout=stream,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            # a shell starts what runs in its background, such as these tests, with Ctrl+C ignored
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
 

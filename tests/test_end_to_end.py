@@ -1,9 +1,11 @@
 """The whole path on a small simulated line, by the commands that a user types: run, no-op, resume, kills, full disk."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
+import time
 
 import psutil
 import pytest
@@ -196,25 +198,28 @@ def test_a_killed_flow_goes_on_with_the_same_command(finished, tmp_path):
     other = SETTINGS | {"register": OPEN_GATES, "train_teacher": {"fit": {"epochs": 2, "lr": 0.004}}}
     write_line(checkout, other)
     log = tmp_path / "log"
-
-    def teaching(family: list[psutil.Process]) -> bool:
-        running = stage_in(family)
-        return running is not None and running[0] == "train_teacher" and running[1] > 3
-
-    assert kill_when(start(checkout, log, "flows.retrain", f"line={LINE}"), teaching), log.read_text()[-5000:]
+    process = start(checkout, log, "flows.retrain", f"line={LINE}")
+    family = psutil.Process(process.pid)
+    while not is_teaching(family.children(recursive=True)):
+        assert process.poll() is None, log.read_text()[-5000:]
+        time.sleep(0.05)
+    (server,) = filter(is_server, family.children(recursive=True))
+    process.kill()
+    process.wait()
+    assert not psutil.wait_procs([server], timeout=60)[1]
+    assert statuses_of(checkout, "pipeline") == ["FINISHED", "RUNNING"]
     again = run(checkout, "flows.retrain", f"line={LINE}")
     assert again.returncode == 0, again.stdout[-5000:]
     table = again.stdout[again.stdout.index("in all") :]
     assert table.count("│ unchanged ") >= 9  # simulate to train_detector
     assert "version 2 registered" in " ".join(table.split())
-    statuses = {
-        one.info.status
-        for one in mlflow_client(checkout).search_runs(
-            [mlflow_client(checkout).get_experiment_by_name(f"lineact-{LINE}").experiment_id],
-            "tags.`lineact.kind` = 'stage'",
-        )
-    }
-    assert statuses == {"FINISHED"}
+    assert statuses_of(checkout, "pipeline") == ["FINISHED", "FINISHED", "KILLED"]
+    assert set(statuses_of(checkout, "stage")) == {"FINISHED"}
+
+
+def is_teaching(family: list[psutil.Process]) -> bool:
+    running = stage_in(family)
+    return running is not None and running[0] == "train_teacher" and running[1] > 3
 
 
 @pytest.mark.parametrize(
@@ -242,15 +247,36 @@ def test_a_full_disk_is_one_clear_error_and_nothing_is_lost(finished, tmp_path, 
     assert outs_of(checkout) == before
 
 
-def test_interrupting_the_flow_ends_its_children(tmp_path):
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_whole_group_ends_the_flow_and_all_it_started(kind, tmp_path):
+    """Ctrl+C in a terminal, `timeout` and systemd do not ask which process is which."""
     checkout = make_checkout(tmp_path / "checkout")
     log = tmp_path / "log"
-    process = start(checkout, log, "flows.retrain", f"line={LINE}")
+    process = start(checkout, log, "flows.label_line", f"line={LINE}")
     root = psutil.Process(process.pid)
     while stage_in(root.children(recursive=True)) is None:
         assert process.poll() is None, log.read_text()[-3000:]
+        time.sleep(0.05)
     family = root.children(recursive=True)
-    process.send_signal(signal.SIGINT)
-    process.wait()
+    assert any(is_server(one) for one in family)
+    os.killpg(process.pid, kind)
+    assert process.wait(timeout=120) in (-kind, 128 + kind)
     _, alive = psutil.wait_procs(family, timeout=60)
-    assert not alive
+    said = log.read_text()
+    assert not alive, said[-5000:]
+    assert "Traceback" not in said
+    assert said.splitlines()[-1] == "interrupted: the same command goes on; finished stages are kept"
+    assert statuses_of(checkout, "pipeline") == ["KILLED"]
+    again = run(checkout, "flows.label_line", f"line={LINE}")
+    assert again.returncode == 0, again.stdout[-5000:]
+
+
+def is_server(process: psutil.Process) -> bool:
+    return "flows.temporary_server" in process.cmdline()
+
+
+def statuses_of(checkout, kind):
+    """MLflow's states of the line's runs of a kind, sorted."""
+    client = mlflow_client(checkout)
+    experiment = client.get_experiment_by_name(f"lineact-{LINE}").experiment_id
+    return sorted(run.info.status for run in client.search_runs([experiment], f"tags.`lineact.kind` = '{kind}'"))

@@ -6,13 +6,16 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
 
+import psutil
 import pytest
 
+from flows import is_no_repetition
 from flows import server as module
 from flows.serve import loopback_host, refuse_second_server
 from flows.server import note_server, standing_server, use_standing_server
@@ -58,6 +61,7 @@ def test_the_other_commands_of_a_line_refuse_an_unknown_one(flow, project):
     assert asked.returncode in (2, 3)
     assert asked.stderr.startswith("error: ")
     assert "nope" in asked.stderr
+    assert "line=nope" not in asked.stderr  # no command that would refuse it as well
     assert len(asked.stderr.splitlines()) == 1
 
 
@@ -66,8 +70,9 @@ def test_a_failed_stage_ends_a_flow_with_one_error_and_no_traceback(project):
     config = project / "conf/config.yaml"
     config.write_text(config.read_text().replace("  min_motion:", "  min_motionn:"))
     asked = ask(project, "retrain", "line=demo")
-    assert asked.returncode == 1
+    assert asked.returncode == 2  # the stage's own
     told = asked.stdout + asked.stderr
+    assert told.count("unknown key 'min_motionn'") == 2  # by the stage, and by the command's last line
     assert "Beginning flow run" in told
     assert "Traceback" not in told
     last = asked.stderr[asked.stderr.index("\nerror: ") :].splitlines()[1:]
@@ -91,10 +96,30 @@ def test_prefect_shows_tracebacks_of_defects_alone(name):
                 raise error
             except Exception:
                 logger.exception("Encountered exception during execution: %r", error)
-        logger.error("Finished in state Failed")
+        logger.error("Finished in state %s", "Failed('Flow run encountered an exception: InputError: file: broken')")
     finally:
         logger.removeHandler(handler)
-    assert [record.exc_info and record.exc_info[0] for record in shown] == [ZeroDivisionError, None]
+    in_a_deployment = 1 if name == "prefect.flow_runs" else 0  # there, no command's last line tells the error
+    assert [record.exc_info and record.exc_info[0] for record in shown] == [
+        ZeroDivisionError,
+        *[None] * in_a_deployment,
+    ]
+    assert [is_no_repetition(record) for record in shown] == [True, *[False] * in_a_deployment]
+
+
+def test_a_temporary_server_does_not_outlive_a_killed_command(project):
+    """Not even one that was killed while its server was starting."""
+    starts = "from flows.server import start_temporary_server; start_temporary_server()"
+    command = subprocess.Popen(
+        [sys.executable, "-c", starts], cwd=project, env=os.environ | {"PYTHONPATH": str(project)}
+    )
+    while not (started := psutil.Process(command.pid).children()):
+        assert command.poll() is None
+        time.sleep(0.05)
+    assert os.getpgid(started[0].pid) != os.getpgid(command.pid)
+    command.kill()
+    command.wait()
+    assert not psutil.wait_procs(started, timeout=60)[1]
 
 
 @pytest.fixture

@@ -78,15 +78,23 @@ def test_wrong_arguments_are_named_with_the_usage(arguments, named):
     assert "line=... [port=...]" in str(caught.value)
 
 
-@pytest.mark.parametrize(("error", "code"), [(ConfigError, 2), (InputError, 3), (AwaitingReview, 75)])
-def test_an_error_is_one_line_and_an_exit_code(error, code, capsys):
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (ConfigError("file: wrong"), 2, "error: file: wrong\n"),
+        (InputError("file: broken"), 3, "error: file: broken\n"),
+        (StageError("ingest failed", 74), 74, "error: ingest failed\n"),
+        (AwaitingReview("awaiting review: 12 items"), 75, "awaiting review: 12 items\n"),  # which is no error
+    ],
+)
+def test_an_error_is_one_line_and_an_exit_code(error, code, said, capsys):
     def fail() -> None:
-        raise error("file: expected this, found that")
+        raise error
 
     with pytest.raises(SystemExit) as ended:
         command_line.run(fail)
     assert ended.value.code == code
-    assert capsys.readouterr().err == "error: file: expected this, found that\n"
+    assert capsys.readouterr().err == said
 
 
 @pytest.mark.parametrize(
@@ -122,8 +130,28 @@ def test_the_exit_code_of_a_stage_tells_waiting_from_failing(code, kind):
     error = _failure("dataset@demo", lines)
     assert type(error) is kind
     assert WAITS in str(error)
+    assert error.exit_code == (code if code > 0 else 1)
     if kind is AwaitingReview:
         assert str(error) == WAITS
+
+
+def test_a_failure_is_told_in_the_words_of_the_stage():
+    lines = [
+        "Verifying data sources in stage: 'data/demo/raw.dvc'",
+        "'data/demo/raw.dvc' didn't change, skipping",
+        "Stage 'configure' didn't change, skipping",
+        "Running stage 'ingest@demo':",
+        "> python -m tasks.ingest --line demo",
+        "ingest@demo: 1 of 2 recordings",
+        "a library's remark",
+        "ingest@demo: data/demo/raw/notes.mp4: no video",
+        "of 12 bytes",
+        "ERROR: failed to reproduce 'ingest@demo': failed to run: python -m tasks.ingest --line demo, exited with 3",
+    ]
+    said = "ingest@demo: data/demo/raw/notes.mp4: no video\nof 12 bytes"
+    assert str(_failure("ingest@demo", lines)).splitlines()[1:] == said.splitlines()
+    waiting = ["ingest@demo: awaiting review: 12 items", "ERROR: failed to reproduce, exited with 75"]
+    assert str(_failure("ingest@demo", waiting)) == "awaiting review: 12 items"
 
 
 def test_a_failure_of_dvc_itself_keeps_its_words():
@@ -154,8 +182,9 @@ def test_real_dvc_runs_restores_waits_and_fails(project):
     (project / "given").write_text("3")
     with pytest.raises(AwaitingReview, match=r"^waits: 3 items$"):
         repro("wait@demo", told.append)
-    with pytest.raises(StageError, match="broken: file x"):
+    with pytest.raises(StageError, match="broken: file x") as caught:
         repro("fail@demo", told.append)
+    assert caught.value.exit_code == 3
 
 
 def test_activate_adds_a_line_once_and_keeps_comments(project):

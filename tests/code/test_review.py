@@ -275,6 +275,7 @@ def test_simulated_line_is_shown_only(project):
 
 @pytest.mark.usefixtures("project")
 def test_line_without_queue_names_the_command(monkeypatch, tmp_path):
+    monkeypatch.setattr("flows.review.stages_of", lambda _: ["queue"])
     with pytest.raises(InputError, match=r"python -m flows\.label_line line=other"):
         read_reviewed("other", "ann")
     monkeypatch.chdir(tmp_path)

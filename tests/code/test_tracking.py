@@ -626,5 +626,29 @@ def test_a_parent_run_whose_block_raises_has_failed():
     assert status_of(ids[0]) == "FAILED"
 
 
+def test_an_interrupted_parent_run_is_told_from_a_failed_one():
+    with pytest.raises(KeyboardInterrupt), tracking.parent_run(LINE) as run_id:
+        raise KeyboardInterrupt
+    assert status_of(run_id) == "KILLED"
+
+
+def test_the_next_run_closes_those_that_a_killed_one_left_open(monkeypatch, tmp_path_factory):
+    left, of_another_line = tracking.start_parent(LINE), tracking.start_parent("press_a")
+    with monkeypatch.context() as elsewhere:
+        elsewhere.chdir(tmp_path_factory.mktemp("another_checkout"))
+        of_another_checkout = tracking.start_parent(LINE)
+    with tracking.parent_run(LINE) as run_id:
+        assert status_of(left) == "KILLED"
+        for other in (of_another_line, of_another_checkout, run_id):
+            assert status_of(other) == "RUNNING"
+
+
+def test_registering_says_nothing_that_no_user_can_act_on(capfd, recwarn):
+    register()
+    told = capfd.readouterr().err + "".join(str(warning.message) for warning in recwarn)
+    for noise in ("input example", "pip version", "Downloading artifacts"):
+        assert noise not in told
+
+
 def status_of(run_id):
     return tracking.client().get_run(run_id).info.status
