@@ -52,7 +52,7 @@ def _against_the_truth(line: str) -> str:
     truth_boxes = read_table(artefact_folder("simulate", line) / "truth_boxes.parquet", TRUTH_BOXES)
     crops = read_table(artefact_folder("dataset", line) / "crops.parquet", LABELLED_CROPS)
     quality = label_quality(crops, SimulatedTruth(truth_boxes, params.min_iou))
-    return RIGHT_LABELS.format_map(_Formatted(quality)) if quality["labels_by_match"] else ""
+    return RIGHT_LABELS.format_map(quality) if quality["labels_by_match"] else ""
 
 
 class _Formatted(dict):
@@ -70,7 +70,7 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) else value
 
 
-RIGHT_LABELS = "; of the other {labels_by_match} labels {labels_right} are right by the simulator's truth"
+RIGHT_LABELS = "; of the other {labels_by_match} labels {labels_right:.1%} are right by the simulator's truth"
 # What each stage's row says of its metrics.json.
 RESULTS = {
     "simulate": "{recordings} recordings, {frames} frames",

@@ -7,7 +7,7 @@ from lineact.dataset import DatasetParams
 from lineact.dataset.awaiting import refuse_undecided, still_waiting
 from lineact.dataset.calibration import Lambda, calibrate, labels_taken, needed_audits, sample_of
 from lineact.dataset.labels import PROBLEMS, Problem, label_crops, read_found, resolve
-from lineact.dataset.matching import match_to_named
+from lineact.dataset.matching import looking_alike, match_to_named
 from lineact.dataset.parts import frames_for_detector, split
 from lineact.dataset.pictures import write_pictures
 from lineact.dataset.report import count_metrics, holdout_rows, label_metrics, write_label_plots
@@ -48,7 +48,8 @@ def dataset(
     _tell_lambdas(lambdas, params.labels.precision)
     labels = labels_taken(matches, lambdas)
     crops = label_crops(found, resolved, holdout, labels)
-    frames = frames_for_detector(found, resolved, holdout, labels, params.detector_frames)
+    alike = looking_alike(matches, params.labels.min_hand_certainty)
+    frames = frames_for_detector(found, resolved, holdout, alike, params.detector_frames)
     parts = split(crops, frames, resolved.holdout_hands, params)
     rows: list[dict] = []
     write_whole(out / "detection", lambda folder: rows.extend(write_pictures(raw, parts, params, folder)))

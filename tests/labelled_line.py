@@ -94,7 +94,7 @@ def dataset_params(**changes) -> DatasetParams:
         "min_decided_share": 0.5,
         "min_holdout_frames": 5,
         "max_bad_share": 0.05,
-        "labels": LabelParams(centre=False, nearest=3, precision=0.9, min_certainty=0.5),
+        "labels": LabelParams(centre=False, nearest=3, precision=0.9, min_certainty=0.5, min_hand_certainty=0.5),
         "min_iou": 0.5,
         "context": 1.5,
         "crop_px": 32,

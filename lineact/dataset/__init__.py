@@ -21,20 +21,24 @@ class LabelParams:
         precision: wanted share of right labels among those taken, 0 to below 1; the audit calibrates lambda to it.
         min_certainty: lambda where the audit is too small to calibrate it, -1 to 3: cosine to the nearest action, plus
             its lead over the second.
+        min_hand_certainty: a frame that nobody corrected teaches the detector where all its boxes have at least this
+            certainty, -1 to 3: a box that looks like nothing named often holds no hand.
     """
 
     centre: bool
     nearest: int
     precision: float
     min_certainty: float
+    min_hand_certainty: float
 
     def __post_init__(self) -> None:
         if self.nearest < 1:
             raise ValueError(f"nearest must be at least 1, found {self.nearest}")
         if not 0 <= self.precision < 1:
             raise ValueError(f"precision must be from 0 to below 1, found {self.precision}")
-        if not -1 <= self.min_certainty <= 3:  # 1 + 2: the greatest cosine, and its greatest lead
-            raise ValueError(f"min_certainty must be from -1 to 3, found {self.min_certainty}")
+        for name in ("min_certainty", "min_hand_certainty"):
+            if not -1 <= getattr(self, name) <= 3:  # 1 + 2: the greatest cosine, and its greatest lead
+                raise ValueError(f"{name} must be from -1 to 3, found {getattr(self, name)}")
 
 
 @dataclass(frozen=True)

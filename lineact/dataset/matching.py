@@ -88,6 +88,11 @@ def named_crops(found: Found, resolved: Resolved, min_iou: float) -> dict[str, s
     return {box_id: action for box_id, action in named.items() if box_id not in resolved.audited}
 
 
+def looking_alike(matches: Mapping[str, Match], min_certainty: float) -> set[str]:
+    """Box ids of the crops that look like a named one, whatever that is: most of them show a hand."""
+    return {box_id for box_id, match in matches.items() if match.certainty >= min_certainty}
+
+
 def nearest_actions(
     embeddings: np.ndarray, wanted: np.ndarray, rows: np.ndarray, actions: Sequence[str], nearest: int
 ) -> list[Match]:

@@ -1,7 +1,7 @@
 """Which labelled frame trains and which validates, for crops and the detector's pictures alike."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from lineact.dataset import DatasetParams
@@ -53,7 +53,7 @@ class Parts:
 
 
 def frames_for_detector(
-    found: Found, resolved: Resolved, holdout: Holdout, labels: Mapping[str, str], count: int
+    found: Found, resolved: Resolved, holdout: Holdout, alike: Collection[str], count: int
 ) -> list[LabelledFrame]:
     """Frames that a person corrected, and `count` others as the detector labelled them.
 
@@ -65,7 +65,7 @@ def frames_for_detector(
         LabelledFrame(frame, tuple(hand.box_xyxy_px for hand in hands), "person", frame in even)
         for frame, hands in sorted(resolved.hands.items())
     ]
-    doubtful = _doubtful_boxes(found, resolved, labels)
+    doubtful = _doubtful_boxes(found, resolved, alike)
     boxes = boxes_on_frames(found.boxes)
     kept = [(row["video_sha256"], row["pts_s"]) for row in found.frames.to_pylist() if row["kept"]]
     accepted = [
@@ -79,12 +79,16 @@ def frames_for_detector(
     return sorted(corrected + chosen, key=lambda labelled: labelled.frame)
 
 
-def _doubtful_boxes(found: Found, resolved: Resolved, labels: Mapping[str, str]) -> set[str]:
-    """Boxes that may show no hand: without a label, or NG, which is an irrelevant action or no hand at all."""
-    actions = {
-        box_id: resolved.crop_actions.get(box_id, labels.get(box_id)) for box_id in found.crops["box_id"].to_pylist()
-    }
-    return {box_id for box_id, action in actions.items() if action in (None, NG)}
+def _doubtful_boxes(found: Found, resolved: Resolved, alike: Collection[str]) -> set[str]:
+    """Boxes that may show no hand: a person called the crop NG, which is an irrelevant action or no hand at all, or
+    nobody decided it and it looks like nothing named.
+    """
+    doubtful = set()
+    for box_id in found.crops["box_id"].to_pylist():
+        decided = resolved.crop_actions.get(box_id)
+        if decided == NG or (decided is None and box_id not in alike):
+            doubtful.add(box_id)
+    return doubtful
 
 
 def split(

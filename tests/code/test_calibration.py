@@ -164,9 +164,10 @@ def test_the_curve_of_precision_against_coverage():
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("nearest", 0), ("precision", 1.0), ("precision", -0.1), ("min_certainty", 3.5)]
+    ("name", "value"),
+    [("nearest", 0), ("precision", 1.0), ("precision", -0.1), ("min_certainty", 3.5), ("min_hand_certainty", -2.0)],
 )
 def test_settings_out_of_range(name, value):
-    good = {"centre": True, "nearest": 3, "precision": 0.99, "min_certainty": 1.0}
+    good = {"centre": True, "nearest": 3, "precision": 0.99, "min_certainty": 1.0, "min_hand_certainty": 0.8}
     with pytest.raises(ValueError, match=name):
         LabelParams(**(good | {name: value}))

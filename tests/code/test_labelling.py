@@ -15,6 +15,7 @@ from lineact.boxes import iou_matrix
 from lineact.dataset import LabelParams
 from lineact.dataset.awaiting import refuse_undecided, still_waiting
 from lineact.dataset.labels import boxes_on_frames, label_crops, resolve
+from lineact.dataset.matching import looking_alike, match_to_named
 from lineact.dataset.parts import LEAST_CHECKED, frames_for_detector, split
 from lineact.dataset.pictures import write_pictures, yolo_lines
 from lineact.dataset.report import holdout_rows
@@ -104,8 +105,8 @@ def crops_of(line, found, resolved, **changes):
 
 
 def frames_of(line, found, resolved, count):
-    labels = labels_of(found, resolved, line.holdout, dataset_params())
-    return frames_for_detector(found, resolved, line.holdout, labels, count)
+    alike = looking_alike(match_to_named(found, resolved, line.holdout, dataset_params()), 0.5)
+    return frames_for_detector(found, resolved, line.holdout, alike, count)
 
 
 # --- embed
@@ -291,7 +292,7 @@ def test_a_persons_word_on_a_crop_goes_over_its_groups_name(line, found, decided
 
 
 def test_crops_under_lambda_and_of_nothing_named_train_nothing_unless_decided(line, found, decided):
-    strict = LabelParams(centre=False, nearest=3, precision=0.999, min_certainty=3.0)
+    strict = LabelParams(centre=False, nearest=3, precision=0.999, min_certainty=3.0, min_hand_certainty=0.5)
     for crop in crops_of(line, found, resolved_of(line, found, decided), labels=strict):
         assert crop.decided_by == "person"
     mixed = [replace(one, decided="mixed") for one in decided if one.task == "group"]
@@ -417,14 +418,13 @@ def test_frames_that_nobody_queued_count_and_those_that_do_not_exist_are_reporte
 def test_uncorrected_frames_with_a_box_that_may_be_no_hand_do_not_teach_the_detector(line, found):
     place = {row["box_id"]: (row["video_sha256"], row["pts_s"]) for row in found.boxes.to_pylist()}
     trains = [box_id for box_id, frame in place.items() if line.holdout.part_of(*frame) == "train"]
-    labelled, person_ng, person_action, matched_ng, unlabelled = trains[:5]
-    labels = dict.fromkeys(trains, "screw") | {matched_ng: "NG"}
-    del labels[unlabelled]
+    person_ng, person_action, like_nothing = trains[:3]
+    alike = set(trains) - {like_nothing, person_action}
     resolved = resolved_of(line, found, [])
     resolved.crop_actions |= {person_ng: "NG", person_action: "wipe"}
-    frames = {one.frame for one in frames_for_detector(found, resolved, line.holdout, labels, 10**6)}
-    assert not {place[person_ng], place[matched_ng], place[unlabelled]} & frames
-    assert {place[labelled], place[person_action], *(place[box_id] for box_id in trains[5:])} <= frames
+    frames = {one.frame for one in frames_for_detector(found, resolved, line.holdout, alike, 10**6)}
+    assert not {place[person_ng], place[like_nothing]} & frames
+    assert {place[box_id] for box_id in (person_action, *trains[3:])} <= frames
 
 
 # --- enough?
