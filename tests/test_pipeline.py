@@ -102,6 +102,17 @@ def test_stage_tracks_exactly_its_own_params_section(stage):
 
 
 @pytest.mark.parametrize("stage", STAGES)
+def test_the_lock_is_of_todays_settings(stage):
+    """Whoever changes a setting runs the line again: the figures that README gives are those of the lock."""
+    lock = yaml.safe_load((ROOT / "dvc.lock").read_text())["stages"]
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())["lines"]
+    locked = {name.partition("@")[2]: entry for name, entry in lock.items() if name.startswith(f"{stage}@")}
+    assert set(locked) <= set(params)
+    for line, entry in locked.items():
+        assert entry["params"]["params.yaml"] == {f"lines.{line}.{stage}": params[line][stage]}
+
+
+@pytest.mark.parametrize("stage", STAGES)
 def test_paths_of_the_command_equal_deps_and_outs(stage):
     words = shlex.split(STAGES[stage]["cmd"])
     assert words[:5] == ["python", "-m", f"tasks.{stage}", "--line", "${item}"]
