@@ -47,8 +47,8 @@ def write_pictures(folder: Path, raw: Path, frames: pa.Table, boxes: pa.Table, f
         boxes_of[row["video_sha256"], row["pts_s"]].append(row)
     paths = videos_by_sha256(raw)
     tiles, crops = [], {}
-    for sha256, times_s in wanted.items():
-        for frame in read_frames(paths[sha256], times_s):
+    for sha256 in frames["video_sha256"].unique().to_pylist():  # a set's order changes from process to process
+        for frame in read_frames(paths[sha256], wanted[sha256]):
             place = (sha256, frame.pts_s)
             if place in shown:
                 tiles.append(_tile(frame.image_rgb, boxes_of[place], f"{paths[sha256].name} {frame.pts_s:.2f} s"))
