@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from flows.dvc_files import drop_broken_rwlock, kept_lock
 from lineact.errors import AwaitingReview, LineactError
 
 Outcome = Literal["ran", "restored", "unchanged"]
@@ -59,6 +60,14 @@ def repro(target: str, log: Callable[[str], None]) -> StageResult:
         StageError: where it failed otherwise.
     """
     started_s = time.monotonic()
+    drop_broken_rwlock()
+    with kept_lock():
+        lines = _run(target, log)
+    return StageResult(target.partition("@")[0], outcome_of(target, lines), time.monotonic() - started_s)
+
+
+def _run(target: str, log: Callable[[str], None]) -> list[str]:
+    """Runs DVC in a process group of its own, which ends with the block; gives its output."""
     # --wait-for-lock: without it a second DVC process makes the first one throw away finished work.
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", target]
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
@@ -83,7 +92,7 @@ def repro(target: str, log: Callable[[str], None]) -> StageResult:
         _end_group(process)
     if process.returncode != 0:
         raise _failure(target, lines)
-    return StageResult(target.partition("@")[0], outcome_of(target, lines), time.monotonic() - started_s)
+    return lines
 
 
 def outcome_of(target: str, lines: list[str]) -> Outcome:

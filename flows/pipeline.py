@@ -37,7 +37,8 @@ def stages_of(line: str) -> list[str]:
 
 def lock_entry(stage: str, line: str) -> dict[str, Any]:
     """What dvc.lock says of a stage: its command, the hashes of its dependencies and outputs, its params."""
-    return yaml.safe_load(Path("dvc.lock").read_text())["stages"][f"{stage}@{line}"]
+    lock = yaml.safe_load(Path("dvc.lock").read_text()) or {}  # DVC, killed while it writes, leaves an empty file
+    return lock.get("stages", {})[f"{stage}@{line}"]
 
 
 def stage_key(stage: str, line: str) -> str:
