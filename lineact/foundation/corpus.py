@@ -174,7 +174,7 @@ def _render_named_scenes(job: tuple[Path, int]) -> Path:
         pictures.append(encoded.ravel())
         names.append([NAMES.index(thing.name) for thing in objects])
         boxes.append(np.array([thing.box_xyxy_px for thing in objects], np.float32).reshape(-1, 4))
-    arrays = {
+    arrays: dict[str, Any] = {
         "encoded": np.concatenate(pictures),
         "picture_ends": np.cumsum([len(picture) for picture in pictures]),
         "names": np.concatenate(names).astype(np.int64),

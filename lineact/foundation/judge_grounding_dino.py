@@ -1,6 +1,6 @@
-"""How well the tiny Grounding DINO does what it is asked, by the production backend: on scenes and on simulated lines."""
+"""How well the tiny Grounding DINO does what it is asked: the production backend on scenes and on simulated lines."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from lineact.boxes import iou_matrix
 from lineact.detect.backend import Detections
 from lineact.detect.grounding_dino import GroundingDino, GroundingDinoParams
 from lineact.foundation.corpus import NamedScenes
-from lineact.foundation.judge import LineFrames
+from lineact.foundation.judge import LineFrames, line_frames
 from lineact.foundation.words import CONCEPTS, HAND, covered_names
 
 SCORE_FLOOR = 0.05
@@ -19,6 +19,9 @@ MOST_ABSENT = 0.05  # boxes a picture for things not in view that a threshold ma
 THRESHOLDS = np.round(np.arange(0.1, 0.71, 0.05), 2)
 # No prompt of the training holds them.
 NEVER_HEARD = ("giraffe", "bicycle", "teapot", "volcano")
+
+
+LINES = ("demo", "gi_d", "gi_wd", "ttp_wh")
 
 
 @dataclass(frozen=True)
@@ -58,13 +61,15 @@ def boxes_a_picture(found: Sequence[Detections], threshold: float) -> float:
     return float(np.mean([(one.scores >= threshold).sum() for one in found]))
 
 
-def ask_scenes(folder: Path, scenes: NamedScenes, count: int, seed: int = 0) -> tuple[HandAnswers, list[Detections]]:
-    """Asks the first scenes for hands, and each for something that it does not show.
+def ask_scenes(
+    folder: Path, scenes: NamedScenes, indices: Iterable[int], seed: int = 0
+) -> tuple[HandAnswers, list[Detections]]:
+    """Asks scenes for hands, and each for something that it does not show.
 
     Args:
         folder: the model.
         scenes: held-out scenes.
-        count: how many of them.
+        indices: which of them.
         seed: decides what they are asked for.
 
     Returns:
@@ -74,7 +79,7 @@ def ask_scenes(folder: Path, scenes: NamedScenes, count: int, seed: int = 0) -> 
     pictures: list[np.ndarray] = []
     hands: list[np.ndarray] = []
     asked: dict[str, list[np.ndarray]] = {}
-    for index in range(count):
+    for index in indices:
         image, names, boxes = scenes.scene(index)
         pictures.append(np.ascontiguousarray(image))
         hands.append(boxes[np.isin(names, covered_names(HAND))])
@@ -106,6 +111,26 @@ def absent_words(station: str) -> tuple[str, ...]:
     return tuple(concept.phrases[0] for concept in CONCEPTS if not there & set(concept.names)) + NEVER_HEARD
 
 
+def judge(folder: Path, scenes: NamedScenes) -> dict[str, float]:
+    """All scores of a model: the threshold from held-out scenes, and with it the scenes' and the lines' numbers.
+
+    Args:
+        folder: the model.
+        scenes: held-out ones; the first half chooses the threshold, the second is scored.
+    """
+    hands, absent = ask_scenes(folder, scenes, range(len(scenes) // 2))
+    threshold = choose_threshold(hands, absent)
+    hands, absent = ask_scenes(folder, scenes, range(len(scenes) // 2, len(scenes)))
+    scores = {"box_threshold": threshold}
+    scores |= {f"scenes_hand_{name}": value for name, value in hands.scores(threshold).items()}
+    scores["scenes_absent_boxes_a_picture"] = boxes_a_picture(absent, threshold)
+    for line in LINES:
+        on_line = judge_line(folder, line_frames(line, 20.0, 3), absent_words(line), threshold)
+        scores |= {f"{line}_{name}": value for name, value in on_line.items()}
+    recalls = named_recall(folder, scenes, range(len(scenes) // 2, len(scenes)), threshold)
+    return scores | {f"scenes_recall_iou40 of {phrase!r}": value for phrase, value in recalls.items()}
+
+
 def judge_line(
     folder: Path, frames: LineFrames, words: Sequence[str], threshold: float, every: int = 4
 ) -> dict[str, float]:
@@ -129,20 +154,14 @@ def judge_line(
     }
 
 
-def named_recall(folder: Path, scenes: NamedScenes, count: int, threshold: float) -> dict[str, float]:
-    """Recall at IoU 0.4 of each kind of thing, asked alone, on those of the first scenes that show it."""
+def named_recall(folder: Path, scenes: NamedScenes, indices: Iterable[int], threshold: float) -> dict[str, float]:
+    """Recall at IoU 0.4 of each kind of thing, asked alone, on those of the scenes that show it."""
+    shown = [scenes.scene(index) for index in indices]
     recalls = {}
     for concept in CONCEPTS:
-        pictures, truths = [], []
-        for index in range(count):
-            image, names, boxes = scenes.scene(index)
-            wanted = np.isin(names, covered_names(concept))
-            if wanted.any():
-                pictures.append(np.ascontiguousarray(image))
-                truths.append(boxes[wanted])
-        if pictures:
-            answers = HandAnswers(ask(folder, pictures, [concept.phrases[0]]), truths)
-            recalls[concept.phrases[0]] = answers.scores(threshold)["recall_iou40"]
+        wanted = [np.isin(names, covered_names(concept)) for _, names, _ in shown]
+        pictures = [np.ascontiguousarray(one[0]) for one, own in zip(shown, wanted, strict=True) if own.any()]
+        truths = [one[2][own] for one, own in zip(shown, wanted, strict=True) if own.any()]
+        answers = HandAnswers(ask(folder, pictures, [concept.phrases[0]]), truths)
+        recalls[concept.phrases[0]] = answers.scores(threshold)["recall_iou40"]
     return recalls
-
-

@@ -5,6 +5,7 @@ Most steps see small pictures; the last ones see them as large as the model will
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,14 +29,18 @@ from lineact.foundation.detection_loss import (
     score_loss,
     token_targets,
 )
-from lineact.foundation.tiny_grounding_dino import INPUT_WH, MEAN, STD, frozen_copy, thaw
-from lineact.foundation.words import CLS, FULL_STOP, PADDING, SEP, Prompt, random_prompt
+from lineact.foundation.tiny_grounding_dino import INPUT_WH, MEAN, START_LOGIT, STD, frozen_copy, thaw
+from lineact.foundation.words import CLS, CONCEPTS, FULL_STOP, PADDING, SEP, Prompt, covered_names, random_prompt
 
 if TYPE_CHECKING:
     from transformers import GroundingDinoForObjectDetection
 
 SMALL_WH = (256, 144)
 PROPOSALS_PER_BOX, QUERIES_PER_BOX = 8, 4
+SAVED_EVERY_S = 30.0
+EVERYTHING = Prompt(
+    tuple(concept.phrases[0] for concept in CONCEPTS), tuple(tuple(covered_names(concept)) for concept in CONCEPTS)
+)
 LEAST_KEPT = 0.35  # of a box's area, when a picture is cut
 
 
@@ -45,7 +50,7 @@ class GroundingRun:
 
     Attributes:
         steps: optimiser steps in all.
-        large_steps: last steps, which see pictures of full size.
+        small_steps: first steps, which see smaller pictures; the others see them as large as the model will be used.
         decay_steps: last steps, in which the learning rate falls to zero.
         batch: pictures per step.
         learning_rate: AdamW's.
@@ -53,7 +58,7 @@ class GroundingRun:
     """
 
     steps: int
-    large_steps: int
+    small_steps: int
     decay_steps: int
     batch: int
     learning_rate: float
@@ -68,13 +73,32 @@ class Batch:
         pixels: float32, B x 3 x H x W, normalised.
         input_ids: int64, B x L.
         attention_mask: int64, B x L; 0 for padding.
-        truths: B.
+        truths: B: what the prompt asks for.
+        things: B: all that is in view, with concepts in place of tokens.
     """
 
     pixels: torch.Tensor
     input_ids: torch.Tensor
     attention_mask: torch.Tensor
     truths: list[Truth]
+    things: list[Truth]
+
+
+class ThingHead(nn.Module):
+    """Names every thing from the encoder's features, asked for or not; thrown away after the training.
+
+    A prompt asks for one or two of a picture's things: alone it would teach the features too slowly.
+    """
+
+    def __init__(self, width: int) -> None:
+        """Makes the classifier for features of this width, with low scores."""
+        super().__init__()
+        self.classify = nn.Linear(width, len(CONCEPTS))
+        nn.init.constant_(self.classify.bias, START_LOGIT)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Logits per concept, B x N x len(CONCEPTS), of features B x N x width."""
+        return self.classify(features)
 
 
 def train_grounding_dino(
@@ -93,55 +117,61 @@ def train_grounding_dino(
         The moving average of the weights as a new model in evaluation mode, which is what to keep.
     """
     thaw(model)
+    head = ThingHead(model.config.d_model)
+    both = nn.ModuleDict({"detector": model, "head": head})
     average = {name: value.clone() for name, value in model.state_dict().items()}
-    decayed = [parameter for parameter in model.parameters() if parameter.ndim > 1]
-    others = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
+    decayed = [parameter for parameter in both.parameters() if parameter.ndim > 1]
+    others = [parameter for parameter in both.parameters() if parameter.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": 0.02}, {"params": others, "weight_decay": 0.0}]
     optimiser = torch.optim.AdamW(groups, lr=run.learning_rate, betas=(0.9, 0.99))
-    done = _resume(model, average, optimiser, checkpoint)
+    done = _resume(both, average, optimiser, checkpoint)
     model.train()
     began, told, losses = time.monotonic(), time.monotonic(), []
     for step in range(done, run.steps):
         rate = min(1.0, (step + 1) / 100, (run.steps - step) / max(run.decay_steps, 1))
         for group in optimiser.param_groups:
             group["lr"] = run.learning_rate * rate
-        parts = detection_losses(model, make_batch(scenes, tokenizer, run, step))
+        parts = detection_losses(model, head, make_batch(scenes, tokenizer, run, step))
         loss = torch.stack(list(parts.values())).sum()
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 2.0)
+        nn.utils.clip_grad_norm_(both.parameters(), 2.0)
         optimiser.step()
         _follow(average, model, min(0.998, (step + 1) / (step + 20)))
         losses.append([part.item() for part in parts.values()])
-        if time.monotonic() - told > 30 or step + 1 == run.steps:
+        if time.monotonic() - told > SAVED_EVERY_S or step + 1 == run.steps:
             speed = (step + 1 - done) / (time.monotonic() - began)
             means = ", ".join(f"{name} {mean:.3f}" for name, mean in zip(parts, np.mean(losses, 0), strict=True))
             print(f"grounding_dino: step {step + 1}/{run.steps}, {means}, {speed:.2f} steps/s", flush=True)
             told, losses = time.monotonic(), []
             if step < run.steps - run.decay_steps:  # a longer run starts from before the decay
-                state = {"model": model.state_dict(), "average": average, "step": step + 1}
+                state = {"model": both.state_dict(), "average": average, "step": step + 1}
                 state["optimiser"] = optimiser.state_dict()
                 write_whole(checkpoint, partial(torch.save, state))
     return frozen_copy(average)
 
 
-def detection_losses(model: "GroundingDinoForObjectDetection", batch: Batch) -> dict[str, torch.Tensor]:
-    """Losses of scores and boxes at the encoder and at each decoder layer."""
+def detection_losses(
+    model: "GroundingDinoForObjectDetection", head: ThingHead, batch: Batch
+) -> dict[str, torch.Tensor]:
+    """Losses of scores and boxes at the encoder (of all things, and of those asked for) and at each decoder layer."""
     with torch.autocast("cpu", torch.bfloat16):
         output = model.model(batch.pixels, batch.input_ids, attention_mask=batch.attention_mask, return_dict=True)
         length = batch.input_ids.shape[1]
-        stages = {"encoder": (output.enc_outputs_class, output.enc_outputs_coord_logits.float().sigmoid())}
+        proposals = output.enc_outputs_coord_logits.float().sigmoid()
+        things = head(output.encoder_last_hidden_state_vision)
+        stages = {"encoder": (output.enc_outputs_class, proposals)}
         reference = output.init_reference_points
         for layer in range(len(model.bbox_embed)):
             hidden = output.intermediate_hidden_states[:, layer]
             logits = model.class_embed[layer](
                 hidden, output.encoder_last_hidden_state_text, batch.attention_mask.bool()
             )
-            boxes = (model.bbox_embed[layer](hidden).float() + torch.special.logit(reference.float(), eps=1e-5)).sigmoid()
-            stages[f"layer{layer}"] = (logits, boxes)
+            moved = model.bbox_embed[layer](hidden).float() + torch.special.logit(reference.float(), eps=1e-5)
+            stages[f"layer{layer}"] = (logits, moved.sigmoid())
             reference = output.intermediate_reference_points[:, layer]
     centres = _centres(batch.pixels.shape[-2:], len(output.enc_outputs_class[0]))
-    losses = {}
+    losses = _stage_losses("things", things.float(), proposals, batch.things, False, centres)
     for name, (logits, boxes) in stages.items():
         last = name == f"layer{len(model.bbox_embed) - 1}"
         losses |= _stage_losses(name, logits[:, :, :length].float(), boxes, batch.truths, last, centres)
@@ -154,7 +184,7 @@ def _stage_losses(
     """Losses of one stage, per true box of the batch.
 
     Args:
-        name: "encoder" or "layer<n>".
+        name: "things", "encoder" or "layer<n>".
         logits: B x N x L.
         boxes: B x N x 4.
         truths: B.
@@ -164,7 +194,7 @@ def _stage_losses(
     targets, rows, wanted, weights = [], [], [], []
     for row, truth in enumerate(truths):
         found = Predictions(logits[row].detach(), boxes[row].detach())
-        said, placed = _assign(name == "encoder", last, found, truth, centres)
+        said, placed = _assign(name in ("things", "encoder"), last, found, truth, centres)
         targets.append(token_targets(truth, said))
         own = (placed.owner != NOBODY).nonzero()[:, 0]
         rows.append(own + row * boxes.shape[1])
@@ -189,7 +219,7 @@ def _assign(
     return (assign_one(found, truth) if says_once else many), many
 
 
-def _centres(size_hw: tuple[int, int], count: int) -> torch.Tensor:
+def _centres(size_hw: Sequence[int], count: int) -> torch.Tensor:
     """Centres of the proposals' cells as shares of the picture, N x 2 (x, y), finest level first."""
     parts = []
     for stride in (8, 16, 32):
@@ -204,7 +234,7 @@ def _centres(size_hw: tuple[int, int], count: int) -> torch.Tensor:
 def make_batch(scenes: NamedScenes, tokenizer: Any, run: GroundingRun, step: int) -> Batch:
     """The pictures and prompts of a step."""
     generator = np.random.default_rng([run.seed, step])
-    size_wh = INPUT_WH if step >= run.steps - run.large_steps else SMALL_WH
+    size_wh = SMALL_WH if step < run.small_steps else INPUT_WH
     pixels, tokens, asked = [], [], []
     for index in generator.integers(0, len(scenes), run.batch):
         image, names, boxes = _changed(*scenes.scene(int(index)), generator)
@@ -219,7 +249,9 @@ def make_batch(scenes: NamedScenes, tokenizer: Any, run: GroundingRun, step: int
     scaled = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2) / 255  # B x 3 x H x W
     normalised = (scaled - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
     truths = [make_truth(*one, owners, length) for one, (_, owners) in zip(asked, tokens, strict=True)]
-    return Batch(normalised, input_ids, (input_ids != PADDING).long(), truths)
+    concepts = list(range(len(CONCEPTS)))
+    things = [make_truth(names, boxes, EVERYTHING, concepts, len(concepts)) for names, boxes, _ in asked]
+    return Batch(normalised, input_ids, (input_ids != PADDING).long(), truths, things)
 
 
 def prompt_tokens(prompt: Prompt, tokenizer: Any) -> tuple[list[int], list[int]]:
@@ -232,9 +264,7 @@ def prompt_tokens(prompt: Prompt, tokenizer: Any) -> tuple[list[int], list[int]]
     return [*ids, SEP], [*owners, -1]
 
 
-def make_truth(
-    names: np.ndarray, boxes_xyxy: np.ndarray, prompt: Prompt, owners: list[int], length: int
-) -> Truth:
+def make_truth(names: np.ndarray, boxes_xyxy: np.ndarray, prompt: Prompt, owners: list[int], length: int) -> Truth:
     """The boxes that a prompt asks for, each with all tokens of all phrases that cover it.
 
     Args:
@@ -279,7 +309,8 @@ def _changed(
         image, boxes[:, [1, 3]] = image[::-1], height - boxes[:, [3, 1]]
     if generator.random() < 0.15:  # another order of the colours is another look
         image = image[:, :, generator.permutation(3)]
-    pixels = image.astype(np.float32) * (generator.uniform(0.7, 1.25) * generator.uniform(0.92, 1.08, 3)).astype(np.float32)
+    gains = generator.uniform(0.7, 1.25) * generator.uniform(0.92, 1.08, 3)
+    pixels = (image * gains).astype(np.float32)
     if generator.random() < 0.5:  # plants are greyer than random colours
         grey = pixels.mean(2, keepdims=True)
         pixels = grey + (pixels - grey) * np.float32(generator.uniform(0.1, 1.0))

@@ -58,11 +58,63 @@ CONCEPTS: tuple[Concept, ...] = (
     *(Concept(phrases, (name,)) for name, phrases in _PHRASES.items()),
 )
 # Spelled with letters, like any word that is not known. They stand for nothing in any scene.
-UNKNOWN_WORDS = (
-    "dog cat horse bird fish tree flower house car bus train boat plane chair sofa bed clock mirror window shoe hat "
-    "shirt dress umbrella banana apple bread pizza cake fork spoon guitar piano ball kite skateboard tent mountain river "
-    "cloud star moon candle pillow carpet ladder bucket shovel fence bridge robot camel tiger elephant spider"
-).split()
+UNKNOWN_WORDS: tuple[str, ...] = (
+    "dog",
+    "cat",
+    "horse",
+    "bird",
+    "fish",
+    "tree",
+    "flower",
+    "house",
+    "car",
+    "bus",
+    "train",
+    "boat",
+    "plane",
+    "chair",
+    "sofa",
+    "bed",
+    "clock",
+    "mirror",
+    "window",
+    "shoe",
+    "hat",
+    "shirt",
+    "dress",
+    "umbrella",
+    "banana",
+    "apple",
+    "bread",
+    "pizza",
+    "cake",
+    "fork",
+    "spoon",
+    "guitar",
+    "piano",
+    "ball",
+    "kite",
+    "skateboard",
+    "tent",
+    "mountain",
+    "river",
+    "cloud",
+    "star",
+    "moon",
+    "candle",
+    "pillow",
+    "carpet",
+    "ladder",
+    "bucket",
+    "shovel",
+    "fence",
+    "bridge",
+    "robot",
+    "camel",
+    "tiger",
+    "elephant",
+    "spider",
+)
 
 
 def vocabulary() -> dict[str, int]:
@@ -114,7 +166,8 @@ def random_prompt(generator: np.random.Generator, seen: np.ndarray) -> Prompt:
     if case < 0.65:  # HAND is not among them: most pictures show one
         unknown = int(generator.integers(0, 3))
         return _spoken(generator, _some(generator, hidden, int(generator.integers(0, 4)) + (not unknown)), unknown)
-    wanted = _some(generator, shown, int(generator.integers(0, 4))) + _some(generator, hidden, generator.integers(0, 3))
+    wanted = _some(generator, shown, int(generator.integers(0, 6)))
+    wanted += _some(generator, hidden, int(generator.integers(0, 4)))
     if generator.random() < 0.6 or not wanted:
         wanted.append(HAND)
     return _spoken(generator, wanted, int(generator.random() < 0.3))
