@@ -111,23 +111,25 @@ def absent_words(station: str) -> tuple[str, ...]:
     return tuple(concept.phrases[0] for concept in CONCEPTS if not there & set(concept.names)) + NEVER_HEARD
 
 
-def judge(folder: Path, scenes: NamedScenes) -> dict[str, float]:
+def judge(folder: Path, scenes: NamedScenes, count: int) -> dict[str, float]:
     """All scores of a model: the threshold from held-out scenes, and with it the scenes' and the lines' numbers.
 
     Args:
         folder: the model.
-        scenes: held-out ones; the first half chooses the threshold, the second is scored.
+        scenes: held-out ones.
+        count: the first so many choose the threshold, the next so many are scored.
     """
-    hands, absent = ask_scenes(folder, scenes, range(len(scenes) // 2))
+    hands, absent = ask_scenes(folder, scenes, range(count))
     threshold = choose_threshold(hands, absent)
-    hands, absent = ask_scenes(folder, scenes, range(len(scenes) // 2, len(scenes)))
+    scored = range(count, 2 * count)
+    hands, absent = ask_scenes(folder, scenes, scored)
     scores = {"box_threshold": threshold}
     scores |= {f"scenes_hand_{name}": value for name, value in hands.scores(threshold).items()}
     scores["scenes_absent_boxes_a_picture"] = boxes_a_picture(absent, threshold)
     for line in LINES:
         on_line = judge_line(folder, line_frames(line, 20.0, 3), absent_words(line), threshold)
         scores |= {f"{line}_{name}": value for name, value in on_line.items()}
-    recalls = named_recall(folder, scenes, range(len(scenes) // 2, len(scenes)), threshold)
+    recalls = named_recall(folder, scenes, scored, threshold)
     return scores | {f"scenes_recall_iou40 of {phrase!r}": value for phrase, value in recalls.items()}
 
 

@@ -1,7 +1,6 @@
 """Pretraining of the tiny Grounding DINO on named scenes: every picture with a prompt of its own.
 
 The encoder's proposals and the decoder's first layer learn one-to-many, the last layer one-to-one, all from the start.
-Most steps see small pictures; the last ones see them as large as the model will be used.
 """
 
 import time
@@ -35,7 +34,6 @@ from lineact.foundation.words import CLS, CONCEPTS, FULL_STOP, PADDING, SEP, Pro
 if TYPE_CHECKING:
     from transformers import GroundingDinoForObjectDetection
 
-SMALL_WH = (256, 144)
 PROPOSALS_PER_BOX, QUERIES_PER_BOX = 8, 4
 SAVED_EVERY_S = 30.0
 EVERYTHING = Prompt(
@@ -50,7 +48,6 @@ class GroundingRun:
 
     Attributes:
         steps: optimiser steps in all.
-        small_steps: first steps, which see smaller pictures; the others see them as large as the model will be used.
         decay_steps: last steps, in which the learning rate falls to zero.
         batch: pictures per step.
         learning_rate: AdamW's.
@@ -58,7 +55,6 @@ class GroundingRun:
     """
 
     steps: int
-    small_steps: int
     decay_steps: int
     batch: int
     learning_rate: float
@@ -234,11 +230,10 @@ def _centres(size_hw: Sequence[int], count: int) -> torch.Tensor:
 def make_batch(scenes: NamedScenes, tokenizer: Any, run: GroundingRun, step: int) -> Batch:
     """The pictures and prompts of a step."""
     generator = np.random.default_rng([run.seed, step])
-    size_wh = SMALL_WH if step < run.small_steps else INPUT_WH
     pixels, tokens, asked = [], [], []
     for index in generator.integers(0, len(scenes), run.batch):
         image, names, boxes = _changed(*scenes.scene(int(index)), generator)
-        pixels.append(cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA))
+        pixels.append(cv2.resize(image, INPUT_WH, interpolation=cv2.INTER_AREA))
         prompt = random_prompt(generator, names)
         tokens.append(prompt_tokens(prompt, tokenizer))
         asked.append((names, boxes / np.tile([image.shape[1], image.shape[0]], 2), prompt))

@@ -35,7 +35,7 @@ from lineact.foundation.pretrain_grounding_dino import (
 from lineact.foundation.words import CONCEPTS, HAND, UNKNOWN_WORDS, Prompt, covered_names, random_prompt, vocabulary
 from lineact.simulation.objects import DRAWN
 
-RUN = GroundingRun(2, 1, 1, 2, 1e-3, 0)
+RUN = GroundingRun(2, 1, 2, 1e-3, 0)
 GLOVE = CONCEPTS[1]
 
 
@@ -275,7 +275,7 @@ def test_stopped_and_started_again_gives_the_same_weights(scenes, tokenizer, tmp
     def train(steps, checkpoint):
         torch.manual_seed(0)
         return train_grounding_dino(
-            tiny.new_grounding_dino(), tokenizer, scenes, GroundingRun(steps, 1, 1, 2, 1e-3, 0), checkpoint
+            tiny.new_grounding_dino(), tokenizer, scenes, GroundingRun(steps, 1, 2, 1e-3, 0), checkpoint
         ).state_dict()
 
     whole = train(3, tmp_path / "whole.pt")

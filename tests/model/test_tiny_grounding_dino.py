@@ -1,4 +1,4 @@
-"""What the committed tiny Grounding DINO does on stations that it has never seen, asked through the production backend."""
+"""The committed tiny Grounding DINO on stations that it has never seen, asked through the production backend."""
 
 from pathlib import Path
 
