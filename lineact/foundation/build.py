@@ -43,14 +43,14 @@ SEED, HELD_OUT_SEED = 1, 9001
 SCENE_SEED, HELD_OUT_SCENE_SEED = 2, 9002
 NAMED_SCENE_SEED, HELD_OUT_NAMED_SCENE_SEED = 3, 9003
 CROPS, SCENES, NAMED_SCENES = 36 * 1024, 8 * 1024, 12 * 1024
-HELD_OUT_CROPS, HELD_OUT_SCENES, JUDGED_SCENES = 2048, 1024, 256
+HELD_OUT_CROPS, HELD_OUT_SCENES, JUDGED_SCENES = 2048, 1024, 96
 GUIDE_RUN = EncoderRun(1521, 300, 64, 2e-3, 0.02, 0.2, 0.1, 0.0, 0)
 TEACHER_RUN = EncoderRun(3500, 800, 64, 1.5e-3, 0.05, 0.2, 0.1, 2.0, 0)
 BLIP2_RUN = EncoderRun(900, 700, 64, 1e-3, 0.05, 1.0, 0.1, 1.0, 1)
 STUDENT_RUN = EncoderRun(3200, 800, 64, 1.5e-3, 0.05, 0.2, 0.1, 2.0, 2)
 YOLOV5_RUN = DetectorRun(2600, 700, 16, 2e-3, 0)
 PREPROCESSING = Preprocessing(tiny.SIDE_PX, tiny.MEAN, tiny.STD)
-GROUNDING_DINO_RUN = GroundingRun(2300, 700, 16, 2e-3, 0)
+GROUNDING_DINO_RUN = GroundingRun(1967, 360, 16, 2e-3, 0)
 MODELS = ("vit_teacher", "blip2_vision", "vit_student", "yolov5", "grounding_dino")
 COMMAND = "python -m flows.pretrain_foundation"
 

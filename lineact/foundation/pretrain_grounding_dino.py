@@ -1,6 +1,8 @@
 """Pretraining of the tiny Grounding DINO on named scenes: every picture with a prompt of its own.
 
 The encoder's proposals and the decoder's first layer learn one-to-many, the last layer one-to-one, all from the start.
+Pictures are a little smaller than those that the model is used on: that costs less, and things in them look larger when
+they are cut and scaled in training than later (Touvron et al. 2019, Fixing the train-test resolution discrepancy).
 """
 
 import time
@@ -28,12 +30,13 @@ from lineact.foundation.detection_loss import (
     score_loss,
     token_targets,
 )
-from lineact.foundation.tiny_grounding_dino import INPUT_WH, MEAN, START_LOGIT, STD, frozen_copy, thaw
+from lineact.foundation.tiny_grounding_dino import MEAN, START_LOGIT, STD, frozen_copy, thaw
 from lineact.foundation.words import CLS, CONCEPTS, FULL_STOP, PADDING, SEP, Prompt, covered_names, random_prompt
 
 if TYPE_CHECKING:
     from transformers import GroundingDinoForObjectDetection
 
+TRAINED_WH = (256, 144)
 PROPOSALS_PER_BOX, QUERIES_PER_BOX = 8, 4
 SAVED_EVERY_S = 30.0
 EVERYTHING = Prompt(
@@ -233,7 +236,7 @@ def make_batch(scenes: NamedScenes, tokenizer: Any, run: GroundingRun, step: int
     pixels, tokens, asked = [], [], []
     for index in generator.integers(0, len(scenes), run.batch):
         image, names, boxes = _changed(*scenes.scene(int(index)), generator)
-        pixels.append(cv2.resize(image, INPUT_WH, interpolation=cv2.INTER_AREA))
+        pixels.append(cv2.resize(image, TRAINED_WH, interpolation=cv2.INTER_AREA))
         prompt = random_prompt(generator, names)
         tokens.append(prompt_tokens(prompt, tokenizer))
         asked.append((names, boxes / np.tile([image.shape[1], image.shape[0]], 2), prompt))
