@@ -42,6 +42,8 @@ def pretrain(only: str | None = None, out: Path = TINY) -> None:
             task(build.build_student)(out / "vit_student")
         if "yolov5" in wanted:
             task(build.build_yolov5)(out / "yolov5")
+        if "grounding_dino" in wanted:
+            task(build.build_grounding_dino)(out / "grounding_dino")
 
     pretrain_foundation()
 

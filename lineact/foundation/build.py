@@ -1,7 +1,8 @@
 """The embedded set, model by model: corpus, training, judging, and the folder with its card.
 
 A convolutional guide is trained first and kept nowhere but in the cache; the ViTs follow it. The BLIP-2 tower starts as
-a copy of the teacher and goes on with more contrast, so that both come from one budget. YOLOv5 has a run of its own.
+a copy of the teacher and goes on with more contrast, so that both come from one budget. YOLOv5 and Grounding DINO have
+runs of their own.
 """
 
 import os
@@ -15,11 +16,24 @@ import torch
 
 from lineact.files import cache_folder
 from lineact.foundation import tiny
-from lineact.foundation.corpus import CODE_VERSION, crop_corpus, scene_corpus
+from lineact.foundation.corpus import (
+    CODE_VERSION,
+    NAMED_CODE_VERSION,
+    crop_corpus,
+    named_scene_corpus,
+    scene_corpus,
+)
 from lineact.foundation.guide import WIDTH as GUIDE_WIDTH
 from lineact.foundation.guide import Guide
 from lineact.foundation.pretrain import EncoderRun, attribute_accuracy, start_mimetic, to_blip2, train_encoder
+from lineact.foundation.pretrain_grounding_dino import GroundingRun, train_grounding_dino
 from lineact.foundation.pretrain_yolov5 import DetectorRun, hand_recall, train_detector
+from lineact.foundation.tiny_grounding_dino import (
+    grounding_dino_card,
+    new_grounding_dino,
+    processor,
+    save_grounding_dino,
+)
 from lineact.foundation.weights import Preprocessing
 
 if TYPE_CHECKING:
@@ -27,15 +41,17 @@ if TYPE_CHECKING:
 
 SEED, HELD_OUT_SEED = 1, 9001
 SCENE_SEED, HELD_OUT_SCENE_SEED = 2, 9002
-CROPS, SCENES = 36 * 1024, 8 * 1024
-HELD_OUT_CROPS, HELD_OUT_SCENES = 2048, 1024
+NAMED_SCENE_SEED, HELD_OUT_NAMED_SCENE_SEED = 3, 9003
+CROPS, SCENES, NAMED_SCENES = 36 * 1024, 8 * 1024, 12 * 1024
+HELD_OUT_CROPS, HELD_OUT_SCENES, JUDGED_SCENES = 2048, 1024, 96
 GUIDE_RUN = EncoderRun(1521, 300, 64, 2e-3, 0.02, 0.2, 0.1, 0.0, 0)
 TEACHER_RUN = EncoderRun(3500, 800, 64, 1.5e-3, 0.05, 0.2, 0.1, 2.0, 0)
 BLIP2_RUN = EncoderRun(900, 700, 64, 1e-3, 0.05, 1.0, 0.1, 1.0, 1)
 STUDENT_RUN = EncoderRun(3200, 800, 64, 1.5e-3, 0.05, 0.2, 0.1, 2.0, 2)
 YOLOV5_RUN = DetectorRun(2600, 700, 16, 2e-3, 0)
 PREPROCESSING = Preprocessing(tiny.SIDE_PX, tiny.MEAN, tiny.STD)
-MODELS = ("vit_teacher", "blip2_vision", "vit_student", "yolov5")
+GROUNDING_DINO_RUN = GroundingRun(1967, 360, 16, 2e-3, 0)
+MODELS = ("vit_teacher", "blip2_vision", "vit_student", "yolov5", "grounding_dino")
 COMMAND = "python -m flows.pretrain_foundation"
 
 
@@ -115,6 +131,27 @@ def build_yolov5(out: Path, run: DetectorRun = YOLOV5_RUN) -> Encoder:
     return Encoder(average, scores)
 
 
+def build_grounding_dino(out: Path, run: GroundingRun = GROUNDING_DINO_RUN) -> dict[str, float]:
+    """Trains the tiny Grounding DINO and writes its folder.
+
+    Returns:
+        Its scores; the threshold is chosen on held-out scenes, not on the lines.
+    """
+    from lineact.foundation.judge_grounding_dino import judge
+
+    torch.manual_seed(run.seed)
+    start = new_grounding_dino()
+    scenes = named_scene_corpus(NAMED_SCENES, NAMED_SCENE_SEED, _cores())
+    checkpoint = _checkpoint("grounding_dino", run)
+    model = train_grounding_dino(start, processor().tokenizer, scenes, run, checkpoint)
+    held_out = named_scene_corpus(2 * JUDGED_SCENES, HELD_OUT_NAMED_SCENE_SEED, _cores())
+    with tempfile.TemporaryDirectory() as folder:  # judged as it is committed: in float16
+        save_grounding_dino(model, Path(folder) / "model", "")
+        scores = judge(Path(folder) / "model", held_out, JUDGED_SCENES)
+    save_grounding_dino(model, out, grounding_dino_card(run.steps * run.batch, scores, COMMAND))
+    return scores
+
+
 def _train_vit(name: str, arguments: Mapping[str, Any], run: EncoderRun) -> Encoder:
     from lineact.foundation.vit import build_vit
 
@@ -152,10 +189,11 @@ def _held_out_crops() -> Any:
     return crop_corpus(HELD_OUT_CROPS, HELD_OUT_SEED, tiny.SIDE_PX, _cores())
 
 
-def _checkpoint(name: str, run: EncoderRun | DetectorRun) -> Path:
+def _checkpoint(name: str, run: EncoderRun | DetectorRun | GroundingRun) -> Path:
     # Not the length: a longer run goes on from where a shorter one began its decay.
     settings = replace(run, steps=0, decay_steps=0)
-    return cache_folder("foundation", {"corpus": CODE_VERSION, "name": name, "run": vars(settings)}) / f"{name}.pt"
+    corpus = NAMED_CODE_VERSION if isinstance(run, GroundingRun) else CODE_VERSION
+    return cache_folder("foundation", {"corpus": corpus, "name": name, "run": vars(settings)}) / f"{name}.pt"
 
 
 def _cores() -> int:

@@ -1,7 +1,7 @@
 """The pretraining corpus on disk: crops with attributes, and scenes with boxes in YOLO layout. Resumable by shard."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -12,11 +12,16 @@ import cv2
 import numpy as np
 
 from lineact.files import cache_folder, write_bytes, write_text, write_whole
+from lineact.simulation.objects import DRAWN
 
 CODE_VERSION = 1  # raise where pictures change
 SHARD = 1024
 ATTRIBUTES = ("held", "pose", "target", "gloved", "left", "angle")
 SCENE_SIZE_WH = (320, 192)
+NAMED_CODE_VERSION = 1  # likewise, of the named scenes
+NAMED_SIZE_WH = (320, 180)
+NAMED_HAND_SHARE = (0.15, 0.42)  # of a hand's length in the picture's height
+NAMES = ("hand", "glove", *DRAWN)  # "hand" is a bare one
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,51 @@ class Crops:
 
     images_rgb: np.ndarray
     attributes: np.ndarray
+
+
+class NamedScenes:
+    """Scenes with the names and boxes of all that is seen in them; pictures are decoded when asked for.
+
+    Args:
+        shards: files of `named_scene_corpus`.
+    """
+
+    def __init__(self, shards: Sequence[Path]) -> None:
+        self._pictures: list[np.ndarray] = []
+        self._names: list[np.ndarray] = []
+        self._boxes: list[np.ndarray] = []
+        for shard in shards:
+            with np.load(shard) as part:
+                self._pictures += np.split(part["encoded"], part["picture_ends"][:-1])
+                self._names += np.split(part["names"], part["box_ends"][:-1])
+                self._boxes += np.split(part["boxes_xyxy_px"], part["box_ends"][:-1])
+
+    def __len__(self) -> int:
+        return len(self._pictures)
+
+    def scene(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """One scene.
+
+        Returns:
+            The picture, uint8 H x W x 3; indices into NAMES, int64, n; boxes, float32, n x 4.
+        """
+        image_bgr = np.asarray(cv2.imdecode(self._pictures[index], cv2.IMREAD_COLOR))
+        return image_bgr[:, :, ::-1], self._names[index], self._boxes[index]
+
+
+def named_scene_corpus(count: int, seed: int, workers: int) -> NamedScenes:
+    """Scenes with machines, smaller hands, and the names of everything; rounded up to whole shards.
+
+    Args:
+        count: how many.
+        seed: another seed gives other pictures.
+        workers: processes.
+    """
+    key = {"code": NAMED_CODE_VERSION, "seed": seed, "size_wh": NAMED_SIZE_WH, "hand_share": NAMED_HAND_SHARE}
+    folder = cache_folder("foundation_named_scenes", key)
+    shards = [folder / f"{index:05d}.npz" for index in range(-(-count // SHARD))]
+    _run_missing(_render_named_scenes, [(path, seed) for path in shards], workers)
+    return NamedScenes(shards)
 
 
 def crop_corpus(count: int, seed: int, side_px: int, workers: int) -> Crops:
@@ -109,3 +159,27 @@ def _render_scenes(job: tuple[Path, int]) -> Path:
         write_text(mark.parent / "labels" / f"{name}.txt", "".join(rows))
     write_text(mark, "")
     return mark
+
+
+def _render_named_scenes(job: tuple[Path, int]) -> Path:
+    from lineact.foundation.machines import draw_machines
+    from lineact.foundation.scenes import render_scene
+
+    path, seed = job
+    generator = np.random.default_rng([seed, int(path.stem)])
+    pictures, names, boxes = [], [], []
+    for _ in range(SHARD):
+        image_rgb, objects = render_scene(generator, NAMED_SIZE_WH, NAMED_HAND_SHARE, draw_machines)
+        encoded = cv2.imencode(".jpg", image_rgb[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])[1]
+        pictures.append(encoded.ravel())
+        names.append([NAMES.index(thing.name) for thing in objects])
+        boxes.append(np.array([thing.box_xyxy_px for thing in objects], np.float32).reshape(-1, 4))
+    arrays: dict[str, Any] = {
+        "encoded": np.concatenate(pictures),
+        "picture_ends": np.cumsum([len(picture) for picture in pictures]),
+        "names": np.concatenate(names).astype(np.int64),
+        "boxes_xyxy_px": np.concatenate(boxes),
+        "box_ends": np.cumsum([len(own) for own in boxes]),
+    }
+    write_whole(path, lambda temporary: np.savez(temporary, **arrays))
+    return path

@@ -6,6 +6,7 @@ bench or camera of any line.
 """
 
 import colorsys
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -152,19 +153,28 @@ def render_crop(generator: np.random.Generator, side_px: int) -> Crop:
     return Crop(image, held, pose, target, int(working.skin.gloved), int(working.hand.left), turn)
 
 
-def render_scene(generator: np.random.Generator, size_wh: tuple[int, int]) -> tuple[np.ndarray, list[SceneObject]]:
+def render_scene(
+    generator: np.random.Generator,
+    size_wh: tuple[int, int],
+    hand_share: tuple[float, float] = (0.16, 0.5),
+    furnish: Callable[[Canvas, np.random.Generator, float], None] | None = None,
+) -> tuple[np.ndarray, list[SceneObject]]:
     """Draws a whole view with no to four hands reaching in from the border and things lying about.
 
     Args:
         generator: all randomness.
         size_wh: pixels.
+        hand_share: least and greatest length of a hand, as a share of the picture's height.
+        furnish: draws what stands below everything else, given the canvas, the generator and a hand's length in pixels.
 
     Returns:
         The picture, uint8 H x W x 3, and what is seen in it.
     """
     width, height = size_wh
     canvas = Canvas(_surface(generator, size_wh), light_xy=_random_light(generator))
-    size = float(height * generator.uniform(0.16, 0.5))
+    size = float(height * generator.uniform(*hand_share))
+    if furnish is not None:
+        furnish(canvas, generator, size)
     names = _litter(canvas, generator, int(generator.integers(2, 9)), size, first_id=10)
     for _ in range(int(generator.integers(0, 3))):
         spot = (generator.uniform(0, width), generator.uniform(0, height))

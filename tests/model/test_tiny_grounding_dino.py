@@ -1,0 +1,105 @@
+"""The committed tiny Grounding DINO on stations that it has never seen, asked through the production backend."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lineact.boxes import iou_matrix
+from lineact.detect.backend import Detections
+from lineact.foundation.judge import line_frames
+from lineact.foundation.judge_grounding_dino import LINES, NEVER_HEARD, HandAnswers, absent_words, ask, boxes_a_picture
+
+FOLDER = Path("models/foundation/tiny/grounding_dino")
+THRESHOLD = 0.4  # box_threshold of the model's card
+
+
+@pytest.fixture(scope="module")
+def frames():
+    """A few frames of each line, by line."""
+    return {line: line_frames(line, 12.0, 2, 1) for line in LINES}
+
+
+@pytest.fixture(scope="module")
+def hands(frames):
+    """Answers to "hand", by line."""
+    return {line: HandAnswers(ask(FOLDER, own.images_rgb, ["hand"]), own.boxes_xyxy_px) for line, own in frames.items()}
+
+
+def _all_lines(hands: dict[str, HandAnswers]) -> HandAnswers:
+    return HandAnswers(
+        [found for own in hands.values() for found in own.found],
+        [boxes for own in hands.values() for boxes in own.boxes_xyxy_px],
+    )
+
+
+def _named(found: Detections, word: str) -> np.ndarray:
+    """Boxes at the threshold whose phrase holds this word."""
+    said = np.array([word in phrase.split() for phrase in found.phrases], bool)
+    return found.boxes_xyxy_px[(found.scores >= THRESHOLD) & said]
+
+
+def test_the_folder_is_small_and_says_what_it_is():
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 14e6
+    card = (FOLDER / "README.md").read_text()
+    assert f"| box_threshold | {THRESHOLD:.3f} |" in card
+
+
+def test_hands_of_unseen_stations_are_found(hands):
+    scores = _all_lines(hands).scores(THRESHOLD)
+    assert scores["recall_iou40"] >= 0.45
+    assert scores["accuracy_iou40"] >= 0.75
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_no_station_is_left_out(hands, line):
+    assert hands[line].scores(THRESHOLD)["recall_iou40"] >= 0.1
+
+
+@pytest.mark.parametrize("word", ["screwdriver", "box", "bottle"])
+def test_asked_for_something_else_hands_are_not_returned(frames, word):
+    returned = asked = 0
+    for own in frames.values():
+        for found, truth in zip(ask(FOLDER, own.images_rgb, [word]), own.boxes_xyxy_px, strict=True):
+            overlap = iou_matrix(truth, found.boxes_xyxy_px[found.scores >= THRESHOLD])
+            asked, returned = asked + len(truth), returned + int((overlap >= 0.5).any(1).sum())
+    assert asked > 20
+    assert returned <= 0.1 * asked
+
+
+def test_what_is_not_there_is_hardly_ever_found(frames):
+    counts = [
+        boxes_a_picture(ask(FOLDER, own.images_rgb[::6], [word]), THRESHOLD)
+        for line, own in frames.items()
+        for word in (*absent_words(line)[:3], *NEVER_HEARD[:2])
+    ]
+    assert np.mean(counts) <= 0.1
+
+
+def test_the_order_of_phrases_hardly_matters(frames):
+    images, truths = frames["demo"].images_rgb, frames["demo"].boxes_xyxy_px
+    scores = []
+    for prompt in (["hand", "hammer"], ["hammer", "hand"]):
+        found = ask(FOLDER, images, prompt)
+        only_hands = [
+            Detections(boxes := _named(one, "hand"), np.ones(len(boxes), np.float32), ("hand",) * len(boxes))
+            for one in found
+        ]
+        scores.append(HandAnswers(only_hands, truths).scores(THRESHOLD)["recall_iou40"])
+    assert min(scores) >= 0.4
+    assert abs(scores[0] - scores[1]) <= 0.2
+
+
+@pytest.mark.parametrize("phrase", ["hands", "human hand"])
+def test_other_words_for_a_hand_do_as_well(frames, hands, phrase):
+    own = frames["demo"]
+    answers = HandAnswers(ask(FOLDER, own.images_rgb, [phrase]), own.boxes_xyxy_px)
+    usual = hands["demo"].scores(THRESHOLD)["recall_iou40"]
+    assert answers.scores(THRESHOLD)["recall_iou40"] >= usual - 0.2
+
+
+def test_the_same_picture_gives_the_same_boxes(frames, hands):
+    again = ask(FOLDER, frames["demo"].images_rgb, ["hand"])
+    for one, other in zip(hands["demo"].found, again, strict=True):
+        assert np.array_equal(one.boxes_xyxy_px, other.boxes_xyxy_px)
+        assert np.array_equal(one.scores, other.scores)
