@@ -447,11 +447,12 @@ def test_the_stage_writes_all_its_files_and_the_same_again(tmp_path):
     assert metrics["frames_empty"] > 0
 
 
-@pytest.mark.parametrize("backend", ["motion", "grounding_dino", "groundingdino_py"])
-def test_the_shipped_settings_are_valid(backend):
+@pytest.mark.parametrize("detector", sorted(path.stem for path in (ROOT / "conf" / "detector").glob("*.yaml")))
+def test_the_shipped_settings_are_valid(detector):
     settings = yaml.safe_load((ROOT / "conf" / "config.yaml").read_text())["detect"]
-    settings |= yaml.safe_load((ROOT / "conf" / "detector" / f"{backend}.yaml").read_text())
-    assert from_mapping(DetectParams, settings, "conf").backend == backend
+    chosen = yaml.safe_load((ROOT / "conf" / "detector" / f"{detector}.yaml").read_text())
+    settings |= chosen | {"filters": settings["filters"] | chosen.get("filters", {})}
+    assert from_mapping(DetectParams, settings, "conf").backend == detector.removesuffix("_tiny")
 
 
 def test_settings_import_nothing_heavy():
