@@ -100,6 +100,7 @@ def labelled(path: Path, video_s: float, ingest: IngestParams, params: DetectPar
         sifted: whether only frames worth labelling are looked at, or all.
     """
     assert params.grounding_dino is not None
+    path = path.resolve()
     backend = GroundingDino(params.grounding_dino)
     backend.load()  # the folder of the weights may be named relative to the working folder
     with _empty_cache() as folder:
