@@ -166,6 +166,7 @@ def test_one_change_is_tried_as_an_experiment_and_reruns_only_what_it_touches(fi
     assert "box_threshold" in diff.stdout
 
 
+@pytest.mark.timeout(1800)  # every stage twice, and DVC's start for each
 def test_kill_9_in_each_stage_and_the_same_command_again(finished, tmp_path):
     """Killed once in every stage, the pipeline ends with the very bytes of the run that nobody killed."""
     reference, _ = finished

@@ -12,7 +12,7 @@ import pytest
 
 from tests.tiny_grounding_dino import write_bert_tokenizer
 
-pytestmark = [pytest.mark.weights, pytest.mark.slow]
+pytestmark = [pytest.mark.weights, pytest.mark.slow, pytest.mark.timeout(1800)]
 ROOT = Path(__file__).parents[2]
 SWIN = {
     "swin_t": {},
