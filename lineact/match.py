@@ -125,14 +125,17 @@ def match_crops(box_ids: list[str], embeddings: np.ndarray, trains: np.ndarray, 
 
 
 def count_metrics(matched: Matched) -> dict[str, float | int | None]:
-    """Flat numbers for `metrics.json`. Coverage is the share of crops that lambda lets through."""
+    """Flat numbers for `metrics.json`. Coverage is the share of crops that their group accepts, of those not audited:
+    the audit is drawn at random, so it is that of all.
+    """
     status = matched.crops["status"].to_pylist()
     counts = {name: status.count(name) for name in ("accepted", "rejected", "audit")}
+    judged = counts["accepted"] + counts["rejected"]
     return {
         "crops": len(status),
         "groups": len(set(matched.templates["group"].to_pylist())),
         "templates": matched.templates.num_rows,
-        "coverage": (counts["accepted"] + counts["audit"]) / len(status),
+        "coverage": counts["accepted"] / judged if judged else None,
         "mean_similarity": float(np.mean(matched.crops["similarity"].to_numpy())),
         "mean_margin": float(np.mean(matched.crops["margin"].to_numpy())),
         **counts,

@@ -24,7 +24,8 @@ def match(params: MatchParams, *, ingest: Path, embed: Path, out: Path) -> None:
     write_plots(out / "plots", matched, embedded, params.min_similarity)
     write_metrics(out, metrics)
     print(
-        f"match: {metrics['groups']} groups, coverage {metrics['coverage']:.3f}, {metrics['rejected']} rejected",
+        f"match: {metrics['groups']} groups, {metrics['accepted']} crops accepted, {metrics['rejected']} rejected, "
+        f"{metrics['audit']} for the audit",
         flush=True,
     )
 

@@ -275,7 +275,7 @@ def _resolve_crops(
 
 
 def _drop_contradicted_names(found: Found, resolved: Resolved) -> None:
-    # A rejected crop is no witness: the name never labels it.
+    # A crop far from its group's templates is no witness, unless it is one of the audited, whose status hides that.
     groups = {crop["box_id"]: crop["group"] for crop in found.crops.to_pylist() if crop["status"] != "rejected"}
     witnesses: dict[int, list[str]] = {}
     for box_id, action in resolved.crop_actions.items():

@@ -152,3 +152,10 @@ def test_a_box_that_is_no_hand_is_ng(line, embedded):
     nowhere = pa.Table.from_pylist(rows, line.boxes.schema)
     answers = answer_queue(queue, nowhere, SimulatedTruth(line.truth, 0.4), review_params().reviewer)
     assert {one.decided for one in answers.decisions if one.task in ("crop", "audit")} == {"NG"}
+
+
+def test_coverage_does_not_count_the_audit_which_is_drawn_from_both(line, embedded):
+    few, many = (line.match(embedded, match_params(min_similarity=0.99, audit_count=count)) for count in (0, 30))
+    alone = count_metrics(few)["coverage"] or 0.0
+    assert alone == pytest.approx(np.mean(few.crops["similarity"].to_numpy() >= 0.99))
+    assert count_metrics(many)["coverage"] == pytest.approx(alone, abs=0.2)
