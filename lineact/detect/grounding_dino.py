@@ -55,10 +55,12 @@ class GroundingDino:
 
     def __init__(self, params: GroundingDinoParams) -> None:
         self.params = params
+        revision = _revision(params)
+        _refuse_other_architecture(params)
         self.key: dict[str, object] = {
             "backend": "grounding_dino",
             "settings": params.answer_settings,
-            "weights": _revision(params),
+            "weights": revision,
             "code": CODE_VERSION,
         }
 
@@ -97,7 +99,10 @@ class GroundingDino:
         import torch
 
         processor, model = self._loaded
-        images = processor.image_processor(images=list(images_rgb), return_tensors="pt").to(model.device)
+        # Of an image 1 or 3 pixels high transformers would take the height for the channels.
+        images = processor.image_processor(
+            images=list(images_rgb), input_data_format="channels_last", return_tensors="pt"
+        ).to(model.device)
         text = {name: ids.expand(len(images_rgb), -1) for name, ids in self._text.items()}
         with torch.inference_mode():
             return model(**images, **text)

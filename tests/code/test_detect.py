@@ -155,6 +155,7 @@ def test_a_threshold_under_the_floor_is_refused():
         ("prompt", []),
         ("prompt", [" "]),
         ("prompt", ["hand.glove"]),
+        ("prompt", ["hand", "a b c " * 100]),
         ("text_threshold", 1.5),
         ("score_floor", -0.1),
         ("batch_size", 0),
@@ -393,6 +394,14 @@ def test_grounding_dino_labels_a_recording(hub_model, line):
 def test_a_prompt_that_is_too_long_is_an_error(hub_model):
     with pytest.raises(InputError, match="at most 16 tokens"):
         GroundingDino(replace(DINO, weights=str(hub_model), prompt=("hand",) * 20)).detect_images(images(1))
+
+
+@pytest.mark.parametrize("size_wh", [(1, 1), (2, 3), (9, 12)])
+def test_an_image_smaller_than_a_patch_is_scaled_up(hub_model, size_wh):
+    image = np.zeros((size_wh[1], size_wh[0], 3), np.uint8)
+    found = GroundingDino(replace(DINO, weights=str(hub_model))).detect_images([image])[0]
+    assert len(found.scores) == 10
+    assert np.isfinite(found.boxes_xyxy_px).all()
 
 
 def test_missing_weights_without_network_name_both_ways_out(monkeypatch):
