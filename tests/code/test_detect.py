@@ -139,7 +139,13 @@ def test_exactly_the_chosen_backends_section_is_there():
 
 
 DINO = GroundingDinoParams(
-    weights="somebody/unknown", revision="main", prompt=("Hand",), text_threshold=0.2, score_floor=0.0, batch_size=2
+    weights="somebody/unknown",
+    revision="main",
+    precision="float32",
+    prompt=("Hand",),
+    text_threshold=0.2,
+    score_floor=0.0,
+    batch_size=2,
 )
 
 
@@ -164,7 +170,7 @@ def test_a_threshold_under_the_floor_is_refused():
 @pytest.mark.parametrize(
     ("settings_class", "own"),
     [
-        (GroundingDinoParams, {"weights": "x", "revision": "main"}),
+        (GroundingDinoParams, {"weights": "x", "revision": "main", "precision": "float32"}),
         (GroundingDinoPyParams, {"config": "x.py", "checkpoint": "x.pth", "text_encoder": "x"}),
     ],
 )
@@ -368,6 +374,19 @@ def test_grounding_dino_answers_as_the_plain_model_does(hub_model):
     np.testing.assert_allclose(found.boxes_xyxy_px, expected["boxes"].numpy(), atol=1e-3)
     np.testing.assert_allclose(found.scores, expected["scores"].numpy(), atol=1e-5)
     assert list(found.phrases) == expected["text_labels"]
+
+
+def test_bfloat16_is_near_and_has_shards_of_its_own(hub_model, monkeypatch):
+    plain = GroundingDino(replace(DINO, weights=str(hub_model)))
+    monkeypatch.setattr("lineact.detect.grounding_dino._computes_in_bfloat16", lambda: True)
+    lower = GroundingDino(replace(DINO, weights=str(hub_model), precision="auto"))
+    assert lower.key == plain.key | {"precision": "bfloat16"}
+    assert GroundingDino(replace(DINO, weights=str(hub_model))).key == plain.key
+    exact, near = (backend.queries(images(1))[0].token_probabilities for backend in (plain, lower))
+    assert near.dtype == exact.dtype == np.float32
+    assert 0 < np.abs(exact - near).max() < 0.05
+    monkeypatch.setattr("lineact.detect.grounding_dino._computes_in_bfloat16", lambda: False)
+    assert GroundingDino(replace(DINO, weights=str(hub_model), precision="auto")).key == plain.key
 
 
 def test_grounding_dino_stores_nothing_under_its_floor(hub_model):
