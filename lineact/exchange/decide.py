@@ -175,9 +175,7 @@ def _decided(picture: Picture, asked: Asked, known: KnownLine, actions: Sequence
     if picture.size_wh_px != size:
         raise ValueError(f"expected a picture of {size[0]} x {size[1]} pixels, found {picture.size_wh_px}")
     _refuse_unknown({box.action for box in picture.boxes} - {""}, labels)
-    for box in picture.boxes:
-        _refuse_outside(box, size)
-    text = text_of_boxes(picture.boxes)
+    text = text_of_boxes(_inside(box, size) for box in picture.boxes)
     boxes = boxes_of_text(text)  # rounding may leave nothing of a box
     if len(set(boxes)) < len(boxes):
         raise ValueError("expected each box once, found the same one twice")
@@ -189,11 +187,13 @@ def _refuse_unknown(found: set[str], labels: Sequence[str]) -> None:
         raise ValueError(f"expected one of {', '.join(labels)}, found {', '.join(map(repr, unknown))}")
 
 
-def _refuse_outside(box: HandBox, size_wh_px: tuple[int, int]) -> None:
+def _inside(box: HandBox, size_wh_px: tuple[int, int]) -> HandBox:
+    """The box, cut at the picture's edge, which tools' rounding may cross by a little."""
     width, height = size_wh_px
     x1, y1, x2, y2 = box.box_xyxy_px
     if min(x1, y1) < -OUTSIDE_PX or x2 > width + OUTSIDE_PX or y2 > height + OUTSIDE_PX:
         raise ValueError(f"expected boxes inside {width} x {height} pixels, found {[x1, y1, x2, y2]}")
+    return HandBox((max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height))), box.action)
 
 
 @dataclass(frozen=True)
