@@ -126,7 +126,8 @@ def _names_of(path: Path) -> dict[int, str]:
     except OSError as error:
         raise InputError(f"{path}: {expected}; found no file to read ({error.strerror}). {_WAY_OUT}") from error
     except (yaml.YAMLError, ValueError) as error:
-        raise InputError(f"{path}: {expected}; found no YAML ({" ".join(str(error).split())}). {_WAY_OUT}") from error
+        line = " ".join(str(error).split())
+        raise InputError(f"{path}: {expected}; found no YAML ({line}). {_WAY_OUT}") from error
     names = content.get("names") if isinstance(content, dict) else None
     if isinstance(names, list):
         names = dict(enumerate(names))
