@@ -15,10 +15,18 @@ _WAY_OUT = 'Export it again as "CVAT for images 1.1", or mend these places'
 _PARTS = frozenset({"box", "tag"})
 
 
-def to_cvat(pictures: Iterable[Picture]) -> bytes:
-    """Pictures as annotations.xml."""
+def to_cvat(pictures: Iterable[Picture], labels: Sequence[str]) -> bytes:
+    """Pictures as annotations.xml.
+
+    Args:
+        pictures: in order.
+        labels: what a box or a tag may be called; other readers want the list.
+    """
     root = ET.Element("annotations")
     ET.SubElement(root, "version").text = "1.1"
+    listed = ET.SubElement(ET.SubElement(ET.SubElement(root, "meta"), "task"), "labels")
+    for label in labels:
+        ET.SubElement(ET.SubElement(listed, "label"), "name").text = label
     for number, picture in enumerate(pictures):
         width, height = picture.size_wh_px
         size = {"width": str(width), "height": str(height)}

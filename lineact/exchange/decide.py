@@ -14,6 +14,7 @@ from lineact.exchange.names import Asked, asked_by
 from lineact.exchange.pictures import FrameId, dataset_stem
 from lineact.review import OUTSIDE_PX, labels_of
 
+_UPLOADED = re.compile(r"[0-9a-f]{8}(-|__)(?P<stem>.+)", re.ASCII)  # what Label Studio makes of an uploaded file's name
 _NUMBERED = re.compile(r"(?P<recording>.+?)[_-](?:frame[_-]?)?(?P<number>\d+)", re.ASCII)
 
 
@@ -47,7 +48,9 @@ class KnownLine:
         """The item that a picture's name means, one of ours or of a data set's; None where it is foreign."""
         asked = asked_by(stem)
         if asked is None:
-            frame = self._by_stem.get(stem) or self._numbered(stem)
+            uploaded = _UPLOADED.fullmatch(stem)
+            stems = [stem, uploaded["stem"]] if uploaded else [stem]
+            frame = next((one for name in stems if (one := self._by_stem.get(name) or self._numbered(name))), None)
             if frame is None:
                 return None
             item_id = frame_item(*frame)

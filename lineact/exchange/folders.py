@@ -31,7 +31,7 @@ def write_cvat(sets: Sequence[PictureSet], folder: Path) -> None:
     for one in sets:
         place = folder / one.name
         pictures = _written(one, place, lambda _: "images")
-        (place / "annotations.xml").write_bytes(cvat.to_cvat(pictures))
+        (place / "annotations.xml").write_bytes(cvat.to_cvat(pictures, one.labels))
         kind = "rectangle" if one.has_boxes else "tag"
         (place / "labels.json").write_text(cvat.labels_json(one.labels, kind) + "\n", encoding="utf-8")
 

@@ -165,10 +165,13 @@ def _box(region: dict, size_wh_px: tuple[int, int]) -> HandBox:
 
 
 def _reviewer(annotation: dict) -> str:
-    by = annotation.get("completed_by")
-    if isinstance(by, dict):
-        by = by.get("email") or by.get("id")
-    return "" if by is None else by if isinstance(by, str) else f"label studio user {by}"
+    """Whoever changed it last; an export holds users' numbers, in some versions e-mail addresses of the first ones."""
+    by, changed_by = annotation.get("completed_by"), annotation.get("updated_by")
+    number = by.get("id") if isinstance(by, dict) else by
+    if isinstance(by, dict) and by.get("email") and changed_by in (None, number):
+        return str(by["email"])
+    last = number if changed_by is None else changed_by
+    return "" if last is None else f"label studio user {last}"
 
 
 def _said_at(annotation: dict) -> str:

@@ -105,7 +105,7 @@ def test_yolo_counts_centre_and_size_as_shares():
 @given(st.lists(pictures(), min_size=1, max_size=3), st.sampled_from(["", "NG"]))
 def test_cvat_comes_back(written, label):
     written = [Picture(one.name, one.size_wh_px, one.boxes, label) for one in written]
-    read = [said.picture for said in from_cvat(to_cvat(written), "file").said]
+    read = [said.picture for said in from_cvat(to_cvat(written, LABELS), "file").said]
     assert len(read) == len(written)
     assert all(map(same, read, written))
 
@@ -122,12 +122,20 @@ def test_label_studio_comes_back(picture):
 
 
 @pytest.mark.parametrize(
-    ("by", "reviewer"),
-    [({"id": 4, "email": "ada@plant"}, "ada@plant"), (None, ""), (2, "label studio user 2")],
+    ("by", "changed_by", "reviewer"),
+    [
+        ({"id": 4, "email": "ada@plant"}, None, "ada@plant"),
+        ({"id": 4, "email": "ada@plant"}, 4, "ada@plant"),
+        ({"id": 4, "email": "ada@plant"}, 5, "label studio user 5"),
+        ({"id": 4}, None, "label studio user 4"),
+        (2, None, "label studio user 2"),
+        (2, 3, "label studio user 3"),
+        (None, None, ""),
+    ],
 )
-def test_label_studio_tells_who(by, reviewer):
+def test_label_studio_tells_who(by, changed_by, reviewer):
     picture = Picture("a.png", (10, 10), label="NG")
-    (said,) = from_label_studio([annotated(picture, completed_by=by)], "file").said
+    (said,) = from_label_studio([annotated(picture, completed_by=by, updated_by=changed_by)], "file").said
     assert (said.picture.label, said.reviewer) == ("NG", reviewer)
 
 
@@ -152,7 +160,7 @@ def test_the_labelling_interface_escapes_labels(kind):
 
     view = ET.fromstring(labelling_interface(LABELS, kind))  # noqa: S314 - our own
     assert tuple(one.get("value") for one in view.iter("Label" if kind == BOXES else "Choice")) == LABELS
-    assert view.find("Image").get("value") == "$image"
+    assert [image.get("value") for image in view.iter("Image")] == ["$image"]
 
 
 # names
@@ -408,7 +416,7 @@ def yolo_folder(tmp_path):
 def test_a_wrong_yolo_folder_is_told(yolo_folder, name, content, told):
     (yolo_folder / name).write_text(content)
     with pytest.raises(InputError, match=rf"{told}.*Export it again"):
-        read_yolo(yolo_folder, {"a": SIZE_WH}.get)
+        read_yolo(yolo_folder, lambda stem: SIZE_WH if stem == "a" else None)
 
 
 def test_yolo_pictures_without_a_label_file_wait_and_an_empty_one_has_no_hand(yolo_folder):
@@ -417,7 +425,7 @@ def test_yolo_pictures_without_a_label_file_wait_and_an_empty_one_has_no_hand(yo
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     (yolo_folder / "labels" / "train" / "a.txt").write_text("")
-    heard = read_yolo(yolo_folder, {"a": SIZE_WH, "b": SIZE_WH}.get)
+    heard = read_yolo(yolo_folder, lambda stem: SIZE_WH if stem in "ab" else None)
     assert heard.waiting == ("images/train/b.jpg: no label file",)
     assert [(said.picture.stem, said.picture.boxes) for said in heard.said] == [("a", ())]
 
@@ -425,6 +433,6 @@ def test_yolo_pictures_without_a_label_file_wait_and_an_empty_one_has_no_hand(yo
 def test_a_folder_without_labels_is_told(tmp_path):
     (tmp_path / "data.yaml").write_text(yaml.safe_dump({"names": {0: "NG"}}))
     with pytest.raises(InputError, match="expected label files under labels/, found none"):
-        read_yolo(tmp_path, {}.get)
+        read_yolo(tmp_path, lambda _: None)
     with pytest.raises(InputError, match=r"nowhere.*found no file to read"):
-        read_yolo(tmp_path / "nowhere", {}.get)
+        read_yolo(tmp_path / "nowhere", lambda _: None)

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ from lineact.schema import BOXES, HOLDOUT_BOXES, LABELLED_CROPS, VIDEOS, read_ta
 from tests.labelled_line import ACTIONS, dataset_params
 from tests.reviewed_line import LINE, configure, decisions_file, write_project
 
-TOLD = {"reviewer": "ada", "numbered_from": 0}
+TOLD: dict[str, Any] = {"reviewer": "ada", "numbered_from": 0}
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +128,7 @@ def test_cvat_takes_the_queue_and_its_names_tell_the_items(queue):
         path.write_text(path.read_text().replace(f'label="{UNDECIDED}"', 'label="screw"'))
         pictures = [said.picture for said in read_cvat(path).said]
         if name != "frames":
-            path.write_bytes(to_cvat([Picture(one.name, one.size_wh_px, label="screw") for one in pictures]))
+            path.write_bytes(to_cvat([Picture(one.name, one.size_wh_px, label="screw") for one in pictures], ACTIONS))
         import_labels(LINE, "cvat", path, **TOLD)
     assert set(decided()) == set(queue)
     assert {decision.reviewer for decision in decided().values()} == {"ada"}
@@ -231,7 +232,12 @@ def test_boxes_that_touch_the_edge_are_cut_at_it(queue):
 def test_a_data_set_of_numbered_frames_starts_a_line(queue):
     videos = read_table(Path("data", LINE, "ingest", "videos.parquet"), VIDEOS).to_pylist()
     sha256 = next(video["video_sha256"] for video in videos if video["name"] == "rec_1.mp4")
-    for first, name in ((0, "rec_1_000004.jpg"), (1, "rec_1_frame_5.png"), (1, "rec_1-000005.jpg")):
+    for first, name in (
+        (0, "rec_1_000004.jpg"),
+        (1, "rec_1_frame_5.png"),
+        (1, "rec_1-000005.jpg"),
+        (0, "1f2e3d4c-rec_1_4.jpg"),
+    ):
         write_json(Path("labels.json"), frame_coco(queue, images_file_name=name))
         import_labels(LINE, "coco", Path("labels.json"), "ada", first)
     (decision,) = decided().values()
@@ -249,13 +255,13 @@ def test_an_older_queue_s_groups_wait_and_its_crops_count(queue):
     gone = f"{sha256}@0.100000#1-2-30-40"
     foreign = "0" * 12 + gone[12:]
     stems = [stem_of(Asked(*one, "0" * 16)) for one in (("group:0", "group"), (gone, "crop"))]
-    Path("a.xml").write_bytes(to_cvat([Picture(f"{stem}.png", (32, 32), label="NG") for stem in stems]))
+    Path("a.xml").write_bytes(to_cvat([Picture(f"{stem}.png", (32, 32), label="NG") for stem in stems], ["NG"]))
     result, _ = import_labels(LINE, "cvat", Path("a.xml"), **TOLD)
     assert result.unknown == (gone,)
     assert set(decided()) == {gone}
     assert [one.endswith("the group shows other crops today") for one in result.waiting] == [True]
     Path("a.xml").write_bytes(
-        to_cvat([Picture(f"{stem_of(Asked(foreign, 'crop', '0' * 16))}.png", (32, 32), label="NG")])
+        to_cvat([Picture(f"{stem_of(Asked(foreign, 'crop', '0' * 16))}.png", (32, 32), label="NG")], ["NG"])
     )
     with pytest.raises(InputError, match="expected a picture of this line, found 'crop_000000000000"):
         import_labels(LINE, "cvat", Path("a.xml"), **TOLD)
