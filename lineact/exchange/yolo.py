@@ -16,7 +16,7 @@ from lineact.exchange import Heard, Picture, Said, refuse
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 SizeOf = Callable[[str], tuple[int, int] | None]  # a picture's stem to its width and height in pixels
-_WAY_OUT = "Export it again as YOLO detection, or mend these places"
+_WAY_OUT = 'Export it again as YOLO detection with data.yaml ("Ultralytics YOLO"), or mend these places'
 
 
 def label_text(picture: Picture, labels: Sequence[str]) -> str:
