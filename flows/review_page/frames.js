@@ -71,12 +71,12 @@ export function undoChange() {
   editor.draw();
 }
 
-export function parts(done) {
+export function parts(whenFree) {
   const made = [
     button("new box", "+", {id: "add", onclick: () => withPicture(() => editor.add())}),
     button("remove box", "Del", {id: "remove", onclick: () => withBox(() => editor.remove())}),
-    button("empty, checked", "E", {id: "empty", onclick: () => send("empty", done)}),
-    button("save", "Enter", {id: "save", className: "save", onclick: () => accept(done)}),
+    button("empty, checked", "E", {id: "empty", onclick: () => whenFree((done) => send("empty", done))}),
+    button("save", "Enter", {id: "save", className: "save", onclick: () => whenFree(accept)}),
   ];
   for (const one of made) one.disabled = app.line.simulated;
   return made;
@@ -142,9 +142,8 @@ export function key(name, event, step, done) {
   else if (name === "b") editor.selectNext();
   else if (name === "+" || name === "=" || name === "insert") withPicture(() => editor.add());
   else if (name === "delete" || name === "backspace") withBox(() => editor.remove());
-  else if (name === "e") send("empty", done);
-  else if (name === "enter") accept(done);
+  else if (name === "e") return send("empty", done);
+  else if (name === "enter") return accept(done);
   else if (name === "escape") editor.select(-1);
-  else return false;
-  return true;
+  return null;
 }

@@ -139,8 +139,7 @@ export function key(name, event) {
     if (event.shiftKey && anchor < 0) begin(mark);
     if (anchor >= 0) stretchTo(target);
     moveTo(target);
-  } else if (name === "shift") return false;
-  else if (name === "space") {
+  } else if (name === "space") {
     if (anchor >= 0) anchor = -1;
     else {
       begin(mark);
@@ -154,8 +153,7 @@ export function key(name, event) {
     selected = new Set();
     anchor = -1;
     redraw();
-  } else return false;
-  return true;
+  }
 }
 
 export function keyUp(name) {

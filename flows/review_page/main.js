@@ -13,21 +13,34 @@ import {
   DISAGREEMENTS, LOOKING_ONLY, app, inWordsOf, kept, names, recall, setOf, showProgress, titleOf, viewOf,
 } from "./state.js";
 
+const SCROLLING = /^(space|arrow.*|page.*|home|end|backspace|['/])$/; // the browser has meanings of its own for these
+const ANSWERING = /^[aeu]$|^enter$/;
+
 let view = null;
 let page = null;
-let opening = 0; // of several pages asked for the last one is shown
+let busy = 0;
+let working = Promise.resolve();
 
 const countOf = (name) => (name === DISAGREEMENTS ? 1 : sizeOf(setOf(name).task));
 
+// What is pressed while something is under way comes after it.
+function inTurn(act) {
+  busy += 1;
+  working = working.then(act)
+    .catch((error) => say(`Something went wrong: ${error.message}. Reload the page; what was saved is saved.`, true))
+    .finally(() => { busy -= 1; });
+}
+
+// An answer is no such thing: it would be given to a picture that is not shown yet.
+const unlessBusy = (act) => { if (!busy) inTurn(act); };
+
 async function open(name, place = 0, {waiting = false, message = "", itemId = ""} = {}) {
-  const mine = ++opening;
   let asked;
   try {
     asked = await pageAt(name, place, countOf(name), waiting);
   } catch (error) {
     return say(`The page cannot be shown: ${error.message}. Is the command still running?`, true);
   }
-  if (mine !== opening) return null;
   page = asked;
   if (page.progress) app.progress = page.progress;
   Object.assign(app, {name, place: page.place});
@@ -36,6 +49,8 @@ async function open(name, place = 0, {waiting = false, message = "", itemId = ""
   if (name !== DISAGREEMENTS) lookAhead(page, countOf(name));
   return null;
 }
+
+const openSet = (name) => inTurn(() => open(name, 0, {waiting: true}));
 
 function show(mark = -1) {
   const focused = document.activeElement.id;
@@ -47,7 +62,7 @@ function show(mark = -1) {
   at("details").replaceChildren();
   const [item] = page.items;
   view = !item ? null : item.task === "box" ? frames : page.total && countOf(app.name) > 1 ? grid : single;
-  showProgress((name) => open(name, 0, {waiting: true}));
+  showProgress(openSet);
   if (view === grid) grid.show(page, mark);
   else if (view) view.show(page);
   at("question").textContent = view ? view.question() : "Nothing to decide here.";
@@ -63,14 +78,14 @@ function showLabels() {
   const made = !view ? [] : view.labels().map((label, index) => {
     const hint = view.hintOf(label);
     return button(hint ? `${label} (${hint})` : label, keyOfLabel(label, index).toUpperCase(), {
-      id: `label-${index}`, className: view.isOn(label) ? "on" : hint ? "hint" : "", onclick: () => choose(label),
+      id: `label-${index}`, className: view.isOn(label) ? "on" : hint ? "hint" : "", onclick: () => unlessBusy(() => choose(label)),
     });
   });
   if (view === grid && setOf(app.name).action) {
-    made.push(button("accept the page", "A", {id: "accept", className: "save", onclick: accept}));
+    made.push(button("accept the page", "A", {id: "accept", className: "save", onclick: () => unlessBusy(accept)}));
   }
   for (const one of made) one.disabled = app.line.simulated;
-  if (view === frames) made.push(...frames.parts(afterSaving));
+  if (view === frames) made.push(...frames.parts((act) => unlessBusy(() => act(afterSaving))));
   at("labels").replaceChildren(...made);
 }
 
@@ -137,7 +152,7 @@ function forgetNames(reply) {
 
 function refreshHead() {
   const told = [said(), at("message").className === "bad"];
-  showProgress((name) => open(name, 0, {waiting: true}));
+  showProgress(openSet);
   showState();
   say(...told);
 }
@@ -158,13 +173,13 @@ async function nextWaiting(message = "") {
 
 const step = (by) => {
   const place = page.place + by * countOf(app.name);
-  if (place >= 0 && place < page.total) open(app.name, place);
+  return place >= 0 && place < page.total ? open(app.name, place) : null;
 };
 
 function stepSet(by) {
   const all = names();
   const place = all.indexOf(app.name) + by;
-  if (all[place]) open(all[place], 0, {waiting: true});
+  return all[place] ? open(all[place], 0, {waiting: true}) : null;
 }
 
 async function undo() {
@@ -187,7 +202,7 @@ async function finish() {
   try {
     const reply = await sendFinish();
     app.progress = reply.progress;
-    showProgress((name) => open(name, 0, {waiting: true}));
+    showProgress(openSet);
     const waits = app.progress.total - app.progress.decided;
     const still = waits ? ` ${waits} items still wait.` : "";
     return say(`${app.line.decisions}: ${reply.rows} rows, ${reply.added} of them new.${still} Now run: ${app.line.next}`);
@@ -229,21 +244,21 @@ function pressed(event) {
   const onButton = event.target.closest && event.target.closest("button");
   if ((key === "enter" || key === "space") && onButton && !onButton.classList.contains("cell")) return; // presses it
   if (event.repeat && !key.startsWith("arrow")) return;
-  if (handled(withControl ? "u" : key, event)) event.preventDefault();
+  if (SCROLLING.test(key) || withControl) event.preventDefault();
+  const act = actOf(withControl ? "u" : key, event);
+  if (!act) return;
+  if (ANSWERING.test(key) || labelOfKey(view ? view.labels() : [], key)) unlessBusy(act);
+  else inTurn(act);
 }
 
-function handled(key, event) {
+function actOf(key, event) {
   const general = {
     pageup: () => step(-1), pagedown: () => step(1), w: () => nextWaiting(), u: undo, f: finish, l: showLoop, a: accept,
     ",": () => stepSet(-1), ".": () => stepSet(1), "?": () => at("help").showModal(),
   };
-  if (key === "?" || key === "u" || key === "f" || !view) return key in general && (general[key](), true);
-  const label = labelOfKey(view.labels(), key);
-  if (label) choose(label);
-  else if (view.key(key, event, step, afterSaving)) return true;
-  else if (key in general) general[key]();
-  else return false;
-  return true;
+  const label = view && labelOfKey(view.labels(), key);
+  if (label) return () => choose(label);
+  return general[key] || (view && (() => view.key(key, event, step, afterSaving)));
 }
 
 document.addEventListener("keydown", pressed);
@@ -257,20 +272,20 @@ document.addEventListener("mousedown", (event) => { if (event.target.closest("bu
 new ResizeObserver(() => { for (const one of [frames, grid, single]) one.fit(); }).observe(at("stage"));
 grid.setOnMark(() => { if (view === grid) showState(); });
 frames.setOnShown(() => { if (view === frames && frames.current()) showState(); });
-Object.assign(at("back"), {onclick: () => step(-1)});
-Object.assign(at("forward"), {onclick: () => step(1)});
-Object.assign(at("waiting"), {onclick: () => nextWaiting()});
-Object.assign(at("undo"), {onclick: undo});
-Object.assign(at("finish"), {onclick: finish});
+Object.assign(at("back"), {onclick: () => inTurn(() => step(-1))});
+Object.assign(at("forward"), {onclick: () => inTurn(() => step(1))});
+Object.assign(at("waiting"), {onclick: () => inTurn(() => nextWaiting())});
+Object.assign(at("undo"), {onclick: () => unlessBusy(undo)});
+Object.assign(at("finish"), {onclick: () => unlessBusy(finish)});
 Object.assign(at("help-button"), {onclick: () => at("help").showModal()});
 for (const name of ["help", "loop"]) at(`${name}-close`).onclick = () => at(name).close();
 at("help").querySelector("table").append(...HELP.map(([keys, text]) => element("tr", {},
   element("th", {scope: "row"}, element("kbd", {}, keys)), element("td", {}, text))));
 
-readLine().then((line) => {
+inTurn(() => readLine().then((line) => {
   app.line = line;
   app.progress = line;
   recall();
   const first = app.progress.sets.find((one) => one.waiting) || app.progress.sets[0];
   return open(first.name, 0, {waiting: true});
-}).catch((error) => say(`The line cannot be shown: ${error.message}`, true));
+}).catch((error) => say(`The line cannot be shown: ${error.message}`, true)));

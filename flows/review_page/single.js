@@ -46,8 +46,6 @@ export function accept(done) {
 }
 
 export function key(name, event, step) {
-  if (name === "arrowleft") step(-1);
-  else if (name === "arrowright") step(1);
-  else return false;
-  return true;
+  if (name === "arrowleft") return step(-1);
+  return name === "arrowright" ? step(1) : null;
 }
