@@ -16,6 +16,7 @@ from lineact.decisions import NG
 from lineact.errors import ConfigError, InputError
 from lineact.exchange import UNDECIDED
 from lineact.exchange.folders import WRITERS
+from lineact.exchange.merge import decisions_so_far
 from lineact.exchange.pictures import (
     PictureSet,
     crops_of_queue,
@@ -24,8 +25,9 @@ from lineact.exchange.pictures import (
     frames_of_queue,
     labelled_frames,
 )
+from lineact.exchange.waiting import waiting_items
 from lineact.files import write_whole
-from lineact.review import items_to_show, labels_of, read_all_decisions
+from lineact.review.answers import labels_of
 from lineact.schema import BOXES, EMBEDDED, FRAMES, HOLDOUT_BOXES, LABELLED_CROPS, QUEUE, read_table
 from tasks.stage import section_of
 
@@ -81,27 +83,23 @@ def _queue_sets(line: str, form: str) -> tuple[list[PictureSet], str]:
     folder = Path("data") / line
     settings = section_of(line, "dataset")
     actions = tuple(settings["actions"])
-    rows = {row["item_id"]: row for row in read_table(folder / "queue" / "queue.parquet", QUEUE).to_pylist()}
+    queue = read_table(folder / "queue" / "queue.parquet", QUEUE).to_pylist()
     _refuse_reserved(actions)
     boxes = boxes_on_frames(read_table(folder / "detect" / "boxes.parquet", BOXES))
-    decisions = read_all_decisions(decisions_of(line), actions)
-    shown = items_to_show(list(rows.values()), decisions, boxes, settings["min_iou"])
-    waiting = [item for item in shown if not item.decided]
-    frames = [item for item in waiting if item.task == "box"]
-    crops = [item for item in waiting if item.task in ("crop", "audit")]
-    groups = [item for item in waiting if item.task == "group"]
+    waiting = waiting_items(queue, decisions_so_far(decisions_of(line), actions), boxes, settings["min_iou"])
+    frames = [item for item in waiting if item["task"] == "box"]
+    crops = [item for item in waiting if item["task"] in ("crop", "audit")]
+    groups = [item for item in waiting if item["task"] == "group"]
     embedded = read_table(folder / "embed" / "crops.parquet", EMBEDDED).select(["box_id", "crop_png"])
     pngs = dict(zip(*(embedded[name].to_pylist() for name in ("box_id", "crop_png")), strict=True))
     labels = (*labels_of("box", actions), UNDECIDED)
     sets = [
-        PictureSet("frames", labels, len(frames), partial(frames_of_queue, frames, rows, folder / "raw")),
-        PictureSet("crops", tuple(labels_of("crop", actions)), len(crops), partial(crops_of_queue, crops, rows, pngs)),
-        PictureSet(
-            "groups", tuple(labels_of("group", actions)), len(groups), partial(crops_of_queue, groups, rows, pngs)
-        ),
+        PictureSet("frames", labels, len(frames), partial(frames_of_queue, frames, folder / "raw")),
+        PictureSet("crops", tuple(labels_of("crop", actions)), len(crops), partial(crops_of_queue, crops, pngs)),
+        PictureSet("groups", tuple(labels_of("group", actions)), len(groups), partial(crops_of_queue, groups, pngs)),
     ]
     there = [one for one in sets if one.count]
-    done = f"; {len(shown) - len(waiting)} items are decided already" if len(waiting) < len(shown) else ""
+    done = f"; {len(queue) - len(waiting)} items are decided already" if len(waiting) < len(queue) else ""
     if form not in BOXES_ALONE:
         return there, done
     lost = ", ".join(f"{one.count} {one.name}" for one in there if not one.has_boxes)

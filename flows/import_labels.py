@@ -13,15 +13,14 @@ from pathlib import Path
 
 from flows import command_line
 from flows.gate import decisions_of
-from lineact.decisions import write_decisions
 from lineact.errors import ConfigError, InputError
 from lineact.exchange import Heard
 from lineact.exchange.coco import read_coco
 from lineact.exchange.cvat import read_cvat
-from lineact.exchange.decide import KnownLine, Merged, Result, Unsaid, decide, merge
+from lineact.exchange.decide import KnownLine, Result, Unsaid, decide
 from lineact.exchange.label_studio import read_label_studio
+from lineact.exchange.merge import Merged, add_imported
 from lineact.exchange.yolo import read_yolo
-from lineact.review import read_all_decisions
 from lineact.schema import FRAMES, QUEUE, VIDEOS, read_table
 from tasks.stage import section_of
 
@@ -66,11 +65,7 @@ def import_labels(line: str, form: str, path: Path, reviewer: str, numbered_from
         raise InputError(f"{path}: expected what {form} exported, found nothing there")
     changed = datetime.fromtimestamp(_changed_s(path), UTC).isoformat(timespec="seconds")
     result = decide(READERS[form](path, known), known, actions, Unsaid(reviewer or form, changed), path)
-    decisions = decisions_of(line)
-    merged = merge(read_all_decisions(decisions, actions), result.decisions)
-    if merged.added or merged.outdated:
-        write_decisions(decisions, merged.rows)
-    return result, merged
+    return result, add_imported(decisions_of(line), actions, result.decisions)
 
 
 def _changed_s(path: Path) -> float:
@@ -91,7 +86,12 @@ def _refuse_simulated(line: str) -> None:
 def _told(line: str, result: Result, merged: Merged) -> list[str]:
     lines = [f"{merged.added} decisions added to {decisions_of(line)}, {merged.known} were there already"]
     for items, words in (
-        (merged.outdated, "were decided later than the file says; the later decision holds, the file's goes before it"),
+        (merged.outdated, "the same reviewer decided later than the file says; that holds"),
+        (merged.disputed, "reviewers now answer differently; they wait until somebody settles them (make review)"),
+        (
+            [f"row {bad.row}: {bad.found}" for bad in merged.decisions.bad],
+            "rows there are unusable and stay as they are",
+        ),
         (result.unknown, "are not in today's queue; they count where they fit a frame or box of today"),
         (result.waiting, "wait"),
     ):

@@ -3,16 +3,15 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path, PurePath
 
 import pyarrow as pa
 
-from lineact.decisions import Decision, Decisions, HandBox, boxes_of_text, frame_item, text_of_boxes
+from lineact.decisions import Decision, HandBox, boxes_of_text, frame_item, text_of_boxes
 from lineact.exchange import UNDECIDED, Heard, Picture, refuse
 from lineact.exchange.names import Asked, asked_by
 from lineact.exchange.pictures import FrameId, dataset_stem
-from lineact.review import OUTSIDE_PX, labels_of
+from lineact.review.answers import OUTSIDE_PX, labels_of
 
 _UPLOADED = re.compile(r"[0-9a-f]{8}(-|__)(?P<stem>.+)", re.ASCII)  # what Label Studio makes of an uploaded file's name
 _NUMBERED = re.compile(r"(?P<recording>.+?)[_-](?:frame[_-]?)?(?P<number>\d+)", re.ASCII)
@@ -197,52 +196,3 @@ def _inside(box: HandBox, size_wh_px: tuple[int, int]) -> HandBox:
     if min(x1, y1) < -OUTSIDE_PX or x2 > width + OUTSIDE_PX or y2 > height + OUTSIDE_PX:
         raise ValueError(f"expected boxes inside {width} x {height} pixels, found {[x1, y1, x2, y2]}")
     return HandBox((max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height))), box.action)
-
-
-@dataclass(frozen=True)
-class Merged:
-    """Decisions so far with imported ones among them.
-
-    Attributes:
-        rows: in the order of the file.
-        added: how many are new and hold.
-        known: how many were there already.
-        outdated: items decided later than the import says: the import's word goes before, and does not hold.
-    """
-
-    rows: tuple[Decision, ...]
-    added: int
-    known: int
-    outdated: tuple[str, ...]
-
-
-def merge(earlier: Decisions, imported: Sequence[tuple[Decision, bool]]) -> Merged:
-    """Puts imported decisions among earlier ones so that the last word on each item holds.
-
-    Args:
-        earlier: without bad rows, which would be lost.
-        imported: with whether its own time is known; else the same word of the same person is the same row.
-    """
-    before = [*earlier.superseded, *earlier.rows]
-    rows = {_content(row) for row in before} | {(*_content(row), row.decided_at) for row in before}
-    latest: dict[str, datetime] = {}
-    for row in before:
-        latest[row.item_id] = max(_time(row), latest.get(row.item_id, _time(row)))
-    outdated: list[Decision] = []
-    added: list[Decision] = []
-    for decision, told in imported:
-        if ((*_content(decision), decision.decided_at) if told else _content(decision)) in rows:
-            continue
-        late = decision.item_id in latest and _time(decision) < latest[decision.item_id]
-        (outdated if late else added).append(decision)
-    known = len(imported) - len(added) - len(outdated)
-    return Merged((*outdated, *before, *added), len(added), known, tuple(one.item_id for one in outdated))
-
-
-def _content(decision: Decision) -> tuple[str, ...]:
-    return decision.item_id, decision.decided, decision.basis, decision.reviewer
-
-
-def _time(decision: Decision) -> datetime:
-    time = datetime.fromisoformat(decision.decided_at)
-    return time if time.tzinfo else time.replace(tzinfo=UTC)

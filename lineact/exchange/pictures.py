@@ -14,7 +14,6 @@ from lineact.exchange import UNDECIDED, Picture
 from lineact.exchange.names import Asked, stem_of
 from lineact.png import decode_png, encode_png
 from lineact.progress import Progress
-from lineact.review import Shown
 from lineact.video import read_frames, videos_by_sha256
 
 GAP_PX = 4  # between the crops of a group
@@ -45,35 +44,36 @@ class PictureSet:
         return self.name == "frames"
 
 
-def frames_of_queue(items: Sequence[Shown], rows: Mapping[str, dict], raw: Path) -> Drawn:
+def frames_of_queue(items: Sequence[dict], raw: Path) -> Drawn:
     """Frames to correct with their suggested boxes, by recording and time.
 
     Args:
-        items: of the task "box".
-        rows: of schema QUEUE by item id.
+        items: of the task "box", see `lineact.exchange.waiting`.
         raw: the folder of recordings.
     """
-    by_frame = {(rows[item.item_id]["video_sha256"], rows[item.item_id]["pts_s"]): item for item in items}
+    by_frame = {(item["video_sha256"], item["pts_s"]): item for item in items}
     for frame, image_rgb in frame_images(raw, by_frame):
         item = by_frame[frame]
         size = _size_of(image_rgb)
-        boxes = [_named(box, size) for box in boxes_of_text(item.suggested or EMPTY)]
-        stem = stem_of(Asked(item.item_id, item.task, rows[item.item_id]["basis"]))
-        yield Picture(f"{stem}.jpg", size, tuple(box for box in boxes if box)), encode_jpeg(image_rgb)
+        boxes = [_named(box, size) for box in boxes_of_text(item["suggested"] or EMPTY)]
+        picture = Picture(f"{_stem_of(item)}.jpg", size, tuple(box for box in boxes if box))
+        yield picture, encode_jpeg(image_rgb)
 
 
-def crops_of_queue(items: Sequence[Shown], rows: Mapping[str, dict], crops_png: Mapping[str, bytes]) -> Drawn:
+def crops_of_queue(items: Sequence[dict], crops_png: Mapping[str, bytes]) -> Drawn:
     """Crops to decide, and groups to name as one picture of all the crops shown.
 
     Args:
-        items: of the tasks "crop", "audit" and "group".
-        rows: of schema QUEUE by item id.
+        items: of the tasks "crop", "audit" and "group", see `lineact.exchange.waiting`.
         crops_png: PNG of every crop by box id.
     """
     for item in items:
-        content = montage([crops_png[box_id] for box_id in item.box_ids])
-        stem = stem_of(Asked(item.item_id, item.task, rows[item.item_id]["basis"]))
-        yield Picture(f"{stem}.png", _size_of(decode_png(content)), label=item.suggested), content
+        content = montage([crops_png[box_id] for box_id in item["box_ids"]])
+        yield Picture(f"{_stem_of(item)}.png", _size_of(decode_png(content)), label=item["suggested"]), content
+
+
+def _stem_of(item: dict) -> str:
+    return stem_of(Asked(item["item_id"], item["task"], item["basis"]))
 
 
 def montage(crops_png: Sequence[bytes]) -> bytes:

@@ -23,9 +23,10 @@ from lineact.exchange.names import Asked, stem_of
 from lineact.exchange.pictures import montage
 from lineact.files import write_json
 from lineact.png import decode_png, encode_png
+from lineact.review.journal import Journal
 from lineact.schema import BOXES, HOLDOUT_BOXES, LABELLED_CROPS, VIDEOS, read_table, table_of, write_table
 from tests.labelled_line import ACTIONS, dataset_params
-from tests.reviewed_line import LINE, configure, decisions_file, write_project
+from tests.reviewed_line import LINE, configure, decisions_file, journal_file, write_project
 
 TOLD: dict[str, Any] = {"reviewer": "ada", "numbered_from": 0}
 
@@ -105,18 +106,51 @@ def test_the_same_file_twice_adds_nothing_and_a_changed_one_its_changes(queue):
     assert len(read_decisions(decisions_file(Path()), ACTIONS).superseded) == len(of_task(queue, "crop", "audit"))
 
 
-def test_a_later_decision_holds_and_the_older_word_is_kept_before_it(queue):
+def word(queue: dict[str, dict], item: str, reviewer: str, decided_at: str) -> Decision:
+    return Decision(item, "crop", "", "screw", reviewer, decided_at, 1.0, queue[item]["basis"])
+
+
+def test_a_reviewer_s_later_decision_holds_and_the_older_word_is_kept(queue):
     export_labels(LINE, "label_studio", "queue", Path("out"))
     path = Path("out", "crops.json")
     annotate(path, "wipe")
     item = next(iter(of_task(queue, "crop")))
-    row = Decision(item, "crop", "", "screw", "bob", "2026-03-01T10:00:01", 1.0, queue[item]["basis"])
+    row = word(queue, item, "ada@plant", "2026-03-01T10:00:01+00:00")
     write_decisions(decisions_file(Path()), [row])
     _, merged = import_labels(LINE, "label_studio", path, "", 0)
-    assert merged.outdated == (item,)
+    assert (merged.outdated, merged.disputed) == ((item,), ())
     assert decided()[item] == row
     (before,) = read_decisions(decisions_file(Path()), ACTIONS).superseded
     assert (before.item_id, before.decided) == (item, "wipe")
+
+
+def test_another_reviewer_s_other_word_waits_to_be_settled(queue):
+    export_labels(LINE, "label_studio", "queue", Path("out"))
+    path = Path("out", "crops.json")
+    annotate(path, "wipe")
+    item = next(iter(of_task(queue, "crop")))
+    write_decisions(decisions_file(Path()), [word(queue, item, "bob", "2026-03-01T10:00:01+00:00")])
+    _, merged = import_labels(LINE, "label_studio", path, "", 0)
+    assert (merged.outdated, merged.disputed) == ((), (item,))
+    assert item not in decided()
+    said = export_labels(LINE, "label_studio", "queue", Path("again"))
+    assert not Path("again/crops.json").exists()
+    assert said.endswith(f"{len(of_task(queue, 'crop', 'audit'))} items are decided already")
+
+
+def test_answers_in_the_page_s_journal_are_not_asked_again_and_not_lost(queue):
+    item = next(iter(of_task(queue, "crop")))
+    journal = Journal(journal_file(Path()))
+    journal.add(lambda: [word(queue, item, "bob", "2026-03-01T10:00:00.000+00:00")])
+    export_labels(LINE, "cvat", "queue", Path("out"))
+    pictures = [said.picture.stem for said in read_cvat(Path("out/crops/annotations.xml")).said]
+    assert stem_of(Asked(item, "crop", queue[item]["basis"])) not in pictures
+    assert len(pictures) == len(of_task(queue, "crop", "audit")) - 1
+    write_json(Path("labels.json"), frame_coco(queue))
+    import_labels(LINE, "coco", Path("labels.json"), **TOLD)
+    assert {one.reviewer for one in decided().values()} == {"ada", "bob"}
+    journal.write_pending(lambda pending: pytest.fail(f"written already: {pending}") if pending else None)
+    journal.close()
 
 
 def test_cvat_takes_the_queue_and_its_names_tell_the_items(queue):
@@ -267,14 +301,14 @@ def test_an_older_queue_s_groups_wait_and_its_crops_count(queue):
         import_labels(LINE, "cvat", Path("a.xml"), **TOLD)
 
 
-def test_a_broken_row_of_the_decisions_stops_the_import(queue):
+def test_a_broken_row_of_the_decisions_stays(queue):
     path = decisions_file(Path())
     write_decisions(path, [Decision("x", "crop", "", "nonsense", "ada", "2026-03-01", 1.0, "")])
     write_json(Path("labels.json"), frame_coco(queue))
-    before = path.read_bytes()
-    with pytest.raises(InputError, match="row 2, column 'decided'"):
-        import_labels(LINE, "coco", Path("labels.json"), **TOLD)
-    assert path.read_bytes() == before
+    _, merged = import_labels(LINE, "coco", Path("labels.json"), **TOLD)
+    assert merged.added == 1
+    assert [bad.row for bad in merged.decisions.bad] == [2]
+    assert path.read_text().splitlines()[-1].startswith("x,crop,,nonsense")
 
 
 def test_the_file_s_time_is_the_decisions_where_it_tells_none(queue):
