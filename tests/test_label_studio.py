@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.label_studio, pytest.mark.timeout(1800)]
 VERSION = "1.23.2"
 FOLDER = Path(__file__).resolve().parents[1] / ".lineact" / "label_studio"  # kept: the next run starts at once
 ADA = "ada@example.com"
-START_S, STOP_S = 300, 20
+START_S, STOP_S = 900, 20
 QUIET = {  # it would tell its maker of its use, and ask for newer versions
     "COLLECT_ANALYTICS": "false",
     "FRONTEND_SENTRY_DSN": "",
