@@ -9,11 +9,12 @@ export DVC_NO_ANALYTICS := 1
 export DO_NOT_TRACK := true
 export MLFLOW_DISABLE_TELEMETRY := true
 # recipes read what a user sets from the environment, so that blanks and quotes in it stay what they are
-export NAME VIDEOS DETECTOR FOUNDATION ACTIONS LINE REVIEWER PORT WEIGHTS GENERAL
+export NAME VIDEOS DETECTOR FOUNDATION ACTIONS LINE REVIEWER PORT WEIGHTS GENERAL FORMAT TO FROM WHAT NUMBERED_FROM
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/$(UV_VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lines test test-services system lint ui serve review line activate compare-detectors bench-label lock clean
+.PHONY: help setup demo lines test test-services try-label-studio system lint ui serve review line activate \
+  export-labels import-labels compare-detectors bench-label lock clean
 
 help:            ## these targets
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
@@ -46,6 +47,13 @@ activate: setup  ## LINE=gi_d: adds a line of conf/line/ to the active ones
 review: setup    ## LINE=demo [REVIEWER=name] [PORT=8765]: the review page
 	$(BIN)/python -m flows.review line="$$LINE" reviewer="$$REVIEWER" port="$$PORT"
 
+export-labels: setup  ## LINE=demo FORMAT=label_studio|cvat|coco|yolo TO=DIR [WHAT=queue|frames|crops]: for other tools
+	$(BIN)/python -m flows.export_labels line="$$LINE" format="$$FORMAT" to="$$TO" what="$$WHAT"
+
+import-labels: setup  ## LINE=demo FORMAT=... FROM=FILE [REVIEWER=name] [NUMBERED_FROM=0]: decisions made in other tools
+	$(BIN)/python -m flows.import_labels line="$$LINE" format="$$FORMAT" from="$$FROM" reviewer="$$REVIEWER" \
+	  numbered_from="$$NUMBERED_FROM"
+
 compare-detectors: setup  ## LINE=demo [WEIGHTS=DIR] [GENERAL=DIR]: Grounding DINO and two YOLOv5 at all pairs of thresholds
 	$(BIN)/python -m flows.compare_detectors line="$$LINE" weights="$$WEIGHTS" general="$$GENERAL"
 
@@ -66,6 +74,9 @@ test: lint       ## lint and the fast tests; no root, no network
 
 test-services: setup  ## what needs a standing server or more than seconds
 	$(BIN)/pytest -m 'slow or services or browser or real_data'
+
+try-label-studio: setup  ## installs a real Label Studio (0.8 GB, package index) and sends a queue there and back
+	$(BIN)/pytest -m label_studio -s tests/test_label_studio.py
 
 system:          ## system packages that the tests need: git, and Chromium for the review page (root)
 	apt-get update -q && apt-get install -y -q --no-install-recommends git chromium fonts-dejavu-core

@@ -58,8 +58,9 @@ def answer_from_annotations(line: str, annotations: Path) -> int:
     if decided and decided.bad:
         bad = decided.bad[0]
         raise InputError(f"{path}: row {bad.row}, column {bad.column!r}: {bad.found}; mend it, so that it is kept")
-    earlier = [*decided.superseded, *decided.rows] if decided else []
-    known = {_content(decision) for decision in decided.rows} if decided else set()
+    earlier = decided.usable if decided else []
+    # the last that was read from the file, although a person may have settled it otherwise since
+    known = set({row.item_id: _content(row) for row in earlier if row.reviewer == NAME}.values())
     added = [decision for decision in answers if _content(decision) not in known]
     write_decisions(path, [*earlier, *added])
     return len(added)

@@ -1,8 +1,9 @@
 """A person's decisions: reading, checking and writing decisions.csv, and what a decision was made on (its basis).
 
 A row decides one item of the queue. Tasks: `group`: the name of a group of crops; `crop` and `audit`: the action of one
-crop; `box`: every hand on a frame with its action, or "empty" for a frame checked to have none. A later row of the same
-item takes the place of an earlier one, and "withdrawn" lets the item wait again; nothing is ever overwritten.
+crop; `box`: every hand on a frame with its action, or "empty" for a frame checked to have none. A reviewer's later row
+of an item takes the place of the earlier one, "withdrawn" takes it back; what several reviewers say of one item stands
+where they agree and else waits for somebody to settle it (`words_on`). Nothing is ever overwritten.
 """
 
 import csv
@@ -11,22 +12,25 @@ import io
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import astuple, dataclass, fields, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
 from lineact.boxes import iou_matrix, match_one_to_one
 from lineact.errors import InputError
-from lineact.files import write_csv
+from lineact.files import write_text
 from lineact.schema import DECISION_COLUMNS
 
 NG = "NG"  # the irrelevant action, class K+1
 MIXED = "mixed"  # a group that holds several actions: its crops are decided one by one or left out
 EMPTY = "empty"  # a frame checked to have no hand
-WITHDRAWN = "withdrawn"  # the item's earlier rows were a slip: it waits again
+WITHDRAWN = "withdrawn"  # the reviewer's earlier rows of the item were a slip
+DISAGREEMENT = "disagreement"  # what a row that settles reviewers' different answers has for `suggested`
+AGREE_IOU = 0.5  # two reviewers' boxes of one hand overlap at least so far
 PlacedBox = tuple[str, tuple[float, float, float, float]]  # box id, x1 y1 x2 y2 in pixels
 TASKS = ("group", "crop", "audit", "box")
 _BOX_ID = re.compile(r"(?P<frame>[0-9a-f]{12}@-?\d+\.\d{6})#(-?\d+)-(-?\d+)-(-?\d+)-(-?\d+)'*")
@@ -40,7 +44,7 @@ class Decision:
     Attributes:
         item_id: the queue's item.
         task: "group", "crop", "audit" or "box".
-        suggested: what the queue proposed.
+        suggested: what the queue proposed; "disagreement" where this row settles one.
         decided: a label; for `box` a JSON list of [x1, y1, x2, y2, action] in pixels, or "empty"; or "withdrawn".
         reviewer: who.
         decided_at: when, UTC, ISO 8601.
@@ -66,11 +70,13 @@ class BadRow:
         row: line of the file, the header being 1.
         column: where it is wrong.
         found: what was found and what was expected, in words.
+        text: the row as it stands in the file, so that writing the file again keeps it.
     """
 
     row: int
     column: str
     found: str
+    text: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,19 +84,27 @@ class Decisions:
     """The content of decisions.csv.
 
     Attributes:
-        rows: usable rows in the file's order, the latest of each item.
-        superseded: usable rows that a later row of the same item replaced, and withdrawals.
+        rows: usable rows in the file's order that stand, one of each item.
+        superseded: usable rows that later ones replaced, and withdrawals.
         bad: rows that could not be used.
+        disputed: rows of each item that reviewers answer differently (`words_on`): it waits for one that settles it.
     """
 
     rows: tuple[Decision, ...]
     superseded: tuple[Decision, ...]
     bad: tuple[BadRow, ...]
+    disputed: tuple[tuple[Decision, ...], ...] = ()
 
     @property
     def by_item(self) -> dict[str, Decision]:
         """Item to its decision."""
         return {decision.item_id: decision for decision in self.rows}
+
+    @property
+    def usable(self) -> list[Decision]:
+        """All usable rows, by item and time."""
+        disputed = (row for words in self.disputed for row in words)
+        return sorted([*self.superseded, *self.rows, *disputed], key=lambda row: (row.item_id, decided_at(row)))
 
 
 @dataclass(frozen=True)
@@ -116,44 +130,110 @@ def read_decisions(path: Path, actions: Sequence[str]) -> Decisions:
     Raises:
         InputError: where the file is missing, no CSV in UTF-8, or lacks a column.
     """
+    checked = list(_checked_rows(path, actions))
+    bad = tuple(row for row in checked if isinstance(row, BadRow))
+    return standing([row for row in checked if isinstance(row, Decision)], bad)
+
+
+def standing(rows: Sequence[Decision], bad: Sequence[BadRow] = ()) -> Decisions:
+    """What stands of all rows, by `words_on`.
+
+    Args:
+        rows: usable rows.
+        bad: the others.
+    """
+    of_item: dict[str, list[Decision]] = {}
+    for row in rows:
+        of_item.setdefault(row.item_id, []).append(row)
+    words = [words_on(of_one) for of_one in of_item.values()]
+    disputed = [tuple(said) for said in words if not agreed(said)]
+    stand = {id(said[-1]) for said in words if said and agreed(said)}
+    differ = {id(row) for said in disputed for row in said}
+    others = tuple(row for row in rows if id(row) not in stand | differ)
+    return Decisions(tuple(row for row in rows if id(row) in stand), others, tuple(bad), tuple(disputed))
+
+
+def words_on(rows: Iterable[Decision]) -> list[Decision]:
+    """What the reviewers say of one item: each one's latest row, by time; none of those who took theirs back.
+
+    A row whose `suggested` is "disagreement" settles the item: rows before it count no more, until it is taken back by
+    a withdrawal with the same mark. Names of a group count as far as they are given on the latest one's pictures.
+    """
+    ordered = sorted(rows, key=decided_at)
+    marks = [place for place, row in enumerate(ordered) if row.suggested == DISAGREEMENT]
+    if marks and ordered[marks[-1]].decided != WITHDRAWN:
+        ordered = ordered[marks[-1] :]
+    else:
+        ordered = [row for row in ordered if row.suggested != DISAGREEMENT]
+    latest = {row.reviewer: row for row in ordered}
+    words = sorted((row for row in latest.values() if row.decided != WITHDRAWN), key=decided_at)
+    return [word for word in words if word.task != "group" or word.basis == words[-1].basis]
+
+
+def agreed(words: Sequence[Decision]) -> bool:
+    """Whether all words on an item say the same; of a frame: the same hands, give or take some pixels."""
+    return all(_says_the_same(word, words[-1]) for word in words[:-1])
+
+
+def _says_the_same(one: Decision, other: Decision) -> bool:
+    if one.decided == other.decided or one.task != "box":
+        return one.decided == other.decided
+    here, there = boxes_of_text(one.decided), boxes_of_text(other.decided)
+    iou = iou_matrix(np.array([box.box_xyxy_px for box in here]), np.array([box.box_xyxy_px for box in there]))
+    same = np.array([[first.action == second.action for second in there] for first in here])
+    matched = match_one_to_one(np.where(same, iou, 0.0), AGREE_IOU) if same.size else []
+    return len(matched) == len(here) == len(there)
+
+
+def decided_at(row: Decision) -> datetime:
+    """When a row was decided; a time without zone is UTC."""
+    when = datetime.fromisoformat(row.decided_at)
+    return when if when.tzinfo else when.replace(tzinfo=UTC)
+
+
+def write_decisions(path: Path, decisions: Iterable[Decision], bad: Iterable[BadRow] = ()) -> None:
+    """Writes decisions.csv whole; on the disk when this returns, not merely on the way.
+
+    Args:
+        path: the file.
+        decisions: its rows.
+        bad: unusable rows of the file as it was, which come last, as they are.
+    """
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(DECISION_COLUMNS)
+    writer.writerows(astuple(decision) for decision in decisions)
+    stream.writelines(row.text + "\n" for row in bad)
+    write_text(path, stream.getvalue(), durable=True)
+
+
+def _checked_rows(path: Path, actions: Sequence[str]) -> Iterator[Decision | BadRow]:
     try:
         text = path.read_text(encoding="utf-8-sig")  # spreadsheets write a byte-order mark
     except FileNotFoundError as error:
-        raise InputError(
-            f"{path}: expected decisions, found no file; a line starts with its header alone: "
-            f"{','.join(DECISION_COLUMNS)}"
-        ) from error
+        header = ",".join(DECISION_COLUMNS)
+        raise InputError(f"{path}: expected decisions, found no file; start with its header alone: {header}") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: expected CSV in UTF-8, found other bytes ({error}); save it as UTF-8") from error
-    reader = csv.DictReader(io.StringIO(text, newline=""))
+    lines = io.StringIO(text, newline="").readlines()
+    reader = csv.DictReader(lines)
     if missing := [name for name in DECISION_COLUMNS if name not in (reader.fieldnames or [])]:
         raise InputError(
             f"{path}: expected columns {', '.join(DECISION_COLUMNS)}, found none called {', '.join(missing)}; "
             "restore the header line"
         )
-    bad: list[BadRow] = []
-    latest: dict[str, Decision] = {}
-    superseded: list[Decision] = []
     try:
+        end = reader.line_num
         for values in reader:
+            start, end = end, reader.line_num
             checked = _checked(values, reader.line_num, actions)
-            if isinstance(checked, BadRow):
-                bad.append(checked)
-                continue
-            if checked.item_id in latest:
-                superseded.append(latest.pop(checked.item_id))
-            if checked.decided == WITHDRAWN:
-                superseded.append(checked)
-            else:
-                latest[checked.item_id] = checked
+            yield (
+                replace(checked, text="".join(lines[start:end]).strip("\r\n"))
+                if isinstance(checked, BadRow)
+                else checked
+            )
     except csv.Error as error:
         raise InputError(f"{path}: line {reader.line_num}: expected CSV, found: {error}; mend the line") from error
-    return Decisions(tuple(latest.values()), tuple(superseded), tuple(bad))
-
-
-def write_decisions(path: Path, decisions: Iterable[Decision]) -> None:
-    """Writes decisions.csv whole; on the disk when this returns, not merely on the way."""
-    write_csv(path, DECISION_COLUMNS, (astuple(decision) for decision in decisions), durable=True)
 
 
 def _checked(values: dict, row: int, actions: Sequence[str]) -> Decision | BadRow:
@@ -163,10 +243,9 @@ def _checked(values: dict, row: int, actions: Sequence[str]) -> Decision | BadRo
         return BadRow(row, "item_id", "expected an item, found nothing")
     if values["task"] not in TASKS:
         return BadRow(row, "task", f"expected one of {', '.join(TASKS)}, found {values['task']!r}")
-    try:
+    seconds = -1.0
+    with suppress(ValueError):
         seconds = float(values["seconds"] or 0)
-    except ValueError:
-        seconds = -1.0
     if not (math.isfinite(seconds) and seconds >= 0):
         return BadRow(row, "seconds", f"expected seconds from 0 up, found {values['seconds']!r}")
     try:
@@ -199,9 +278,8 @@ def _wrong_decided(task: str, decided: str, actions: Sequence[str]) -> str:
         boxes = boxes_of_text(decided)
     except ValueError as error:
         return str(error)
-    known = [*actions, NG]
-    unknown = sorted({box.action for box in boxes} - set(known))
-    return f"unknown label {', '.join(map(repr, unknown))}; known are {', '.join(known)}" if unknown else ""
+    unknown = sorted({box.action for box in boxes} - {*actions, NG})
+    return f"unknown label {', '.join(map(repr, unknown))}; known are {', '.join([*actions, NG])}" if unknown else ""
 
 
 def boxes_of_text(text: str) -> list[HandBox]:
@@ -254,16 +332,14 @@ def frame_key(video_sha256: str, pts_s: float) -> str:
 
 def frame_of_item(item_id: str) -> tuple[str, float]:
     """First 12 digits of the recording's SHA-256 and the time in seconds, of a frame's item id."""
-    match = _FRAME_ID.fullmatch(item_id)
-    if match is None:
+    if (match := _FRAME_ID.fullmatch(item_id)) is None:
         raise ValueError(f"expected frame:<recording>@<seconds>, found {item_id!r}")
     return match[1], float(match[2])
 
 
 def box_of_id(box_id: str) -> tuple[str, tuple[float, float, float, float]] | None:
     """Frame (see `frame_key`) and box in whole pixels that a box id tells; None where it is no box id."""
-    match = _BOX_ID.fullmatch(box_id)
-    if match is None:
+    if (match := _BOX_ID.fullmatch(box_id)) is None:
         return None
     x1, y1, x2, y2 = (float(match[index]) for index in range(2, 6))
     return match["frame"], (x1, y1, x2, y2)
@@ -272,69 +348,3 @@ def box_of_id(box_id: str) -> tuple[str, tuple[float, float, float, float]] | No
 def basis_of(*shown: object) -> str:
     """Hash of what is shown: 16 hex digits over the parts' text."""
     return hashlib.sha256("\0".join(map(str, shown)).encode()).hexdigest()[:16]
-
-
-def answered_items(
-    decisions: Iterable[Decision],
-    bases: Mapping[str, str],
-    boxes_by_frame: Mapping[tuple[str, float], list[PlacedBox]],
-    min_iou: float,
-) -> dict[str, str]:
-    """Which item of today each decision answers: the one rule of the review page and of the pipeline.
-
-    A group's decision answers its group where what was shown is what the queue shows today (its basis): else its number
-    names another set of crops. A crop's answers the box that took its place, see `attach`. A frame's tells all its
-    hands, so it answers its frame whatever was shown.
-
-    Args:
-        decisions: the latest of each item.
-        bases: the queue's items and their bases.
-        boxes_by_frame: recording and time to the frame's boxes of today.
-        min_iou: see `attach`.
-
-    Returns:
-        Decision's item id to today's; a decision that answers nothing is not in it.
-    """
-    decided = list(decisions)
-    items = {
-        one.item_id: one.item_id
-        for one in decided
-        if one.task == "box" or (one.task == "group" and bases.get(one.item_id) == one.basis)
-    }
-    crops = [one.item_id for one in decided if one.task in ("crop", "audit")]
-    placed = {frame_key(*frame): boxes for frame, boxes in boxes_by_frame.items()}
-    return items | attach(crops, placed, min_iou)
-
-
-def attach(
-    item_ids: Sequence[str],
-    boxes_by_frame: dict[str, list[PlacedBox]],
-    min_iou: float,
-) -> dict[str, str]:
-    """Finds today's box of each crop decision.
-
-    A box that still has its id keeps its decision. The rest attach one to one by IoU on the same frame, to boxes that
-    no id has taken.
-
-    Args:
-        item_ids: box ids of decisions, each once.
-        boxes_by_frame: frame (see `frame_key`) to today's (box id, box).
-        min_iou: the least IoU.
-
-    Returns:
-        Decision's box id to today's box id; what does not attach is not in it.
-    """
-    today = {box_id for boxes in boxes_by_frame.values() for box_id, _ in boxes}
-    attached = {item_id: item_id for item_id in item_ids if item_id in today}
-    lost: dict[str, list[PlacedBox]] = {}
-    for item_id in item_ids:
-        place = box_of_id(item_id)
-        if item_id not in attached and place is not None:
-            lost.setdefault(place[0], []).append((item_id, place[1]))
-    for frame, old in lost.items():
-        free = [(box_id, box) for box_id, box in boxes_by_frame.get(frame, []) if box_id not in attached]
-        if free:
-            iou = iou_matrix(np.array([box for _, box in old]), np.array([box for _, box in free]))
-            for row, column in match_one_to_one(iou, min_iou):
-                attached[old[row][0]] = free[column][0]
-    return attached

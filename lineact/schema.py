@@ -140,6 +140,7 @@ PREDICTIONS = pa.schema(  # one row per predicted box, and one per missed true b
         pa.field("truth_box_action", pa.string()),  # what the classifier says of the true box
     ]
 )
+PICTURES_PER_ROW_GROUP = 64  # so that a picture is read without the whole column
 DECISION_COLUMNS = (
     "item_id",
     "task",
@@ -171,7 +172,9 @@ def write_table(table: pa.Table, path: Path, schema: pa.Schema) -> None:
     table = table.select(schema.names).cast(schema)
     _refuse_nulls(table, schema, str(path))
     stamped = table.replace_schema_metadata({"lineact_schema_version": str(SCHEMA_VERSION)})
-    write_whole(path, lambda temporary: pq.write_table(stamped, temporary))
+    has_pictures = any(field.type == pa.binary() for field in schema)
+    rows = PICTURES_PER_ROW_GROUP if has_pictures else None
+    write_whole(path, lambda temporary: pq.write_table(stamped, temporary, row_group_size=rows))
 
 
 def read_table(path: Path, schema: pa.Schema) -> pa.Table:

@@ -101,7 +101,7 @@ def _tell_problems(problems: list[Problem]) -> None:
 
 
 def _refuse_bad_rows(decided: Decisions, max_bad_share: float, path: Path) -> None:
-    rows = len(decided.rows) + len(decided.superseded) + len(decided.bad)
+    rows = len(decided.usable) + len(decided.bad)
     if decided.bad and len(decided.bad) > max_bad_share * rows:
         named = "; ".join(f"row {bad.row}, column {bad.column!r}: {bad.found}" for bad in decided.bad[:5])
         raise InputError(

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from lineact.attach import answered_items
 from lineact.dataset import DatasetParams
 from lineact.decisions import (
     MIXED,
@@ -14,7 +15,6 @@ from lineact.decisions import (
     Decisions,
     HandBox,
     PlacedBox,
-    answered_items,
     boxes_of_text,
     frame_key,
     frame_of_item,
@@ -23,7 +23,17 @@ from lineact.schema import BOXES, CROPS, EMBEDDED, FRAMES, QUEUE, TEMPLATES, VID
 from lineact.splits import Holdout
 
 FrameId = tuple[str, float]  # recording, seconds
-PROBLEMS = ("bad row", "superseded", "stale", "unattached", "no such frame", "guard", "held out", "contradicted")
+PROBLEMS = (
+    "bad row",
+    "superseded",
+    "disputed",
+    "stale",
+    "unattached",
+    "no such frame",
+    "guard",
+    "held out",
+    "contradicted",
+)
 WITNESSES = 2  # so many decided crops of a group can contradict its name, where most of them do
 
 
@@ -152,6 +162,10 @@ def resolve(found: Found, decisions: Decisions, holdout: Holdout, params: Datase
         Problem(decision.item_id, decision.task, "superseded", f"by a later row; was {decision.decided}")
         for decision in decisions.superseded
     ]
+    for words in decisions.disputed:
+        said = " and ".join(f"{word.decided} ({word.reviewer})" for word in words)
+        detail = f"reviewers say {said}; settle it on the review page"
+        resolved.problems.append(Problem(words[-1].item_id, words[-1].task, "disputed", detail))
     bases = dict(zip(found.queue["item_id"].to_pylist(), found.queue["basis"].to_pylist(), strict=True))
     for decision in decisions.rows:
         if decision.item_id in bases and decision.basis != bases[decision.item_id]:

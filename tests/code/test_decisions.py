@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lineact.attach import attach
 from lineact.boxes import iou_matrix
 from lineact.decisions import (
     Decision,
     HandBox,
-    attach,
     box_of_id,
     boxes_of_text,
     frame_item,
@@ -22,7 +22,7 @@ from lineact.decisions import (
     write_decisions,
 )
 from lineact.errors import InputError
-from lineact.review import Answer, decision_of
+from lineact.review.answers import Answer, decision_of
 
 ACTIONS = ("screw", "wipe, dry", 'say "go"')
 HEADER = "item_id,task,suggested,decided,reviewer,decided_at,seconds,basis\n"

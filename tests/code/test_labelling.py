@@ -14,18 +14,20 @@ from lineact import embed as embed_module
 from lineact.boxes import iou_matrix
 from lineact.dataset import LabelParams
 from lineact.dataset.awaiting import refuse_undecided, still_waiting
-from lineact.dataset.labels import boxes_on_frames, label_crops, resolve
+from lineact.dataset.labels import label_crops, resolve
 from lineact.dataset.matching import looking_alike, match_to_named
 from lineact.dataset.parts import LEAST_CHECKED, frames_for_detector, split
 from lineact.dataset.pictures import write_pictures, yolo_lines
 from lineact.dataset.report import holdout_rows
-from lineact.decisions import Decision, Decisions, basis_of, frame_item
+from lineact.decisions import Decision, Decisions, basis_of, frame_item, write_decisions
 from lineact.embed import embed_boxes
 from lineact.errors import AwaitingReview, InputError
 from lineact.match import match_crops
 from lineact.png import decode_png
 from lineact.queue import EVENLY_SPACED
-from lineact.review import items_to_show
+from lineact.review.journal import Journal
+from lineact.review.queue_index import QueueIndex
+from lineact.review.state import Boxes, ReviewState
 from lineact.reviewer import answer_queue
 from lineact.schema import (
     BOXES,
@@ -357,7 +359,7 @@ def test_rejected_crops_are_no_witnesses_against_a_name(line, found, decided):
     assert (resolved.names[group], resolved.problems) == (right, [])
 
 
-def test_the_page_and_the_pipeline_agree_on_what_is_answered(line, found, decided):
+def test_the_page_and_the_pipeline_agree_on_what_is_answered(line, found, decided, tmp_path):
     """With bases of another day, boxes found again elsewhere, and some decisions missing."""
 
     def of_another_day(number, one):
@@ -371,8 +373,20 @@ def test_the_page_and_the_pipeline_agree_on_what_is_answered(line, found, decide
     changed = tuple(of_another_day(number, one) for number, one in enumerate(decided) if number % 7)
     resolved = resolved_of(line, found, changed)
     rows = found.queue.to_pylist()
-    shown = items_to_show(rows, Decisions(changed, (), ()), boxes_on_frames(found.boxes), dataset_params().min_iou)
-    answered = {item.item_id for item in shown if item.decided}
+    write_decisions(tmp_path / "decisions.csv", changed)
+    sides = np.stack([found.boxes[side].to_numpy() for side in ("x1", "y1", "x2", "y2")], axis=1)
+    state = ReviewState(
+        QueueIndex(found.queue, np.full(len(rows), np.nan)),
+        Boxes(found.boxes["box_id"], sides),
+        ACTIONS,
+        dataset_params().min_iou,
+        tmp_path / "decisions.csv",
+        Journal(tmp_path / "journal.sqlite"),
+        "ann",
+    )
+    state.refresh()
+    answered = {item.item_id for item in state.show(range(len(rows))) if item.decided}
+    assert len(answered) == state.progress().decided
     assert answered == resolved.answered & {row["item_id"] for row in rows}
     for task in ("group", "crop", "box"):
         assert any(row["item_id"] in answered for row in rows if row["task"] == task)

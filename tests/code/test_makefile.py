@@ -53,6 +53,17 @@ def test_the_other_targets_pass_on_what_is_set(make):
     assert make("serve", "PORT=4201")[1:] == ["flows.serve", "port=4201"]
     assert make("serve")[1:] == ["flows.serve", "port="]
     assert make("activate", "LINE=gi_d")[1:] == ["flows.lines", "activate=gi_d"]
+    exported = make("export-labels", "LINE=demo", "FORMAT=coco", "TO=a b", "WHAT=frames")[1:]
+    assert exported == ["flows.export_labels", "line=demo", "format=coco", "to=a b", "what=frames"]
+    imported = make("import-labels", "LINE=demo", "FORMAT=cvat", "FROM=it's.xml")[1:]
+    assert imported == [
+        "flows.import_labels",
+        "line=demo",
+        "format=cvat",
+        "from=it's.xml",
+        "reviewer=",
+        "numbered_from=",
+    ]
     compared = make("compare-detectors", "LINE=demo", "WEIGHTS=/weights/a b")[1:]
     assert compared == ["flows.compare_detectors", "line=demo", "weights=/weights/a b", "general="]
 

@@ -1,19 +1,30 @@
-"""The review page: what it shows, what it saves, and what it refuses."""
+"""The review page's server: what it shows, what it saves, and what it refuses."""
 
 import json
+import os
+import stat
+from io import BytesIO
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 from fastapi.testclient import TestClient
 
-from flows.review import main, read_reviewed, review_app
+from flows.review import main
+from flows.review_access import COOKIE, OWN_HEADER, Access, access_of
+from flows.review_app import PAGE, review_app
+from flows.review_export import export_line
+from flows.review_line import read_reviewed
 from lineact.decisions import NG, boxes_of_text, read_decisions
 from lineact.errors import ConfigError, InputError
 from lineact.png import decode_png
+from lineact.review.journal import Journal
 from lineact.video import read_frames, videos_by_sha256
 from tests.generated_videos import SIZE_WH
 from tests.labelled_line import ACTIONS
-from tests.reviewed_line import LINE, configure, decisions_file, write_project
+from tests.reviewed_line import LINE, configure, decisions_file, forget_decisions, journal_file, write_project
+
+LOCAL = Access("127.0.0.1", "")
 
 
 @pytest.fixture(scope="module")
@@ -29,55 +40,100 @@ def project(generated, monkeypatch):
     folder, rows = generated
     monkeypatch.chdir(folder)
     configure(folder)
-    decisions_file(folder).unlink(missing_ok=True)
+    forget_decisions(folder)
     return folder, rows
 
 
-def client_of(reviewer="ann"):
-    return TestClient(review_app(read_reviewed(LINE, reviewer)), base_url="http://127.0.0.1")
+def client_of(reviewer="ann", access=LOCAL):
+    return TestClient(
+        review_app(read_reviewed(LINE, reviewer), access),
+        base_url="http://127.0.0.1",
+        headers={OWN_HEADER: "1"},
+    )
 
 
-def answer(client, item_id, decided, seconds=1.5, shown=""):
-    body = {"item_id": item_id, "decided": decided, "shown": shown, "seconds": seconds}
-    return client.post("/api/decisions", json=body)
+def answer(client, item_id, decided, seconds=1.5, seen=0, settles=False):
+    body = {"item_id": item_id, "decided": decided, "seen": seen, "seconds": seconds, "settles": settles}
+    return client.post("/api/decisions", json={"answers": [body]})
 
 
 def first(rows, task):
     return next(row for row in rows if row["task"] == task)
 
 
+def items_of(client, name, **rest):
+    return client.get("/api/items", params={"name": name, "count": 200, **rest}).json()["items"]
+
+
+def all_items(client):
+    sets = client.get("/api/progress").json()["sets"]
+    return {item["item_id"]: item for one in sets for item in items_of(client, one["name"])}
+
+
+def written(folder):
+    """decisions.csv, written from the journal."""
+    export_line(LINE)
+    return read_decisions(decisions_file(folder), ACTIONS)
+
+
 def test_shows_every_item_once_and_nothing_decided(project):
     _, rows = project
-    state = client_of().get("/api/line").json()
-    assert [item["item_id"] for item in state["items"]] == [row["item_id"] for row in rows]
-    assert not any(item["decided"] for item in state["items"])
-    assert state["labels"]["group"] == [*ACTIONS, "NG", "mixed"]
-    assert state["labels"]["box"] == [*ACTIONS, "NG"]
-    assert state["next"] == f"python -m flows.retrain line={LINE}"
+    client = client_of()
+    line = client.get("/api/line").json()
+    items = all_items(client)
+    assert sorted(items) == sorted(row["item_id"] for row in rows)
+    assert sum(one["total"] for one in line["sets"]) == line["total"] == len(rows)
+    assert not any(item["decided"] or item["mine"] or item["words"] for item in items.values())
+    assert line["labels"]["group"] == [*ACTIONS, "NG", "mixed"]
+    assert line["labels"]["box"] == [*ACTIONS, "NG"]
+    assert line["next"] == f"python -m flows.retrain line={LINE}"
 
 
 @pytest.mark.usefixtures("project")
-def test_page_runs_without_inline_script_or_other_hosts():
+def test_page_runs_without_inline_script_or_style_or_other_hosts():
     client = client_of()
     page = client.get("/")
     assert page.status_code == 200
-    assert "default-src 'self'" in page.headers["content-security-policy"]
-    assert "http" not in page.text
-    for name in ("review.js", "review.css"):
-        assert f"/page/{name}" in page.text
-        assert client.get(f"/page/{name}").status_code == 200
+    policy = page.headers["content-security-policy"]
+    assert "default-src 'none'; script-src 'self'; style-src 'self'" in policy
+    assert "unsafe" not in policy
+    for path in PAGE.iterdir():
+        assert client.get(f"/page/{path.name}").status_code == 200
+        text = path.read_text()
+        assert "http:" not in text.replace("http://www.w3.org/2000/svg", "")
+        assert "https:" not in text
+        assert "innerHTML" not in text
+        assert "insertAdjacentHTML" not in text
+        assert " style=" not in text
+        assert " onclick=" not in text
     assert client.get("/", headers={"host": "elsewhere.example"}).status_code == 400
 
 
-def test_answer_is_in_the_file_before_the_reply(project):
+def test_answer_is_in_the_journal_before_the_reply_and_in_the_file_when_it_is_written(project):
     folder, rows = project
     client, row = client_of(), first(rows, "group")
     reply = answer(client, row["item_id"], ACTIONS[0])
+    assert [item["decided"] for item in reply.json()["items"]] == [ACTIONS[0]]
+    assert reply.json()["progress"]["pending"] == 1
+    assert [kept.decided for kept in Journal(journal_file(folder)).rows_after(0)[0]] == [ACTIONS[0]]
+    assert not decisions_file(folder).exists()
+    assert client.post("/api/finish").json()["added"] == 1
     (decision,) = read_decisions(decisions_file(folder), ACTIONS).rows
     assert (decision.item_id, decision.task, decision.decided) == (row["item_id"], "group", ACTIONS[0])
     assert (decision.basis, decision.suggested) == (row["basis"], row["suggested"])
     assert (decision.reviewer, decision.seconds) == ("ann", 1.5)
-    assert [item["item_id"] for item in reply.json()["items"] if item["decided"]] == [row["item_id"]]
+    assert client.get("/api/progress").json()["pending"] == 0
+
+
+def test_answers_of_a_page_are_saved_together_or_not_at_all(project):
+    folder, rows = project
+    client = client_of()
+    crops = [row["item_id"] for row in rows if row["task"] == "crop"][:3]
+    body = [{"item_id": item, "decided": "wipe", "seconds": 0.5, "seen": 0} for item in crops]
+    assert client.post("/api/decisions", json={"answers": [*body, body[0] | {"decided": "paint"}]}).status_code == 422
+    assert client.get("/api/progress").json()["decided"] == 0
+    assert client.post("/api/decisions", json={"answers": body}).status_code == 200
+    assert {row.item_id: row.decided for row in written(folder).rows} == dict.fromkeys(crops, "wipe")
 
 
 def test_second_answer_takes_the_place_of_the_first_which_stays_in_the_file(project):
@@ -85,8 +141,8 @@ def test_second_answer_takes_the_place_of_the_first_which_stays_in_the_file(proj
     client, row = client_of(), first(rows, "crop")
     answer(client, row["item_id"], ACTIONS[0])
     answer(client, first(rows, "group")["item_id"], "mixed")
-    answer(client, row["item_id"], NG, shown=ACTIONS[0])
-    decisions = read_decisions(decisions_file(folder), ACTIONS)
+    answer(client, row["item_id"], NG, seen=1)
+    decisions = written(folder)
     assert decisions.by_item[row["item_id"]].decided == NG
     assert [old.decided for old in decisions.superseded] == [ACTIONS[0]]
     assert len(decisions.rows) == 2
@@ -98,17 +154,18 @@ def test_named_group_is_suggested_for_its_crops_and_boxes_but_not_for_the_audit(
     for row in rows:
         if row["task"] == "group":
             assert answer(client, row["item_id"], "wipe").status_code == 200
-    state = {item["item_id"]: item for item in client.get("/api/line").json()["items"]}
+    shown = all_items(client)
     for row in rows:
-        suggested = state[row["item_id"]]["suggested"]
+        suggested = shown[row["item_id"]]["suggested"]
         if row["task"] == "crop":
             assert suggested == ("wipe" if row["suggested"] else "")
         elif row["task"] == "audit":
-            assert suggested == ""
+            assert suggested == shown[row["item_id"]]["group"] == ""
         elif row["task"] == "box":
             expected = [(box.box_xyxy_px, "wipe" if box.action else "") for box in boxes_of_text(row["suggested"])]
             assert [(box.box_xyxy_px, box.action) for box in boxes_of_text(suggested)] == expected
-    assert any(row["task"] == "crop" and row["suggested"] for row in rows)
+    named = [row["item_id"] for row in rows if row["task"] == "crop" and row["suggested"]]
+    assert sorted(item["item_id"] for item in items_of(client, "crop/wipe")) == sorted(named)
     assert any(row["task"] == "box" and "group:" in row["suggested"] for row in rows)
     assert any(row["task"] == "audit" for row in rows)
 
@@ -124,6 +181,19 @@ def test_frame_is_the_queued_one_in_any_order(project):
         assert (shown == frame.image_rgb).all()
 
 
+@pytest.mark.parametrize("task", ["crop", "audit", "box"])
+def test_neighbouring_frames_are_a_loop(project, task):
+    from PIL import Image
+
+    _, rows = project
+    reply = client_of().get("/api/loop", params={"item_id": first(rows, task)["item_id"]})
+    assert reply.headers["content-type"] == "image/webp"
+    picture = Image.open(BytesIO(reply.content))
+    assert picture.size == SIZE_WH
+    assert picture.n_frames > 5
+    assert picture.info["loop"] == 0
+
+
 def test_boxes_and_empty_frames_are_saved(project):
     folder, rows = project
     client = client_of()
@@ -131,7 +201,7 @@ def test_boxes_and_empty_frames_are_saved(project):
     boxes = [[1, 2, 30.5, 40, "wipe"], [50, 60, *SIZE_WH, NG]]
     assert answer(client, one, json.dumps(boxes)).status_code == 200
     assert answer(client, other, "empty").status_code == 200
-    saved = read_decisions(decisions_file(folder), ACTIONS).by_item
+    saved = written(folder).by_item
     assert json.loads(saved[one].decided) == boxes
     assert saved[other].decided == "empty"
 
@@ -141,11 +211,23 @@ def test_answer_does_not_take_the_place_of_one_that_its_window_did_not_show(proj
     client, row = client_of(), first(rows, "crop")
     answer(client, row["item_id"], ACTIONS[0])
     for decided in (ACTIONS[1], "withdrawn"):
-        reply = answer(client, row["item_id"], decided, shown="")
-        assert (reply.status_code, reply.json()["detail"]) == (409, f"decided in another window: {ACTIONS[0]}")
-    answer(client, row["item_id"], "withdrawn", shown=ACTIONS[0])
-    assert answer(client, row["item_id"], NG, shown=ACTIONS[0]).status_code == 409
-    assert not read_decisions(decisions_file(folder), ACTIONS).rows
+        reply = answer(client, row["item_id"], decided)
+        assert reply.status_code == 409
+        assert f"another window meanwhile ({ACTIONS[0]})" in reply.json()["detail"]
+        assert [item["mine"] for item in reply.json()["items"]] == [ACTIONS[0]]
+    answer(client, row["item_id"], "withdrawn", seen=1)
+    assert answer(client, row["item_id"], NG, seen=1).status_code == 409
+    assert not written(folder).rows
+
+
+def test_an_answer_that_was_saved_although_its_reply_was_lost_adds_no_row(project):
+    folder, rows = project
+    client, row = client_of(), first(rows, "crop")
+    for _ in range(2):
+        assert answer(client, row["item_id"], "wipe").json()["items"][0]["decided"] == "wipe"
+    for _ in range(2):
+        assert answer(client, row["item_id"], "withdrawn", seen=1).status_code == 200
+    assert [old.decided for old in written(folder).superseded] == ["wipe", "withdrawn"]
 
 
 @pytest.mark.parametrize("task", ["group", "crop", "audit", "box"])
@@ -154,20 +236,64 @@ def test_what_is_taken_back_waits_again_and_stays_in_the_file(project, task):
     client, row = client_of(), first(rows, task)
     decided = "empty" if task == "box" else "wipe"
     answer(client, row["item_id"], decided)
-    assert answer(client, row["item_id"], "withdrawn", shown=decided).status_code == 200
-    decisions = read_decisions(decisions_file(folder), ACTIONS)
+    assert answer(client, row["item_id"], "withdrawn", seen=1).status_code == 200
+    decisions = written(folder)
     assert not decisions.rows
     assert [old.decided for old in decisions.superseded] == [decided, "withdrawn"]
-    assert not any(item["decided"] for item in client.get("/api/line").json()["items"])
-    assert answer(client, row["item_id"], decided).status_code == 200
-    (again,) = read_decisions(decisions_file(folder), ACTIONS).rows
+    assert client.get("/api/progress").json()["decided"] == 0
+    assert answer(client, row["item_id"], decided, seen=2).status_code == 200
+    (again,) = written(folder).rows
     assert again.decided == decided
+
+
+@pytest.mark.parametrize(("task", "said"), [("crop", ("screw", "wipe")), ("group", ("screw", "mixed"))])
+def test_different_answers_of_two_reviewers_wait_until_somebody_settles_them(project, task, said):
+    folder, rows = project
+    ann, bob, row = client_of("ann"), client_of("bob"), first(rows, task)
+    item = row["item_id"]
+    assert answer(ann, item, said[0]).status_code == 200
+    assert answer(bob, item, said[1]).status_code == 200  # neither overwrites the other
+    for client in (ann, bob):
+        (disputed,) = items_of(client, "disagreements")
+        assert disputed["words"] == [["ann", said[0]], ["bob", said[1]]]
+        assert client.get("/api/progress").json()["decided"] == 0
+    assert [[word.decided for word in words] for words in written(folder).disputed] == [list(said)]
+    assert answer(bob, item, NG, seen=1, settles=True).status_code == 409  # did not see both
+    assert answer(bob, item, NG, seen=2, settles=True).status_code == 200
+    assert not items_of(ann, "disagreements")
+    (stands,) = written(folder).rows
+    assert (stands.decided, stands.suggested, stands.reviewer) == (NG, "disagreement", "bob")
+    assert answer(bob, item, "withdrawn", seen=2).status_code == 200  # he takes back the settlement, not his word
+    assert items_of(ann, "disagreements")[0]["words"] == [["ann", said[0]], ["bob", said[1]]]
+
+
+def test_reviewers_who_agree_in_the_end_leave_no_disagreement(project):
+    folder, rows = project
+    ann, bob, item = client_of("ann"), client_of("bob"), first(rows, "crop")["item_id"]
+    answer(ann, item, "wipe")
+    answer(bob, item, "screw")
+    answer(bob, item, "wipe", seen=1)
+    assert not items_of(ann, "disagreements")
+    assert [row.decided for row in written(folder).rows] == ["wipe"]
+
+
+def test_two_servers_write_all_that_both_were_told(project):
+    folder, rows = project
+    ann, bob = client_of("ann"), client_of("bob")
+    crops = [row["item_id"] for row in rows if row["task"] == "crop"]
+    for place, item in enumerate(crops):
+        assert answer((ann, bob)[place % 2], item, "wipe").status_code == 200
+        if place % 3 == 0:
+            assert (bob, ann)[place % 2].post("/api/finish").status_code == 200
+    assert {row.item_id: row.reviewer for row in written(folder).rows} == {
+        item: ("ann", "bob")[place % 2] for place, item in enumerate(crops)
+    }
 
 
 @pytest.mark.usefixtures("project")
 def test_browser_asks_again_for_every_file():
     client = client_of()
-    for path in ("/", "/page/review.js", "/api/line"):
+    for path in ("/", "/page/main.js", "/api/line"):
         assert client.get(path).headers["cache-control"] == "no-cache"
 
 
@@ -191,18 +317,38 @@ def test_browser_asks_again_for_every_file():
 def test_wrong_answers_are_refused_and_not_written(project, task, decided):
     folder, rows = project
     assert answer(client_of(), first(rows, task)["item_id"], decided).status_code == 422
-    assert not decisions_file(folder).exists()
+    assert Journal(journal_file(folder)).rows_after(0)[0] == []
 
 
 def test_unknown_items_are_refused(project):
     folder, rows = project
     client = client_of()
+    group = first(rows, "group")["item_id"]
     assert answer(client, "group:999", "wipe").status_code == 404
-    assert client.get("/api/crop", params={"box_id": "../params.yaml"}).status_code == 404
-    assert client.get("/api/frame", params={"item_id": first(rows, "group")["item_id"]}).status_code == 404
-    assert answer(client, first(rows, "group")["item_id"], "wipe", seconds=-1).status_code == 422
+    for path, name, value in [
+        ("crop", "box_id", "../params.yaml"),
+        ("frame", "item_id", "../../params.yaml"),
+        ("frame", "item_id", group),
+        ("loop", "item_id", group),
+        ("items", "name", "crop/../../x"),
+    ]:
+        assert client.get(f"/api/{path}", params={name: value}).status_code == 404
+    assert client.get("/page/../../params.yaml").status_code == 404
+    assert client.get("/page/%2e%2e/%2e%2e/params.yaml").status_code == 404
+    assert client.get("/api/items", params={"name": "group", "count": 100_000}).status_code == 422
+    assert answer(client, group, "wipe", seconds=-1).status_code == 422
+    assert client.post("/api/decisions", json={"answers": []}).status_code == 422
     assert client.post("/api/decisions", json={"item_id": "group:0"}).status_code == 422
-    assert not decisions_file(folder).exists()
+    assert Journal(journal_file(folder)).rows_after(0)[0] == []
+
+
+@pytest.mark.usefixtures("project")
+def test_a_page_behind_the_end_is_the_last_one():
+    client = client_of()
+    for place in (-5, 10**9):
+        reply = client.get("/api/items", params={"name": "box", "place": place, "count": 4}).json()
+        assert len(reply["items"]) > 0
+        assert reply["place"] == (0 if place < 0 else (reply["total"] - 1) // 4 * 4)
 
 
 def test_crop_is_the_stored_picture(project):
@@ -214,53 +360,65 @@ def test_crop_is_the_stored_picture(project):
         assert decode_png(reply.content).shape == (32, 32, 3)
 
 
+def rewrite(folder, change):
+    """Edits decisions.csv by hand."""
+    export_line(LINE)
+    path = decisions_file(folder)
+    path.write_text(change(path.read_text()))
+
+
 @pytest.mark.parametrize("task", ["crop", "audit", "box"])
 def test_crops_and_frames_stay_decided_when_something_else_was_shown(project, task):
     """As the pipeline takes them: a crop's box is there still, a frame's decision tells all its hands."""
     folder, rows = project
     row, decided = first(rows, task), "empty" if task == "box" else "wipe"
     answer(client_of(), row["item_id"], decided)
-    path = decisions_file(folder)
-    path.write_text(path.read_text().replace(row["basis"], "0" * 16))
-    state = {item["item_id"]: item for item in client_of().get("/api/line").json()["items"]}
-    assert (state[row["item_id"]]["decided"], state[row["item_id"]]["outdated"]) == (decided, "")
+    rewrite(folder, lambda text: text.replace(row["basis"], "0" * 16))
+    item = all_items(client_of())[row["item_id"]]
+    assert (item["decided"], item["outdated"]) == (decided, "")
 
 
-def test_crop_found_again_a_little_elsewhere_stays_decided(project):
-    folder, rows = project
-    row = first(rows, "crop")
-    answer(client_of(), row["item_id"], "wipe")
-    path = decisions_file(folder)
-    head, x1 = row["item_id"].split("#")[0], int(row["item_id"].split("#")[1].split("-")[0])
-    for by_px, decided in ((3, "wipe"), (300, "")):
-        moved = path.read_text().replace(f"{head}#{x1}-", f"{head}#{x1 - by_px}-")
-        path.write_text(moved)
-        state = {item["item_id"]: item for item in client_of().get("/api/line").json()["items"]}
-        assert state[row["item_id"]]["decided"] == decided
-        x1 -= by_px
-
-
-def test_crop_found_again_a_little_elsewhere_can_be_taken_back(project):
+def test_crop_found_again_a_little_elsewhere_stays_decided_and_can_be_taken_back(project):
     folder, rows = project
     row = first(rows, "crop")
     client = client_of()
     answer(client, row["item_id"], "wipe")
-    path = decisions_file(folder)
     head, x1 = row["item_id"].split("#")[0], int(row["item_id"].split("#")[1].split("-")[0])
-    path.write_text(path.read_text().replace(f"{head}#{x1}-", f"{head}#{x1 - 3}-"))
-    assert answer(client, row["item_id"], "withdrawn", shown="wipe").status_code == 200
-    state = {item["item_id"]: item for item in client_of().get("/api/line").json()["items"]}
-    assert state[row["item_id"]]["decided"] == ""
+    rewrite(folder, lambda text: text.replace(f"{head}#{x1}-", f"{head}#{x1 - 3}-"))
+    item = all_items(client)[row["item_id"]]
+    assert (item["decided"], item["seen_mine"]) == ("wipe", 1)
+    assert answer(client, row["item_id"], "withdrawn", seen=1).status_code == 200
+    assert all_items(client)[row["item_id"]]["decided"] == ""
+    assert answer(client, row["item_id"], "screw", seen=0).status_code == 200
+    assert all_items(client_of("bob"))[row["item_id"]]["decided"] == "screw"
+
+
+def test_crop_found_again_far_away_waits(project):
+    folder, rows = project
+    row = first(rows, "crop")
+    answer(client_of(), row["item_id"], "wipe")
+    head, x1 = row["item_id"].split("#")[0], int(row["item_id"].split("#")[1].split("-")[0])
+    rewrite(folder, lambda text: text.replace(f"{head}#{x1}-", f"{head}#{x1 - 300}-"))
+    assert all_items(client_of())[row["item_id"]]["decided"] == ""
+
+
+def test_another_reviewers_word_on_a_crop_found_again_is_not_lost(project):
+    folder, rows = project
+    row = first(rows, "crop")
+    answer(client_of("ann"), row["item_id"], "wipe")
+    head, x1 = row["item_id"].split("#")[0], int(row["item_id"].split("#")[1].split("-")[0])
+    rewrite(folder, lambda text: text.replace(f"{head}#{x1}-", f"{head}#{x1 - 3}-"))
+    assert answer(client_of("bob"), row["item_id"], "screw").status_code == 200
+    assert items_of(client_of(), "disagreements")[0]["words"] == [["ann", "wipe"], ["bob", "screw"]]
 
 
 def test_name_of_a_group_that_shows_other_pictures_waits_again(project):
     folder, rows = project
     row = first(rows, "group")
     answer(client_of(), row["item_id"], "wipe")
-    path = decisions_file(folder)
-    path.write_text(path.read_text().replace(row["basis"], "0" * 16))
-    item = client_of().get("/api/line").json()["items"][0]
-    assert (item["item_id"], item["decided"], item["outdated"]) == (row["item_id"], "", "wipe")
+    rewrite(folder, lambda text: text.replace(row["basis"], "0" * 16))
+    item = all_items(client_of())[row["item_id"]]
+    assert (item["decided"], item["outdated"]) == ("", "wipe")
 
 
 def test_simulated_line_is_shown_only(project):
@@ -268,14 +426,15 @@ def test_simulated_line_is_shown_only(project):
     configure(folder, simulate_review={"error_rate": 0.0})
     client = client_of()
     assert client.get("/api/line").json()["simulated"] is True
-    reply = answer(client, first(rows, "group")["item_id"], "wipe")
-    assert (reply.status_code, reply.json()["detail"]) == (403, "simulated reviewer: looking only")
+    for reply in (answer(client, first(rows, "group")["item_id"], "wipe"), client.post("/api/finish")):
+        assert (reply.status_code, reply.json()["detail"]) == (403, "simulated reviewer: looking only")
     assert not decisions_file(folder).exists()
+    assert not journal_file(folder).exists()
 
 
 @pytest.mark.usefixtures("project")
 def test_line_without_queue_names_the_command(monkeypatch, tmp_path):
-    monkeypatch.setattr("flows.review.stages_of", lambda _: ["queue"])
+    monkeypatch.setattr("flows.review_line.stages_of", lambda _: ["queue"])
     with pytest.raises(InputError, match=r"python -m flows\.label_line line=other"):
         read_reviewed("other", "ann")
     monkeypatch.chdir(tmp_path)
@@ -283,20 +442,62 @@ def test_line_without_queue_names_the_command(monkeypatch, tmp_path):
         read_reviewed(LINE, "ann")
 
 
-def test_unusable_row_is_told_at_the_start_and_kept(project):
+def test_a_queue_made_anew_meanwhile_is_told_and_nothing_is_saved(project):
+    folder, rows = project
+    client, path = client_of(), folder / "data" / LINE / "queue" / "queue.parquet"
+    before = path.stat()
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    try:
+        reply = answer(client, first(rows, "group")["item_id"], "wipe")
+        assert reply.status_code == 500
+        assert "made anew" in reply.json()["detail"]
+        assert "made anew" in client.get("/api/items", params={"name": "group"}).json()["detail"]
+    finally:
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert not written_or_pending(folder)
+
+
+def written_or_pending(folder):
+    return Journal(journal_file(folder)).rows_after(0)[0]
+
+
+def test_a_queue_of_other_crops_names_the_command(project):
+    folder, _ = project
+    crops = folder / "data" / LINE / "embed" / "crops.parquet"
+    kept = crops.rename(crops.with_suffix(".kept"))
+    try:
+        with pytest.raises(InputError, match=r"flows\.label_line"):
+            read_reviewed(LINE, "ann")
+    finally:
+        kept.rename(crops)
+
+
+def test_unusable_row_is_named_left_out_and_kept_while_answers_go_on(project):
     folder, rows = project
     answer(client_of(), first(rows, "group")["item_id"], "wipe")
+    rewrite(folder, lambda text: text.replace(",wipe,", ",paint,"))
+    client = client_of()
+    (bad,) = client.get("/api/line").json()["bad"]
+    assert (bad["row"], bad["column"]) == (2, "decided")
+    assert "paint" in bad["found"]
+    assert answer(client, first(rows, "crop")["item_id"], "wipe").status_code == 200
+    assert client.post("/api/finish").status_code == 200
+    decisions = read_decisions(decisions_file(folder), ACTIONS)
+    assert [row.task for row in decisions.rows] == ["crop"]
+    assert len(decisions.bad) == 1
+    rewrite(folder, lambda text: text.replace("paint", "wipe"))  # mended by hand
+    assert len(written(folder).rows) == 2
+
+
+def test_file_without_its_header_is_told_and_the_answer_is_kept(project):
+    folder, rows = project
     client, path = client_of(), decisions_file(folder)
-    path.write_text(path.read_text().replace("wipe", "paint"))
-    before = path.read_bytes()
-    reply = answer(client, first(rows, "crop")["item_id"], "wipe")
-    assert reply.status_code == 500
-    assert "paint" in reply.json()["detail"]
-    assert path.read_bytes() == before
-    shown = client.get("/api/line")
-    assert (shown.status_code, "paint" in shown.json()["detail"]) == (500, True)
-    with pytest.raises(InputError, match="row 2"):
-        read_reviewed(LINE, "ann")
+    answer(client, first(rows, "group")["item_id"], "wipe")
+    path.write_text("not,the,header\n")
+    assert client.post("/api/finish").status_code == 500
+    assert path.read_text() == "not,the,header\n"
+    path.unlink()
+    assert len(written(folder).rows) == 1
 
 
 @pytest.mark.usefixtures("project")
@@ -305,3 +506,111 @@ def test_unusable_ports_are_refused(monkeypatch):
         monkeypatch.setattr("sys.argv", ["review", f"line={LINE}", f"port={port}"])
         with pytest.raises(ConfigError, match="65535"):
             main()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1"])
+def test_this_machine_alone_needs_no_token(host):
+    assert access_of(host, "").token == ""
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5"])  # noqa: S104
+def test_any_other_address_demands_one(host):
+    assert len(access_of(host, "").token) >= 24
+    assert access_of(host, "").token != access_of(host, "").token
+
+
+@pytest.mark.parametrize("host", ["localhost.example", "", "all"])
+def test_a_host_that_is_no_address_is_refused(host):
+    with pytest.raises(ConfigError, match="expected an address"):
+        access_of(host, "")
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660])
+def test_a_token_file_that_others_can_read_is_refused(tmp_path, mode):
+    path = tmp_path / "token"
+    path.write_text("0123456789abcdef_-XY\n")
+    path.chmod(mode)
+    with pytest.raises(InputError, match="chmod 600"):
+        access_of("0.0.0.0", str(path))  # noqa: S104
+    path.chmod(stat.S_IRUSR)
+    assert access_of("0.0.0.0", str(path)).token == "0123456789abcdef_-XY"  # noqa: S104, S105
+
+
+@pytest.mark.parametrize("text", ["", "short", "0123456789 abcdef", "0123456789abcdefé"])
+def test_a_token_that_is_none_is_refused(tmp_path, text):
+    path = tmp_path / "token"
+    path.write_text(text)
+    path.chmod(0o600)
+    with pytest.raises(InputError, match="at least 16"):
+        access_of("127.0.0.1", str(path))
+    with pytest.raises(InputError, match="found none"):
+        access_of("127.0.0.1", str(path / "missing"))
+
+
+@pytest.mark.usefixtures("project")
+def test_without_the_token_nothing_is_told():
+    client = client_of(access=Access("0.0.0.0", "0123456789abcdef"))  # noqa: S104
+    for path in ("/", "/api/line", "/page/main.js", "/api/crop?box_id=x"):
+        assert client.get(path).status_code == 401
+    assert client.get("/?token=0123456789abcdeX").status_code == 401
+    assert client.get("/api/line?token=0123456789abcdef").status_code == 401
+    entered = client.get("/?token=0123456789abcdef", follow_redirects=False)
+    assert (entered.status_code, entered.headers["location"]) == (303, "/")
+    cookie = entered.headers["set-cookie"].lower()
+    assert "httponly" in cookie
+    assert "samesite=strict" in cookie
+    assert client.cookies[COOKIE] == "0123456789abcdef"
+    assert client.get("/api/line").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "http://evil.example"},
+        {"origin": "http://127.0.0.1:9999"},
+        {"origin": "null"},
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+    ],
+)
+def test_a_foreign_page_cannot_answer(project, headers):
+    folder, rows = project
+    client = client_of()
+    client.headers |= headers
+    for reply in (answer(client, first(rows, "group")["item_id"], "wipe"), client.post("/api/finish")):
+        assert reply.status_code == 403
+    assert not written_or_pending(folder)
+
+
+def test_an_answer_without_the_pages_own_header_or_too_large_a_one_is_refused(project):
+    folder, rows = project
+    client = client_of()
+    huge = json.dumps([[1, 2, 3, 4, "x" * 2**20]])
+    assert answer(client, first(rows, "box")["item_id"], huge).status_code == 413
+    del client.headers[OWN_HEADER]
+    assert answer(client, first(rows, "group")["item_id"], "wipe").status_code == 403
+    assert not written_or_pending(folder)
+
+
+def test_the_pages_own_origin_is_taken(project):
+    _, rows = project
+    client = client_of()
+    client.headers |= {"origin": "http://127.0.0.1", "sec-fetch-site": "same-origin"}
+    assert answer(client, first(rows, "group")["item_id"], "wipe").status_code == 200
+
+
+def test_time_left_goes_by_the_reviewers_own_pace(project):
+    _, rows = project
+    client = client_of()
+    assert client.get("/api/progress").json()["seconds_left"] is None
+    crops = [row["item_id"] for row in rows if row["task"] == "crop"]
+    for item in crops[:4]:
+        answer(client, item, "wipe", seconds=3.0)
+    progress = client.get("/api/progress").json()
+    assert progress["seconds_left"] == pytest.approx(3.0 * (len(crops) - 4))
+    assert progress["unknown"] == len(rows) - len(crops)
+    assert client_of("bob").get("/api/progress").json()["seconds_left"] is None
+
+
+def test_screens_are_kept_out_of_git():
+    assert "/screenshots/" in (Path(__file__).resolve().parents[2] / ".gitignore").read_text().split()

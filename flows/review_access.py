@@ -1,0 +1,138 @@
+"""Who may use the review page: this machine's user by default; from elsewhere whoever has the token.
+
+A write must come from the page itself: a foreign page in the same browser can neither set its own header nor hide
+where it comes from.
+"""
+
+import hmac
+import ipaddress
+import secrets
+import stat
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from fastapi import Request, Response
+from fastapi.responses import JSONResponse, RedirectResponse
+
+from lineact.errors import ConfigError, InputError
+
+COOKIE = "lineact_review"
+OWN_HEADER = "x-lineact-review"  # a foreign form cannot send it; a foreign script needs leave, and gets none
+LEAST_TOKEN_LENGTH = 16
+MOST_BODY_BYTES = 2**20
+READING = ("GET", "HEAD")
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+Next = Callable[[Request], Awaitable[Response]]
+
+
+@dataclass(frozen=True)
+class Access:
+    """Where the page is served and to whom.
+
+    Attributes:
+        host: address to listen on.
+        token: what a browser must show, "" where this machine alone reaches the page.
+    """
+
+    host: str
+    token: str
+
+    @property
+    def hosts(self) -> list[str]:
+        """Names in the Host header that are answered: elsewhere the token keeps strangers out."""
+        return ["*"] if self.token else [self.host, "localhost"]
+
+
+def access_of(host: str, token_file: str) -> Access:
+    """The access that was asked for.
+
+    Args:
+        host: address to listen on.
+        token_file: file with the token; "" for a random one, where one is needed.
+
+    Raises:
+        ConfigError: where the host is no address.
+        InputError: where the file is missing, too short, or readable by others.
+    """
+    try:
+        loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError as error:
+        raise ConfigError(f"host={host}: expected an address of this machine such as 127.0.0.1 or 0.0.0.0") from error
+    if token_file:
+        return Access(host, _token_in(Path(token_file)))
+    return Access(host, "" if loopback else secrets.token_urlsafe(24))
+
+
+def _token_in(path: Path) -> str:
+    if not path.is_file():
+        raise InputError(f"{path}: expected a file with the token, found none")
+    if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise InputError(f"{path}: expected a file that its owner alone can read; run `chmod 600 {path}`")
+    token = path.read_text(encoding="utf-8").strip()
+    if len(token) < LEAST_TOKEN_LENGTH or not token.isascii() or (not token.isalnum() and set(token) - _URL_SAFE):
+        raise InputError(
+            f"{path}: expected at least {LEAST_TOKEN_LENGTH} letters, digits, - or _ on one line; "
+            "python -c 'import secrets; print(secrets.token_urlsafe(24))' makes one"
+        )
+    return token
+
+
+_URL_SAFE = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
+
+
+def guard(access: Access) -> Callable[[Request, Next], Awaitable[Response]]:
+    """The middleware that lets a request through or refuses it, and stamps every reply."""
+
+    async def guarded(request: Request, call_next: Next) -> Response:
+        response = _entered(request, access) or _refused(request, access) or await call_next(request)
+        response.headers.update(HEADERS)
+        response.headers.setdefault("Cache-Control", "no-cache")  # this version's page with no older script
+        return response
+
+    return guarded
+
+
+def _entered(request: Request, access: Access) -> Response | None:
+    """The printed address carries the token; it moves to a cookie, so that it stays in no history."""
+    shown = request.query_params.get("token")
+    if not access.token or request.url.path != "/" or shown is None or not _same(shown, access.token):
+        return None
+    response = RedirectResponse("/", status_code=303)
+    response.set_cookie(COOKIE, access.token, httponly=True, samesite="strict")
+    return response
+
+
+def _refused(request: Request, access: Access) -> Response | None:
+    if access.token and not _same(request.cookies.get(COOKIE, ""), access.token):
+        return _told(401, "open the address that the command printed: it carries the token")
+    if request.method in READING:
+        return None
+    origin = request.headers.get("origin")
+    foreign = origin is not None and urlsplit(origin).netloc != request.headers.get("host")
+    if foreign or request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
+        return _told(403, "answers are taken from the page itself alone")
+    if OWN_HEADER not in request.headers:
+        return _told(403, f"expected the header {OWN_HEADER}, which the page sends")
+    length = request.headers.get("content-length", "")
+    if not length.isdecimal() or int(length) > MOST_BODY_BYTES:
+        return _told(413, f"expected a body of at most {MOST_BODY_BYTES} bytes")
+    return None
+
+
+def _same(shown: str, token: str) -> bool:
+    return hmac.compare_digest(shown.encode(), token.encode())
+
+
+def _told(status: int, detail: str) -> Response:
+    return JSONResponse({"detail": detail}, status)

@@ -1,0 +1,163 @@
+"""A line as the review page reads it: its queue, what was found, and what is decided so far."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from flows.gate import decisions_of
+from flows.pipeline import stages_of
+from lineact.decisions import box_of_id
+from lineact.errors import ConfigError, InputError
+from lineact.review.export import journal_path, read_written
+from lineact.review.journal import Journal
+from lineact.review.pictures import Crops, Frames
+from lineact.review.queue_index import QueueIndex
+from lineact.review.session import Session
+from lineact.review.state import Boxes, ReviewState
+from lineact.schema import QUEUE, TEMPLATES, read_table
+from tasks.stage import section_of
+
+
+@dataclass(frozen=True)
+class Reviewed:
+    """A line under review.
+
+    Attributes:
+        line: its name.
+        actions: without NG.
+        reviewer: who answers.
+        simulated: whether decisions.csv is written by a stage.
+        decisions: decisions.csv.
+        queue: the queue's file.
+        version: tells this queue and its crops from others.
+        templates: item id of a group to the box ids of its templates, the medoid first.
+        crops: of queue and templates.
+        frames: of the recordings.
+        session: the reviewer's.
+    """
+
+    line: str
+    actions: tuple[str, ...]
+    reviewer: str
+    simulated: bool
+    decisions: Path
+    queue: Path
+    version: str
+    templates: dict[str, list[str]]
+    crops: Crops
+    frames: Frames
+    session: Session
+
+    def box_of(self, item_id: str) -> tuple[float, ...] | None:
+        """The box that a crop's item asks about, in pixels of its frame; None of another item."""
+        place = box_of_id(self.session.item(item_id)["item_id"])
+        return place[1] if place else None
+
+    def refuse_another_queue(self) -> None:
+        """Answers must be to what is shown.
+
+        Raises:
+            InputError: where the queue was made anew since it was read.
+        """
+        if _version_of(self.queue) != self.version:
+            raise InputError(
+                f"{self.queue}: the queue was made anew while this page was open; stop the command and start it again. "
+                "What was answered is kept"
+            )
+
+
+def read_reviewed(line: str, reviewer: str) -> Reviewed:
+    """Reads what the page shows.
+
+    Raises:
+        InputError: where the queue is missing, or does not fit the crops; where decisions.csv or the journal cannot be
+            read.
+        ConfigError: where the line is unknown.
+    """
+    folder = Path("data") / line
+    path = folder / "queue" / "queue.parquet"
+    if "/" in line or not path.is_file():
+        stages_of(line)  # the command named below would refuse an unknown line in turn
+        raise InputError(
+            f"{path}: expected the review queue of line {line!r}, found nothing; "
+            f"run `python -m flows.label_line line={line}`"
+        )
+    settings = section_of(line, "dataset")
+    actions = tuple(settings["actions"])
+    version = _version_of(path)
+    queue = read_table(path, QUEUE).sort_by("priority")
+    templates = _templates_of(folder / "match" / "templates.parquet")
+    shown = pc.list_flatten(queue.filter(pc.not_equal(queue["task"], "box"))["box_ids"]).to_pylist()
+    crops = _crops_of(folder, line, [*shown, *(box_id for ids in templates.values() for box_id in ids)])
+    decisions = decisions_of(line)
+    simulated = _simulated(line)
+    read_written(decisions, actions)  # a broken file is told now, not at the first answer
+    frames = Frames(folder / "raw")
+    state = ReviewState(
+        QueueIndex(queue, _similarity_of(queue, folder / "match" / "crops.parquet")),
+        _boxes_of(folder / "detect" / "boxes.parquet"),
+        actions,
+        settings["min_iou"],
+        decisions,
+        Journal(Path(":memory:") if simulated else journal_path(decisions)),
+        reviewer,
+    )
+    session = Session(state, lambda item: frames.size_wh_px(item["video_sha256"], item["pts_s"]))
+    return Reviewed(line, actions, reviewer, simulated, decisions, path, version, templates, crops, frames, session)
+
+
+def _version_of(path: Path) -> str:
+    if not path.is_file():
+        return ""
+    stat = path.stat()
+    return f"{stat.st_ino:x}-{stat.st_mtime_ns:x}"
+
+
+def _crops_of(folder: Path, line: str, wanted: Sequence[str]) -> Crops:
+    try:
+        return Crops(folder / "embed" / "crops.parquet", wanted)
+    except (InputError, FileNotFoundError) as error:
+        raise InputError(
+            f"{error}; the queue is not of these crops: run `python -m flows.label_line line={line}`"
+        ) from error
+
+
+def _templates_of(path: Path) -> dict[str, list[str]]:
+    templates: dict[str, list[str]] = {}
+    for row in read_table(path, TEMPLATES).sort_by([("group", "ascending"), ("rank", "ascending")]).to_pylist():
+        templates.setdefault(f"group:{row['group']}", []).append(row["box_id"])
+    return templates
+
+
+def _similarity_of(queue: pa.Table, path: Path) -> np.ndarray:
+    """Of each item's crop, NaN where it has none."""
+    matched = _columns(path, ["box_id", "similarity"])
+    rows = pc.index_in(queue["item_id"], value_set=matched["box_id"].combine_chunks())
+    return pc.fill_null(matched["similarity"].take(rows), float("nan")).to_numpy()
+
+
+def _boxes_of(path: Path) -> Boxes:
+    sides = ["x1", "y1", "x2", "y2"]
+    found = _columns(path, ["box_id", "dropped_by", *sides])
+    stay = found.filter(pc.is_null(found["dropped_by"]))
+    return Boxes(stay["box_id"], np.stack([stay[side].to_numpy() for side in sides], axis=1))
+
+
+def _columns(path: Path, names: list[str]) -> pa.Table:
+    """Some columns, without the pictures beside them."""
+    if not path.is_file():
+        raise InputError(f"{path}: expected a table of an earlier stage, found nothing; run `dvc repro`")
+    return pq.read_table(path, columns=names)
+
+
+def _simulated(line: str) -> bool:
+    try:
+        section_of(line, "simulate_review")
+    except ConfigError:
+        return False
+    return True

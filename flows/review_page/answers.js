@@ -1,0 +1,83 @@
+// Answers: saved before they show as given, and taken back by a new one.
+
+import {sendAnswers} from "./api.js";
+import {say} from "./dom.js";
+import {takeSeconds} from "./pace.js";
+import {app, inWordsOf, keep, kept} from "./state.js";
+
+let saving = false;
+
+async function send(answers) {
+  if (saving) return null;
+  saving = true;
+  try {
+    const reply = await sendAnswers(answers);
+    if (reply.progress) app.progress = reply.progress;
+    return reply;
+  } catch (error) {
+    if (error.told) say(`Not saved: ${error.message}`, true);
+    else say(`Not saved for certain: ${error.message}. Is the command still running? Start it again, then answer again.`, true);
+    return null;
+  } finally {
+    saving = false;
+  }
+}
+
+// Gives items as they are now where the answers were saved; where another window answered first `unseen` is set.
+export async function save(items, decidedOf, settles = false) {
+  const seconds = takeSeconds() / items.length;
+  const reply = await send(items.map((item) => ({
+    item_id: item.item_id, decided: decidedOf(item), seconds, settles, seen: settles ? item.seen : item.seen_mine,
+  })));
+  if (!reply) return null;
+  if (reply.unseen) {
+    say(`Not saved: ${reply.detail}. Answer again to replace that.`, true);
+    return reply;
+  }
+  kept.saved.push({
+    name: app.name,
+    place: app.place,
+    items: reply.items.map((item, index) => ({
+      item_id: item.item_id, task: item.task, before: settles ? "" : items[index].mine, seen: item.seen_mine,
+      decided: item.mine,
+    })),
+  });
+  for (const item of items) delete kept.drafts[item.item_id];
+  keep();
+  const differ = reply.items.filter((item) => item.words.length).length;
+  const said = inWordsOf(items[0].task, decidedOf(items[0]));
+  say(`Saved: ${items.length > 1 ? `${items.length} crops as ` : ""}${said}.${differ ? ` ${differ} differ from another reviewer's answer: see disagreements.` : ""}`);
+  return reply;
+}
+
+// Takes back the last answers of this window; gives where they were given.
+export async function undoSaved() {
+  const last = kept.saved.at(-1);
+  if (!last) {
+    say("Nothing to undo.", true);
+    return null;
+  }
+  takeSeconds();
+  const reply = await send(last.items.map((item) => ({
+    item_id: item.item_id, decided: item.before || "withdrawn", seconds: 0, settles: false, seen: item.seen,
+  })));
+  if (!reply) return null;
+  kept.saved.pop();
+  keep();
+  if (reply.unseen) {
+    say(`Not taken back: ${reply.detail}.`, true);
+    return last;
+  }
+  // A second undo of the same item must tell that this one was seen.
+  for (const earlier of kept.saved) {
+    for (const item of earlier.items) {
+      const now = reply.items.find((one) => one.item_id === item.item_id);
+      if (now) item.seen = now.seen_mine;
+    }
+  }
+  const [first] = last.items;
+  if (first.task === "box" && first.decided !== "empty") kept.drafts[first.item_id] = JSON.parse(first.decided);
+  keep();
+  say(`Taken back: ${last.items.length > 1 ? `${last.items.length} answers` : inWordsOf(first.task, first.decided)}.`);
+  return last;
+}

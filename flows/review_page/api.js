@@ -1,0 +1,32 @@
+// What the server tells and takes.
+
+const OWN_HEADER = "X-Lineact-Review"; // a foreign form cannot send it
+const SAVE_TIMEOUT_MS = 20000;
+
+async function asked(url, options = {}) {
+  const reply = await fetch(url, options);
+  const answer = await reply.json().catch(() => ({detail: `unreadable reply (${reply.status})`}));
+  if (reply.ok || reply.status === 409) return {...answer, unseen: reply.status === 409};
+  const detail = typeof answer.detail === "string" ? answer.detail : `refused (${reply.status})`;
+  throw Object.assign(new Error(detail), {told: true});
+}
+
+function post(url, body) {
+  return asked(url, {
+    method: "POST",
+    headers: {"Content-Type": "application/json", [OWN_HEADER]: "1"},
+    body: JSON.stringify(body),
+    signal: AbortSignal.timeout(SAVE_TIMEOUT_MS),
+  });
+}
+
+const query = (values) => new URLSearchParams(values).toString();
+
+export const readLine = () => asked("/api/line");
+export const readItems = (name, place, count, waiting) => asked(`/api/items?${query({name, place, count, waiting})}`);
+export const sendAnswers = (answers) => post("/api/decisions", {answers});
+export const sendFinish = () => post("/api/finish", {});
+// The address tells the queue's version, so that a browser may keep the picture.
+export const cropUrl = (boxId, version) => `/api/crop?${query({box_id: boxId, v: version})}`;
+export const frameUrl = (itemId, version) => `/api/frame?${query({item_id: itemId, v: version})}`;
+export const loopUrl = (itemId, version) => `/api/loop?${query({item_id: itemId, v: version})}`;

@@ -1,0 +1,43 @@
+"""What of a queue waits for a decision, with suggestions named as far as their groups are."""
+
+from collections.abc import Iterable, Mapping
+
+from lineact.attach import answered_items
+from lineact.decisions import EMPTY, MIXED, Decisions, HandBox, PlacedBox, boxes_of_text, text_of_boxes
+
+
+def waiting_items(
+    queue: Iterable[dict],
+    decisions: Decisions,
+    boxes_by_frame: Mapping[tuple[str, float], list[PlacedBox]],
+    min_iou: float,
+) -> list[dict]:
+    """The queue's items that nobody has decided, by priority. What reviewers differ about is for them to settle.
+
+    Args:
+        queue: rows of schema QUEUE.
+        decisions: what is decided so far.
+        boxes_by_frame: recording and time to the frame's boxes of today.
+        min_iou: a crop's decision answers the box found again at this IoU.
+
+    Returns:
+        Rows of schema QUEUE, in `suggested` a label, a frame's boxes with labels, or "" where nothing is known.
+    """
+    rows = sorted(queue, key=lambda row: row["priority"])
+    bases = {row["item_id"]: row["basis"] for row in rows}
+    words = [*decisions.rows, *(said[-1] for said in decisions.disputed)]
+    today = answered_items(words, bases, boxes_by_frame, min_iou)
+    stand = {today[one.item_id]: one.decided for one in decisions.rows if one.item_id in today}
+    answered = set(today.values())
+    groups = {row["item_id"] for row in rows if row["task"] == "group"}
+    names = {item: name for item, name in stand.items() if item in groups and name != MIXED}
+    return [row | {"suggested": _suggested(row, names)} for row in rows if row["item_id"] not in answered]
+
+
+def _suggested(row: dict, names: Mapping[str, str]) -> str:
+    if row["task"] == "audit":
+        return ""  # asked without a hint
+    if row["task"] != "box":
+        return names.get(row["suggested"], "")
+    boxes = boxes_of_text(row["suggested"] or EMPTY)
+    return text_of_boxes(HandBox(box.box_xyxy_px, names.get(box.action, "")) for box in boxes)

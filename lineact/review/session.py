@@ -1,0 +1,177 @@
+"""One reviewer at one line: pages of items, answers that are saved before they count, and decisions.csv at the end."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from threading import RLock
+
+from lineact.decisions import DISAGREEMENT, WITHDRAWN, Decision
+from lineact.review.answers import Answer, decision_of
+from lineact.review.export import Exported, export_decisions
+from lineact.review.queue_index import ItemSet
+from lineact.review.state import Progress, ReviewState, Shown
+
+DISPUTED = "disagreements"  # the set of items that reviewers answer differently
+
+
+class UnknownItemError(Exception):
+    """The queue has no such item, or no such set."""
+
+
+class UnseenError(Exception):
+    """An item has rows that the page which answers it has not shown."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """An answer to one item.
+
+    Attributes:
+        item_id: of the queue.
+        decided: see `lineact.review.answers.Answer`.
+        seconds: how long it took.
+        seen: rows of the item that the page showed: this reviewer's, or all of them where it settles a disagreement.
+        settles: whether it settles one.
+    """
+
+    item_id: str
+    decided: str
+    seconds: float
+    seen: int
+    settles: bool
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some items of a set.
+
+    Attributes:
+        place: of the first one in its set.
+        total: items of the set.
+        waiting: of these are undecided.
+        items: from `place` on.
+    """
+
+    place: int
+    total: int
+    waiting: int
+    items: list[Shown]
+
+
+class Session:
+    """Safe to be used by several threads."""
+
+    def __init__(self, state: ReviewState, size_of: Callable[[dict], tuple[int, int]]) -> None:
+        """Takes what is decided, and what tells the width and height in pixels of the frame of a `box` item."""
+        self._state = state
+        self._size_of = size_of
+        self._lock = RLock()
+
+    def overview(self) -> tuple[ReviewState, Progress, list[tuple[ItemSet, int]]]:
+        """What was answered, how far it is, and each set with how many of its items wait."""
+        with self._lock:
+            self._state.refresh()
+            return self._state, self._state.progress(), [(one, self._state.waiting_in(one)) for one in self._state.sets]
+
+    def item(self, item_id: str) -> dict:
+        """A row of the queue.
+
+        Raises:
+            UnknownItemError: where it has no such item.
+        """
+        if item_id not in self._state.queue.row_of:
+            raise UnknownItemError(f"unknown item {item_id!r}")
+        return self._state.queue.items([self._state.queue.row_of[item_id]])[0]
+
+    def page(self, name: str, place: int, count: int) -> Page:
+        """Items of a set.
+
+        Args:
+            name: of the set, or "disagreements".
+            place: of the first one, from 0; before the beginning or behind the end is the nearest page.
+            count: how many.
+
+        Raises:
+            UnknownItemError: where there is no such set.
+        """
+        with self._lock:
+            self._state.refresh()
+            rows, waiting = self._rows_of(name)
+            place = max(min(place, (len(rows) - 1) // count * count), 0)
+            return Page(place, len(rows), waiting, self._state.show(rows[place : place + count]))
+
+    def next_waiting(self, name: str, place: int, count: int) -> Page:
+        """The page with the first undecided item from a place on, pages being of `count`; else as `page`."""
+        with self._lock:
+            self._state.refresh()
+            found = None
+            if name != DISPUTED:
+                found = self._state.next_waiting(self._set(name), place)
+            return self.page(name, place if found is None else found // count * count, count)
+
+    def _rows_of(self, name: str) -> tuple[list[int], int]:
+        if name == DISPUTED:
+            rows = [self._state.queue.row_of[item] for item in self._state.progress().disputed]
+            return rows, len(rows)
+        items = self._set(name)
+        return items.rows.tolist(), self._state.waiting_in(items)
+
+    def _set(self, name: str) -> ItemSet:
+        for one in self._state.sets:
+            if one.name == name:
+                return one
+        raise UnknownItemError(f"no items are called {name!r}; there are {', '.join(s.name for s in self._state.sets)}")
+
+    def show(self, item_ids: Sequence[str]) -> list[Shown]:
+        """Items as they are now."""
+        with self._lock:
+            self._state.refresh()
+            return self._state.show([self._state.queue.row_of[item_id] for item_id in item_ids])
+
+    def answer(self, given: Sequence[Given]) -> list[Shown]:
+        """Saves answers, all or none. What says nothing new (the reply to an earlier try was lost) adds no row.
+
+        Returns:
+            The items as they are then.
+
+        Raises:
+            UnknownItemError: where the queue has no such item.
+            ValueError: on an unusable answer.
+            UnseenError: where another window answered an item meanwhile.
+            FullDiskError: where there is no room.
+        """
+        made = [self._decision(one) for one in given]
+
+        def rows() -> list[Decision]:
+            self._state.refresh()
+            return [row for one, decision in zip(given, made, strict=True) for row in self._new_row(one, decision)]
+
+        with self._lock:
+            self._state.journal.add(rows)
+            return self.show([one.item_id for one in given])
+
+    def _decision(self, given: Given) -> Decision:
+        item = self.item(given.item_id)
+        size_wh_px = self._size_of(item) if item["task"] == "box" and given.decided != WITHDRAWN else None
+        answer = Answer(given.decided, self._state.reviewer, given.seconds)
+        return decision_of(item, answer, self._state.actions, size_wh_px)
+
+    def _new_row(self, given: Given, decision: Decision) -> list[Decision]:
+        mine = self._state.my_word(given.item_id)
+        settles = given.settles
+        if decision.decided == WITHDRAWN:
+            if mine is None:
+                return []
+            settles = mine.suggested == DISAGREEMENT
+        elif mine and mine.decided == decision.decided and (mine.suggested == DISAGREEMENT or not given.settles):
+            return []
+        (item,) = self._state.show([self._state.queue.row_of[given.item_id]])
+        if given.seen != (item.seen if given.settles else item.seen_mine):
+            said = ", ".join(f"{who}: {what}" for who, what in item.words) or item.mine or item.decided or "taken back"
+            raise UnseenError(f"answered in another window meanwhile ({said})")
+        suggested = DISAGREEMENT if settles else decision.suggested
+        return [replace(decision, item_id=self._state.row_id(given.item_id), suggested=suggested)]
+
+    def export(self) -> Exported:
+        """Writes decisions.csv; see `export_decisions`."""
+        with self._lock:
+            return export_decisions(self._state.decisions, self._state.actions, self._state.journal)

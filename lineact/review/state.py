@@ -1,0 +1,324 @@
+"""What is decided, asked and left, kept up to date with journal and decisions.csv without reading all of them anew."""
+
+import statistics
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from lineact.attach import answered_items
+from lineact.decisions import (
+    EMPTY,
+    MIXED,
+    NG,
+    TASKS,
+    WITHDRAWN,
+    BadRow,
+    Decision,
+    HandBox,
+    PlacedBox,
+    agreed,
+    box_of_id,
+    boxes_of_text,
+    text_of_boxes,
+    words_on,
+)
+from lineact.review.export import read_written
+from lineact.review.journal import Journal
+from lineact.review.queue_index import ItemSet, QueueIndex
+
+PACE_ANSWERS = 200  # a reviewer's pace is the mean of so many last answers
+LEAST_ANSWERS = 3  # fewer tell no pace
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An item of the queue as a person sees it.
+
+    Attributes:
+        item_id: the queue's item.
+        task: "group", "crop", "audit" or "box".
+        reason: why it is asked.
+        holdout: whether it measures the line.
+        box_ids: crops to show; of a frame: its boxes.
+        group: item id of the group whose templates are like the crop; "" for an audit, which asks without a hint.
+        similarity: of the crop to them, -1 to 1; None where there is none.
+        suggested: a label, or "" where there is none; of a frame its boxes, see `text_of_boxes`. A group that has a
+            name is called by it. Always "" for an audit.
+        decided: the decision that answers it, "" where it waits.
+        mine: what this reviewer says of it, "" where nothing.
+        words: where reviewers say different things: (reviewer, what) of each.
+        seen: how many rows it has: an answer tells what its page showed.
+        seen_mine: how many of them are this reviewer's.
+        outdated: what was decided of this group before other crops were shown, "" where nothing was.
+    """
+
+    item_id: str
+    task: str
+    reason: str
+    holdout: bool
+    box_ids: list[str]
+    group: str
+    similarity: float | None
+    suggested: str
+    decided: str
+    mine: str
+    words: list[tuple[str, str]]
+    seen: int
+    seen_mine: int
+    outdated: str
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the review is.
+
+    Attributes:
+        total: items of the queue.
+        decided: of these have a decision that stands.
+        disputed: item ids that reviewers answer differently.
+        waiting: task to how many items wait.
+        seconds_left: at the reviewer's own pace, of the tasks whose pace is known; None where none is.
+        unknown: items that wait in the other tasks.
+    """
+
+    total: int
+    decided: int
+    disputed: list[str]
+    waiting: dict[str, int]
+    seconds_left: float | None
+    unknown: int
+
+
+class Boxes:
+    """Today's boxes, by id and by frame (see `frame_key`)."""
+
+    def __init__(self, ids: pa.ChunkedArray, boxes_xyxy_px: np.ndarray) -> None:
+        """Takes the ids and, row by row, N x 4 pixels."""
+        self.ids = set(ids.to_pylist())
+        self._listed = ids
+        self._boxes_xyxy_px = boxes_xyxy_px
+        self._rows: dict[str, list[int]] = {}
+
+    def on(self, frame: str) -> list[PlacedBox]:
+        """The boxes of one frame."""
+        if not self._rows:  # wanted only where boxes were found anew
+            for row, box_id in enumerate(self._listed.to_pylist()):
+                self._rows.setdefault(box_id.split("#")[0], []).append(row)
+        rows = self._rows.get(frame, [])
+        return [(self._listed[row].as_py(), tuple(self._boxes_xyxy_px[row].tolist())) for row in rows]
+
+
+@dataclass
+class ReviewState:
+    """A queue with all that was answered.
+
+    Attributes:
+        queue: the queue.
+        boxes: which crops' decisions answer.
+        actions: without NG.
+        min_iou: at which a decision answers a box found again elsewhere.
+        decisions: decisions.csv.
+        journal: the line's.
+        reviewer: who looks.
+    """
+
+    queue: QueueIndex
+    boxes: Boxes
+    actions: tuple[str, ...]
+    min_iou: float
+    decisions: Path
+    journal: Journal
+    reviewer: str
+    bad: tuple[BadRow, ...] = ()
+    pending: int = 0
+    _read: tuple = ()
+    _seen_up_to: int = 0
+    _rows: dict[str, list[Decision]] = field(default_factory=dict)
+    _words: dict[str, list[Decision]] = field(default_factory=dict)
+    _of_frame: dict[str, set[str]] = field(default_factory=dict)
+    _disputes: set[str] = field(default_factory=set)
+    _answers: dict[str, str] = field(default_factory=dict)  # item of today to the id in its decision
+    _decided: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+    _pace: dict[str, deque[float]] = field(default_factory=dict)
+    _sets: list[ItemSet] = field(default_factory=list)
+
+    def refresh(self) -> None:
+        """Takes in what was answered since, here or elsewhere.
+
+        Raises:
+            InputError: where decisions.csv cannot be read.
+        """
+        read = (_stat_of(self.decisions), self.journal.written_up_to)
+        if read != self._read:
+            written = read_written(self.decisions, self.actions)
+            self.bad = written.bad
+            self._rows, self._words, self._of_frame, self._answers, self._pace, self._sets = {}, {}, {}, {}, {}, []
+            self._disputes = set()
+            self._decided = np.zeros(self.queue.table.num_rows, bool)
+            pending, self._seen_up_to = self.journal.rows_after(read[1])
+            there = {(row.item_id, row.reviewer, row.decided_at) for row in written.usable}
+            new = [row for row in pending if (row.item_id, row.reviewer, row.decided_at) not in there]
+            self.pending = len(new)
+            self._take([*written.usable, *new])
+            self._read = read
+        else:
+            new, self._seen_up_to = self.journal.rows_after(self._seen_up_to)
+            self.pending += len(new)
+            self._take(new)
+
+    def _take(self, rows: Iterable[Decision]) -> None:
+        changed = {}
+        for row in rows:
+            self._rows.setdefault(row.item_id, []).append(row)
+            changed[row.item_id] = row.task
+            if row.reviewer == self.reviewer and row.decided != WITHDRAWN:
+                self._pace.setdefault(row.task, deque(maxlen=PACE_ANSWERS)).append(row.seconds)
+        frames: set[str] = set()
+        for item_id, task in changed.items():
+            self._words[item_id] = words_on(self._rows[item_id])
+            if task in ("crop", "audit"):
+                place = box_of_id(item_id)
+                frame = place[0] if place else item_id
+                self._of_frame.setdefault(frame, set()).add(item_id)
+                frames.add(frame)
+            else:
+                bases = self._bases([item_id]) if task == "group" else {}
+                self._answer([item_id], answered_items(self._words[item_id][-1:], bases, {}, 1.0))
+        for frame in frames:
+            self._attach(frame)
+        if "group" in changed.values():
+            self._sets = []
+
+    def _attach(self, frame: str) -> None:
+        """Which boxes of today the decisions on one frame's crops answer."""
+        ids = sorted(self._of_frame[frame])
+        words = [self._words[item_id][-1] for item_id in ids if self._words[item_id]]
+        if all(item_id in self.boxes.ids for item_id in ids):
+            self._answer(ids, {word.item_id: word.item_id for word in words})
+            return
+        placed = self.boxes.on(frame)
+        sha256, _, time_s = frame.partition("@")
+        today = answered_items(words, {}, {(sha256, float(time_s)): placed}, self.min_iou) if placed else {}
+        self._answer([*ids, *(box_id for box_id, _ in placed)], today)
+
+    def _answer(self, touched: Iterable[str], today: dict[str, str]) -> None:
+        for item_id in touched:
+            self._answers.pop(item_id, None)
+        self._answers |= {item: answering for answering, item in today.items()}
+        for item_id in {*touched, *today.values()} & self.queue.row_of.keys():
+            words = self._words_for(item_id)
+            said = agreed(words)
+            self._decided[self.queue.row_of[item_id]] = bool(words) and said
+            (self._disputes.discard if said else self._disputes.add)(item_id)
+
+    def _bases(self, item_ids: Sequence[str]) -> dict[str, str]:
+        known = [item_id for item_id in item_ids if item_id in self.queue.row_of]
+        items = self.queue.items([self.queue.row_of[item_id] for item_id in known])
+        return {item["item_id"]: item["basis"] for item in items}
+
+    def _words_for(self, item_id: str) -> list[Decision]:
+        return self._words.get(self._answers.get(item_id, ""), [])
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Item id of each group to the name that stands."""
+        said = {item_id: self._words_for(item_id) for item_id in self.queue.groups}
+        stand = {item_id: words[-1].decided for item_id, words in said.items() if words and agreed(words)}
+        return {item_id: name for item_id, name in stand.items() if name != MIXED}
+
+    @property
+    def sets(self) -> list[ItemSet]:
+        """Items that are looked at together."""
+        if not self._sets:
+            self._sets = self.queue.sets([*self.actions, NG], self.names)
+        return self._sets
+
+    def waiting_in(self, items: ItemSet) -> int:
+        """How many of a set are undecided."""
+        return len(items.rows) - int(self._decided[items.rows].sum())
+
+    def next_waiting(self, items: ItemSet, start: int) -> int | None:
+        """Place in a set of the first undecided item from `start` on, then from its beginning; None where none is."""
+        open_places = np.flatnonzero(~self._decided[items.rows])
+        if not len(open_places):
+            return None
+        return int(open_places[np.searchsorted(open_places, start) % len(open_places)])
+
+    def progress(self) -> Progress:
+        """How far the review is."""
+        counts = np.bincount(self.queue.tasks[~self._decided], minlength=len(TASKS))
+        waiting = {task: int(count) for task, count in zip(TASKS, counts, strict=True)}
+        pace = {task: statistics.fmean(told) for task, told in self._pace.items() if len(told) >= LEAST_ANSWERS}
+        known = [task for task in TASKS if waiting[task] and task in pace]
+        return Progress(
+            total=len(self._decided),
+            decided=int(self._decided.sum()),
+            disputed=sorted(self._disputes, key=self.queue.row_of.__getitem__),
+            waiting=waiting,
+            seconds_left=sum(waiting[task] * pace[task] for task in known) if known else None,
+            unknown=sum(waiting[task] for task in TASKS if task not in pace),
+        )
+
+    def show(self, rows: Sequence[int]) -> list[Shown]:
+        """Items as a person sees them.
+
+        Args:
+            rows: of the queue.
+        """
+        names = self.names
+        return [self._shown(item, row, names) for item, row in zip(self.queue.items(rows), rows, strict=True)]
+
+    def _shown(self, item: dict, row: int, names: dict[str, str]) -> Shown:
+        item_id = item["item_id"]
+        words, rows = self._words_for(item_id), self._rows_for(item_id)
+        disputed = bool(words) and not agreed(words)
+        before = self._words.get(item_id, [])
+        hint = item["task"] == "crop" and item["suggested"].startswith("group:")
+        similarity = float(self.queue.similarity[row])
+        return Shown(
+            item_id=item_id,
+            task=item["task"],
+            reason=item["reason"],
+            holdout=item["holdout"],
+            box_ids=item["box_ids"],
+            group=item["suggested"] if hint else "",
+            similarity=None if np.isnan(similarity) else round(similarity, 3),
+            suggested=_suggested(item, names),
+            decided=words[-1].decided if words and not disputed else "",
+            mine=mine.decided if (mine := self.my_word(item_id)) else "",
+            words=[(word.reviewer, word.decided) for word in words] if disputed else [],
+            seen=len(rows),
+            seen_mine=sum(one.reviewer == self.reviewer for one in rows),
+            outdated=before[-1].decided if before and not words else "",
+        )
+
+    def _rows_for(self, item_id: str) -> list[Decision]:
+        return self._rows.get(self._answers.get(item_id, item_id), [])
+
+    def row_id(self, item_id: str) -> str:
+        """The item id that a new row of an item gets: of a crop found again a little elsewhere the earlier one."""
+        return self._answers.get(item_id, item_id)
+
+    def my_word(self, item_id: str) -> Decision | None:
+        """What this reviewer says of an item."""
+        return next((word for word in self._words_for(item_id) if word.reviewer == self.reviewer), None)
+
+
+def _suggested(item: dict, names: dict[str, str]) -> str:
+    if item["task"] == "audit":
+        return ""
+    if item["task"] != "box":
+        return names.get(item["suggested"], "")
+    boxes = boxes_of_text(item["suggested"] or EMPTY)
+    return text_of_boxes(HandBox(box.box_xyxy_px, names.get(box.action, "")) for box in boxes)
+
+
+def _stat_of(path: Path) -> tuple[int, int, int] | None:
+    if not path.is_file():
+        return None
+    stat = path.stat()
+    return stat.st_ino, stat.st_mtime_ns, stat.st_size
