@@ -26,9 +26,13 @@ const countOf = (name) => (name === DISAGREEMENTS ? 1 : sizeOf(setOf(name).task)
 // What is pressed while something is under way comes after it.
 function inTurn(act) {
   busy += 1;
+  at("stage").setAttribute("aria-busy", "true");
   working = working.then(act)
     .catch((error) => say(`Something went wrong: ${error.message}. Reload the page; what was saved is saved.`, true))
-    .finally(() => { busy -= 1; });
+    .finally(() => {
+      busy -= 1;
+      at("stage").setAttribute("aria-busy", String(busy > 0));
+    });
 }
 
 // An answer is no such thing: it would be given to a picture that is not shown yet.
@@ -44,8 +48,9 @@ async function open(name, place = 0, {waiting = false, message = "", itemId = ""
   page = asked;
   if (page.progress) app.progress = page.progress;
   Object.assign(app, {name, place: page.place});
-  show(page.items.findIndex((item) => item.item_id === itemId));
+  const shown = show(page.items.findIndex((item) => item.item_id === itemId));
   if (message) say(message);
+  await shown;
   if (name !== DISAGREEMENTS) lookAhead(page, countOf(name));
   return null;
 }
@@ -63,8 +68,7 @@ function show(mark = -1) {
   const [item] = page.items;
   view = !item ? null : item.task === "box" ? frames : page.total && countOf(app.name) > 1 ? grid : single;
   showProgress(openSet);
-  if (view === grid) grid.show(page, mark);
-  else if (view) view.show(page);
+  const shown = view && view.show(page, mark);
   at("question").textContent = view ? view.question() : "Nothing to decide here.";
   showLabels();
   showState();
@@ -72,6 +76,7 @@ function show(mark = -1) {
   if (app.line.simulated) say(LOOKING_ONLY);
   else if (app.progress.decided === app.progress.total) say("All decided. Finish (F) writes decisions.csv.");
   restart();
+  return shown;
 }
 
 function showLabels() {
