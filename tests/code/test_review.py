@@ -190,7 +190,7 @@ def test_neighbouring_frames_are_a_loop(project, task):
     assert reply.headers["content-type"] == "image/webp"
     picture = Image.open(BytesIO(reply.content))
     assert picture.size == SIZE_WH
-    assert picture.n_frames > 5
+    assert getattr(picture, "n_frames", 1) > 5
     assert picture.info["loop"] == 0
 
 
