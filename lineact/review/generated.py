@@ -15,7 +15,7 @@ BOX_PX = 80
 RECORDING_S = 3600.0
 STEP_S = 0.5
 GROUPS = 24
-LOOKS = 64  # pictures that are noise on one of so many grounds: as large as real ones, and no two alike
+PICTURES = 1000  # crops take turns with so many: noise, as large as real pictures
 
 
 def write_generated_line(folder: Path, crops: int, seed: int = 0) -> None:
@@ -55,18 +55,22 @@ def _crop_row(number: int) -> dict:
 
 
 def _embedded(ids: list[dict], rng: np.random.Generator) -> Iterator[pa.RecordBatch]:
+    pictures = [_picture(number, rng) for number in range(PICTURES)]
+    for start in range(0, len(ids), 1000):
+        rows = [
+            {name: place[name] for name in ("video_sha256", "pts_s", "box_id")}
+            | {"crop_sha256": f"{number:064x}", "crop_png": pictures[number % PICTURES]}
+            for number, place in enumerate(ids[start : start + 1000], start)
+        ]
+        yield pa.RecordBatch.from_pylist(rows, schema=EMBEDDED)
+
+
+def _picture(number: int, rng: np.random.Generator) -> bytes:
     import cv2
 
-    names = EMBEDDED.names
-    noise = rng.integers(0, 40, (LOOKS, CROP_PX, CROP_PX, 3), dtype=np.uint8)
-    for start in range(0, len(ids), 1000):
-        rows = []
-        for number, place in enumerate(ids[start : start + 1000], start):
-            picture = noise[number % LOOKS] // 2 + np.uint8(number % GROUPS * 6)
-            cv2.putText(picture, str(number), (8, 64), cv2.FONT_HERSHEY_SIMPLEX, 0.7, (250, 250, 250), 2)
-            row = place | {"crop_sha256": f"{number:064x}", "crop_png": encode_png(picture)}
-            rows.append({name: row[name] for name in names})
-        yield pa.RecordBatch.from_pylist(rows, schema=EMBEDDED)
+    picture = rng.integers(0, 20, (CROP_PX, CROP_PX, 3), dtype=np.uint8) + np.uint8(number % GROUPS * 6)
+    cv2.putText(picture, str(number), (8, 64), cv2.FONT_HERSHEY_SIMPLEX, 0.7, (250, 250, 250), 2)
+    return encode_png(picture)
 
 
 def _queue(ids: list[dict], similarity: np.ndarray) -> Iterator[dict]:
