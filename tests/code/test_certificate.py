@@ -1,7 +1,7 @@
-"""The bound on wrong labels: against exact fractions, over many samples with the stopping rule in force, and by hand."""
+"""The bound on wrong labels: against exact fractions, and over many samples with the stopping rule in force."""
 
 from fractions import Fraction
-from itertools import product
+from itertools import pairwise, product
 from math import comb
 
 import numpy as np
@@ -27,7 +27,9 @@ def rising(start: int, count: int) -> int:
 
 def beta_binomial(count: int, total: int, alpha: int, beta: int) -> Fraction:
     """Exact weight of `count` among `total`."""
-    return Fraction(comb(total, count) * rising(alpha, count) * rising(beta, total - count), rising(alpha + beta, total))
+    return Fraction(
+        comb(total, count) * rising(alpha, count) * rising(beta, total - count), rising(alpha + beta, total)
+    )
 
 
 def kept_by_definition(wrong: int, looked: int, population: int) -> set[int]:
@@ -97,7 +99,7 @@ def test_looking_at_everything_gives_the_exact_share_and_ends(population, data):
 def test_the_bound_never_rises_before_the_last_look_and_never_falls_under_what_was_seen(population, data):
     wrong = data.draw(st.lists(st.booleans(), max_size=population - 1))
     curve = upper_curve(wrong, population, 0.95)
-    assert all(later <= earlier for earlier, later in zip(curve, curve[1:], strict=False))
+    assert all(later <= earlier for earlier, later in pairwise(curve))
     assert curve[0] == 1
     assert curve[-1] >= sum(wrong) / population
     assert bound_of(wrong, population, TARGET).upper == curve[-1]
