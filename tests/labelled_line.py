@@ -79,10 +79,12 @@ def review_params(**changes) -> SimulateReviewParams:
     settings: dict[str, Any] = {
         "actions": ACTIONS,
         "error_rate": 0.0,
+        "audit_error_rate": 0.0,
         "min_group_purity": 0.7,
         "min_iou": 0.4,
         "seconds": SecondsParams(group=10.0, crop=3.0, audit=3.0, box=12.0),
         "seed": 0,
+        "dataset": dataset_params(),
     }
     return SimulateReviewParams(**(settings | changes))
 

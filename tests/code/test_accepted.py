@@ -13,7 +13,7 @@ from lineact.dataset.awaiting import words_of
 from lineact.dataset.labels import resolve
 from lineact.decisions import Decision, Decisions
 from lineact.reviewer import answer_queue
-from lineact.simulate_review import SimulatedTruth
+from lineact.simulate_review import SimulatedTruth, asked_until_certified
 from tests.labelled_line import ACTIONS, Line, dataset_params, match_params, queue_params, review_params
 
 
@@ -171,17 +171,18 @@ def test_names_decided_after_the_first_certifying_answer_are_counted():
 def test_reviewers_who_stop_when_it_is_met_are_told_too_little_in_at_most_5_percent_of_lines():
     """A line of 600 accepted crops of three labels, of which just over 5 % are wrong by the reviewer's word."""
     params = dataset_params(max_label_error=0.05)
-    count, runs = 600, 400
+    count, runs = 600, 300
     labels = ["screw"] * 300 + ["wipe"] * 200 + ["NG"] * 100
-    accepted = dict(zip(crops(count), labels, strict=True))
+    names = crops(count)
+    accepted = dict(zip(names, labels, strict=True))
     certified, under = 0, 0
     for seed in range(runs):
         rng = np.random.default_rng(seed)
-        wrong = {crops(count)[index] for index in rng.choice(count, 31, replace=False)}
-        order = [crops(count)[index] for index in rng.permutation(count)]
+        wrong = {names[index] for index in rng.choice(count, 31, replace=False)}
+        order = [names[index] for index in rng.permutation(count)]
         said = {crop: "other" if crop in wrong else action for crop, action in accepted.items()}
         looks: dict[str, str] = {}
-        for start in range(0, 300, 10):  # a page of ten at a time, until the page asks no more
+        for start in range(0, 300, 10):  # a page at a time, until no more is asked
             looks |= {crop: said[crop] for crop in order[start : start + 10]}
             certificate = certify(accepted, order, looks, params)
             if certificate.pooled.met:
@@ -195,3 +196,18 @@ def test_reviewers_who_stop_when_it_is_met_are_told_too_little_in_at_most_5_perc
     allowed = 1 - LEVEL + 3 * ((1 - LEVEL) * LEVEL / runs) ** 0.5
     assert certified / runs <= allowed
     assert under / runs <= allowed
+
+
+def test_a_simulated_reviewer_stops_where_the_page_stops_asking(line, found):
+    reviewer = review_params().reviewer
+    everything = answer_queue(found.queue, line.boxes, SimulatedTruth(line.truth, 0.4), reviewer)
+    whole = labelling_of(line, found, everything.decisions).certificate
+    asked = asked_until_certified(found, everything, line.holdout, dataset_params())
+    rest = set(found.queue["item_id"].to_pylist()) - set(asked["item_id"].to_pylist())
+    assert rest
+    assert rest < set(asked_of(found.queue).certifying)
+    kept = [one for one in everything.decisions if one.item_id not in rest]
+    met = labelling_of(line, found, kept).certificate
+    assert met.pooled.met
+    assert met.looks == whole.looks[: met.pooled.looked]
+    assert not labelling_of(line, found, kept[:-1]).certificate.pooled.met

@@ -640,9 +640,10 @@ def run_stages(line, folder, **changes):
     match(match_params(), ingest=at["ingest"], embed=at["embed"], out=at["match"])
     queue_stage(queue_params(), **{name: at[name] for name in ("ingest", "detect", "embed", "match")}, out=at["queue"])
     decisions = folder / "review" / "decisions.csv"
+    settings = dataset_params(max_label_error=0.5, **changes)
     simulate_review(
-        review_params(error_rate=0.1), simulate=folder / "simulate", detect=at["detect"],
-        queue=at["queue"], decisions=decisions, out=folder / "simulate_review",
+        review_params(error_rate=0.1, dataset=settings),
+        simulate=folder / "simulate", **at, decisions=decisions, out=folder / "simulate_review",
     )  # fmt: skip
     dataset(
         dataset_params(max_label_error=0.5, **changes),
@@ -670,6 +671,7 @@ def test_the_stages_run_on_files_and_give_the_same_bytes_twice(line, embedded, t
     reviewed = json.loads((tmp_path / "1" / "simulate_review" / "metrics.json").read_text())
     assert reviewed["error_rate"] == 0.1
     audits = reviewed["decided_audit"]
+    assert reviewed["decided_audit"] < 50  # no more than certify
     assert reviewed["minutes"] == pytest.approx((6 * 10 + (8 + audits) * 3 + 22 * 12) / 60)
     held_out = read_table(tmp_path / "1" / "dataset" / "holdout.parquet", HOLDOUT_BOXES)
     truth = {(row["video_sha256"], row["pts_s"]): row for row in line.truth.to_pylist()}

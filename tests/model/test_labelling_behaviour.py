@@ -29,7 +29,9 @@ def embedded(line, tmp_path_factory):
 
 def review(line, queue, error_rate):
     truth = SimulatedTruth(line.truth, 0.4)
-    return answer_queue(queue, line.boxes, truth, review_params(error_rate=error_rate).reviewer)
+    return answer_queue(
+        queue, line.boxes, truth, review_params(error_rate=error_rate, audit_error_rate=error_rate).reviewer
+    )
 
 
 def wrong_labels(line, embedded, matched, queue, error_rate):
