@@ -12,6 +12,7 @@ from prefect.states import Completed, State
 
 from flows import tracking
 from flows.dvc_stage import StageResult
+from flows.first_weights import look_for_weights
 from flows.gate import pass_gate
 from flows.one_run import only_run_of
 from flows.pipeline import GATE, stages_of
@@ -32,7 +33,9 @@ def label_line(line: str, parent_id: str | None = None) -> "list[StageResult] | 
     """
     with only_run_of(line), tracking.parent_run(line, parent_id) as run_id:
         stages = stages_of(line)
-        results = run_stages(["configure", *stages[: stages.index(GATE)]], line, run_id)
+        results = run_stages(["configure"], line, run_id)
+        look_for_weights(line)
+        results += run_stages(stages[: stages.index(GATE)], line, run_id)
         try:
             pass_gate(line)
         except AwaitingReview as waiting:
