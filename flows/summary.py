@@ -100,6 +100,7 @@ RESULTS = {
     "queue": "{items} items for a person",
     "simulate_review": "simulated reviewer, error rate {error_rate}, {minutes} minutes",
     "dataset": "{crops_train} + {crops_val} labelled crops, {crops_by_person} by a person",
+    "annotation_cost": "{hours_all} hours of a person, {hours_all_by_hand} if all were labelled by hand",
     "train_detector": "val mAP50 {val_map50}",
     "train_teacher": "val accuracy {val_accuracy}",
     "distil": "val accuracy {val_accuracy}",

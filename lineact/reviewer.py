@@ -13,6 +13,7 @@ import pyarrow as pa
 from lineact.boxes import iou_matrix
 from lineact.decisions import MIXED, NG, Decision, HandBox, text_of_boxes
 
+SIMULATED = "simulated reviewer"  # the name of one who answers from the simulator's truth
 SHIFT = 0.4  # a wrong box is moved by this share of its size: IoU with the right one is then under 0.5
 # No clock: the same queue and settings give the same bytes. The year tells that nobody sat there.
 STARTED_AT = datetime(2000, 1, 1, tzinfo=UTC)

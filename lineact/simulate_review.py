@@ -13,10 +13,9 @@ from lineact.dataset.accepted import LEVEL, label_the_rest
 from lineact.dataset.asked import asked_of
 from lineact.dataset.labels import Found, resolve
 from lineact.decisions import MIXED, NG, Decisions, HandBox
-from lineact.reviewer import Answers, Reviewer, SecondsParams, action_by_overlap
+from lineact.reviewer import SIMULATED, Answers, Reviewer, SecondsParams, action_by_overlap
 from lineact.splits import Holdout
 
-REVIEWER = "simulated reviewer"
 BOX_KEYS = ("x1", "y1", "x2", "y2")
 
 
@@ -54,7 +53,7 @@ class SimulateReviewParams:
         """Who answers."""
         labels = (*self.actions, NG)
         return Reviewer(
-            REVIEWER, labels, self.error_rate, self.audit_error_rate, self.min_group_purity, self.seconds, self.seed
+            SIMULATED, labels, self.error_rate, self.audit_error_rate, self.min_group_purity, self.seconds, self.seed
         )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from lineact.annotation_cost import AnnotationCostParams
 from lineact.benchmark import BenchmarkParams
 from lineact.dataset import DatasetParams
 from lineact.deadline import ReviewParams
@@ -49,6 +50,7 @@ class LineParams:
     match: MatchParams
     queue: QueueParams
     dataset: DatasetParams
+    annotation_cost: AnnotationCostParams
     train_detector: TrainDetectorParams
     train_teacher: TrainTeacherParams
     distil: DistilParams
