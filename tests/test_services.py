@@ -98,15 +98,18 @@ def test_serve_schedules_the_demo_and_ends_with_its_server(checkout, environment
 
 
 FINISH = """
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from flows.server import use_server
 use_server()
+import flows.label_line as labelling
 from flows import waiting
 from flows.after_review import start_training
 from flows.remind import remind
 from flows.retrain import retrain
 from lineact.decisions import write_decisions
+from lineact.errors import AwaitingReview
 from prefect.client.orchestration import get_client
 print(start_training("demo"))
 retrain.to_deployment(name="demo", parameters={"line": "demo"}, concurrency_limit=1).apply()
@@ -118,7 +121,13 @@ with get_client(sync_client=True) as client:
     runs = [run for run in client.read_flow_runs() if run.deployment_id]
     print(sorted((run.name, run.parameters["line"], run.state_type.value) for run in runs))
 waiting.now_utc = lambda: datetime(2026, 3, 1, tzinfo=UTC)
-waiting.begin_waiting("demo", "awaiting review")
+
+def shut(line):
+    raise AwaitingReview("3 names of groups")
+
+labelling.pass_gate, labelling.run_stages = shut, lambda stages, line, run_id: []
+labelling.tracking.parent_run = lambda line, parent_id: nullcontext("")
+print(labelling.label_line("demo", return_state=True).name)
 waiting.now_utc = lambda: datetime(2026, 3, 9, tzinfo=UTC)
 waiting.pass_gate = lambda line: None
 print(remind())
@@ -127,7 +136,7 @@ EVENTS = """
 import httpx, os
 asked = {"filter": {"event": {"prefix": ["lineact.review."]}}}
 found = httpx.post(os.environ["PREFECT_API_URL"] + "/events/filter", json=asked).json()["events"]
-print([(one["event"], one["resource"]["prefect.resource.id"]) for one in found])
+print(sorted((one["event"], one["resource"]["prefect.resource.id"]) for one in found))
 """
 
 
@@ -151,15 +160,16 @@ def test_finishing_a_review_starts_the_lines_deployment_once_and_reminders_are_e
         )
     try:
         wait_for(lambda: answers(api_url), START_S, server, log)
-        unknown, first, again, changed, runs, said = run(FINISH)
+        unknown, first, again, changed, runs, state, said = run(FINISH)
         assert "has no deployment of demo" in unknown
         assert "`python -m flows.retrain line=demo`" in unknown
         assert first.startswith("training of demo is started: flow run 'after the review of demo'")
         assert again == first  # the same decisions start it once
         assert changed != first
         assert runs == str([("after the review of demo", "demo", "SCHEDULED")] * 2)
+        assert state == "AwaitingReview"
         assert "line demo: the review is done" in said
-        expected = [str([("lineact.review.finished", "lineact.line.demo")])]
+        expected = [str([(f"lineact.review.{kind}", "lineact.line.demo") for kind in ("awaited", "finished")])]
         wait_for(lambda: run(EVENTS) == expected, 60, server, log)
     finally:
         end_group(server)
