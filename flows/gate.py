@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lineact.dataset import DatasetParams
-from lineact.dataset.accepted import Certificate, Labelling, label_the_rest
+from lineact.dataset.accepted import Certificate, Labelling, certify, label_the_rest
+from lineact.dataset.asked import asked_of
 from lineact.dataset.awaiting import refuse_undecided, still_waiting
 from lineact.dataset.labels import Found, Resolved, read_found, resolve
-from lineact.decisions import read_decisions
+from lineact.decisions import Decision, Decisions, read_decisions
 from lineact.settings import from_mapping
 from lineact.splits import Holdout
 from tasks.stage import section_of
@@ -47,6 +48,42 @@ def certificate_of(line: str) -> Certificate:
     return _reviewed(line).labelling.certificate
 
 
+class Certifier:
+    """Tells a line's certificate again and again, as its page needs it after every answer.
+
+    What certifies changes no label, so the crops are labelled anew only where something else was decided since.
+    """
+
+    def __init__(self, line: str) -> None:
+        """Reads the line's tables, once.
+
+        Raises:
+            InputError: where one is missing.
+            ConfigError: where the line is unknown.
+        """
+        self._params = _params_of(line)
+        self._found = _found_of(line)
+        self._path = decisions_of(line)
+        self._certifying = asked_of(self._found.queue).certifying
+        self._named_by: tuple[Decision, ...] | None = None
+
+    def certificate(self) -> Certificate:
+        """By the line's decisions as they are now.
+
+        Raises:
+            InputError: where the decisions file is missing or cannot be read.
+        """
+        decisions = read_decisions(self._path, self._params.actions)
+        certifies = set(self._certifying)
+        named_by = tuple(one for one in decisions.rows if one.item_id not in certifies)
+        if named_by != self._named_by:
+            self._reviewed = _review(self._found, Decisions(named_by, (), ()), self._params)
+            self._named_by = named_by
+        answers = {one.item_id: one.decided for one in decisions.rows if one.item_id in certifies}
+        decided = self._reviewed.resolved.crop_actions | answers
+        return certify(self._reviewed.labelling.accepted, self._certifying, decided, self._params)
+
+
 def pass_gate(line: str) -> None:
     """Lets a line through whose queue is decided far enough; `dataset` judges by the same words.
 
@@ -60,9 +97,19 @@ def pass_gate(line: str) -> None:
 
 
 def _reviewed(line: str) -> Reviewed:
-    params = from_mapping(DatasetParams, section_of(line, "dataset"), f"params.yaml: lines.{line}.dataset")
-    found = read_found(**{stage: Path("data") / line / stage for stage in STAGES})
-    decisions = read_decisions(decisions_of(line), params.actions)
+    params = _params_of(line)
+    return _review(_found_of(line), read_decisions(decisions_of(line), params.actions), params)
+
+
+def _review(found: Found, decisions: Decisions, params: DatasetParams) -> Reviewed:
     holdout = Holdout(params.holdout, found.videos)
     resolved = resolve(found, decisions, holdout, params)
     return Reviewed(found, params, resolved, label_the_rest(found, resolved, holdout, params))
+
+
+def _params_of(line: str) -> DatasetParams:
+    return from_mapping(DatasetParams, section_of(line, "dataset"), f"params.yaml: lines.{line}.dataset")
+
+
+def _found_of(line: str) -> Found:
+    return read_found(**{stage: Path("data") / line / stage for stage in STAGES})

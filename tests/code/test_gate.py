@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import yaml
 
-from flows.gate import certificate_of, decisions_of, pass_gate
+from flows import gate
+from flows.gate import Certifier, certificate_of, decisions_of, pass_gate
 from lineact.decisions import write_decisions
 from lineact.errors import AwaitingReview, InputError
 from lineact.queue import CERTIFIES
@@ -115,6 +116,26 @@ def test_the_gate_opens_with_the_look_that_meets_the_target_and_not_before(revie
 
 def read_queue(project):
     return read_table(project[0] / "data" / LINE / "queue" / "queue.parquet", QUEUE).to_pylist()
+
+
+def test_the_page_is_told_the_same_without_labelling_anew_after_each_certifying_answer(reviewed, project, monkeypatch):
+    decided = reviewed("required")
+    queue = {row["item_id"]: row["reason"] for row in read_queue(project)}
+    certifying = [one for one in decided if queue[one.item_id] == CERTIFIES]
+    others = [one for one in decided if queue[one.item_id] != CERTIFIES]
+    certifier = Certifier(LINE)
+    for rows in ([], others[:8], others):  # each names more
+        write_decisions(decisions_of(LINE), rows)
+        assert certifier.certificate() == certificate_of(LINE)
+    files = [[*others, *certifying[:count]] for count in (1, 9, 3)]  # the last withdraws some
+    told = []
+    for rows in files:
+        write_decisions(decisions_of(LINE), rows)
+        told.append(certificate_of(LINE))
+    monkeypatch.setattr(gate, "label_the_rest", lambda *_: pytest.fail("labelled anew"))
+    for rows, expected in zip(files, told, strict=True):
+        write_decisions(decisions_of(LINE), rows)
+        assert certifier.certificate() == expected
 
 
 def test_without_a_decisions_file_there_is_no_certificate_but_an_error(reviewed):
