@@ -1,12 +1,12 @@
 """Stage `dataset`: labels and decisions become a detection set, classification crops and held-out truth."""
 
-from collections.abc import Sequence
 from dataclasses import astuple, fields
 from pathlib import Path
 
+import pyarrow as pa
+
 from lineact.dataset import DatasetParams
 from lineact.dataset.accepted import decided_since_certifying, label_the_rest
-from lineact.dataset.asked import asked_of
 from lineact.dataset.awaiting import refuse_undecided, still_waiting, words_of
 from lineact.dataset.calibration import Lambda, needed_audits
 from lineact.dataset.labels import PROBLEMS, Problem, label_crops, read_found, resolve
@@ -68,7 +68,7 @@ def dataset(
     write_csv(out / "problems.csv", header, (astuple(problem) for problem in resolved.problems))
     metrics = count_metrics(resolved, waiting, parts, labelled, params) | certificate_metrics(labelling.certificate)
     metrics |= label_metrics(labelling.matches, labelling.lambdas, labelling.sample)
-    metrics["decided_since_certifying"] = _tell_late_names(decided, asked_of(found.queue).certifying)
+    metrics["decided_since_certifying"] = _tell_late_names(decided, found.queue)
     write_label_plots(out / "plots", labelling.matches, labelling.lambdas, labelling.sample, params.actions)
     write_certificate_plots(out / "plots", labelling.certificate, params.max_label_error)
     write_metrics(out, metrics)
@@ -98,9 +98,9 @@ def _tell_lambdas(lambdas: dict[str, Lambda], precision: float) -> None:
         )
 
 
-def _tell_late_names(decided: Decisions, certifying: Sequence[str]) -> int:
+def _tell_late_names(decided: Decisions, queue: pa.Table) -> int:
     """How many decisions that name crops were made after the first certifying answer; a warning where there are any."""
-    late = decided_since_certifying(decided.rows, certifying)
+    late = decided_since_certifying(decided.rows, queue)
     if late:
         print(
             f"dataset: warning: {late} names, crops or frames were decided after the first answer that certifies the "

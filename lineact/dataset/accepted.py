@@ -14,6 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import pyarrow as pa
+
 from lineact.certificate import Bound, Target, bound_of
 from lineact.dataset import DatasetParams
 from lineact.dataset.asked import asked_of
@@ -121,14 +123,19 @@ def certify(
     return Certificate(pooled, actions, looks, tuple(unseen), len(order) - len(unseen) - counted)
 
 
-def decided_since_certifying(decisions: Iterable[Decision], certifying: Iterable[str]) -> int:
-    """How many decisions that name crops were made after the first certifying answer.
+def decided_since_certifying(decisions: Iterable[Decision], queue: pa.Table) -> int:
+    """How many decisions that name crops were made after the first certifying answer; held-out frames name none.
 
     A name that was changed because of what the sample showed mends the sample more than the rest: the bound is then
     too low by what nobody can tell.
+
+    Args:
+        decisions: the latest of each item.
+        queue: schema QUEUE.
     """
-    certifies = set(certifying)
-    by_time = sorted(decisions, key=lambda one: _utc(one.decided_at))
+    certifies = set(asked_of(queue).certifying)
+    measures = set(queue.filter(queue["holdout"])["item_id"].to_pylist())
+    by_time = sorted((one for one in decisions if one.item_id not in measures), key=lambda one: _utc(one.decided_at))
     first = next((place for place, one in enumerate(by_time) if one.item_id in certifies), len(by_time))
     return sum(one.item_id not in certifies for one in by_time[first:])
 

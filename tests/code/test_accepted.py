@@ -11,7 +11,7 @@ from lineact.dataset.accepted import LEVEL, certify, decided_since_certifying, l
 from lineact.dataset.asked import asked_of
 from lineact.dataset.awaiting import words_of
 from lineact.dataset.labels import resolve
-from lineact.decisions import Decision, Decisions
+from lineact.decisions import Decisions
 from lineact.reviewer import answer_queue
 from lineact.simulate_review import SimulatedTruth, asked_until_certified
 from tests.labelled_line import ACTIONS, Line, dataset_params, match_params, queue_params, review_params
@@ -150,19 +150,22 @@ def test_answers_in_another_order_than_asked_do_not_choose_the_sample(seed):
     assert not certificate_of(200, easy).pooled.met or certificate_of(200, easy).pooled.looked >= 68
 
 
-def test_names_decided_after_the_first_certifying_answer_are_counted():
-    def at(item, time):
-        return Decision(item, "audit" if item.startswith("crop") else "group", "", "screw", "r", time, 1.0, "")
+def test_names_decided_after_the_first_certifying_answer_are_counted(found, decided):
+    rows = found.queue.to_pylist()
+    held_out = {row["item_id"] for row in rows if row["holdout"]}
+    certifying = set(asked_of(found.queue).certifying)
+    assert decided_since_certifying(decided, found.queue) == 0  # the queue asks for them last
 
-    rows = [
-        at("group:0", "2026-01-01T10:00:00+00:00"),
-        at("crop000", "2026-01-01T11:00:00"),  # no zone: UTC
-        at("crop001", "2026-01-01T12:00:00+00:00"),
-        at("group:1", "2026-01-01T12:30:00+01:00"),
-    ]
-    assert decided_since_certifying(rows, ["crop000", "crop001"]) == 1
-    assert decided_since_certifying(rows, ["crop001"]) == 0
-    assert decided_since_certifying(rows, []) == 0
+    def later(item_ids, decided_at):
+        changed = [replace(one, decided_at=decided_at) if one.item_id in item_ids else one for one in decided]
+        return decided_since_certifying(changed, found.queue)
+
+    names = [one.item_id for one in decided if one.task == "group"][:2]
+    assert later(names, "2026-01-01T12:00:00") == 2  # no zone: UTC
+    assert later(names, "1999-01-01T12:00:00+01:00") == 0
+    assert later(held_out, "2026-01-01T12:00:00+00:00") == 0  # they name nothing
+    nothing_certified = [one for one in decided if one.item_id not in certifying]
+    assert decided_since_certifying(nothing_certified, found.queue) == 0
 
 
 # --- reviewers
