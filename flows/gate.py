@@ -63,17 +63,11 @@ class Certifier:
         """
         self._params = _params_of(line)
         self._found = _found_of(line)
-        self._path = decisions_of(line)
         self._certifying = asked_of(self._found.queue).certifying
         self._named_by: tuple[Decision, ...] | None = None
 
-    def certificate(self) -> Certificate:
-        """By the line's decisions as they are now.
-
-        Raises:
-            InputError: where the decisions file is missing or cannot be read.
-        """
-        decisions = read_decisions(self._path, self._params.actions)
+    def certificate(self, decisions: Decisions) -> Certificate:
+        """By these decisions, in the file yet or not."""
         certifies = set(self._certifying)
         named_by = tuple(one for one in decisions.rows if one.item_id not in certifies)
         if named_by != self._named_by:

@@ -9,7 +9,7 @@ import yaml
 
 from flows import gate
 from flows.gate import Certifier, certificate_of, decisions_of, pass_gate
-from lineact.decisions import write_decisions
+from lineact.decisions import Decisions, write_decisions
 from lineact.errors import AwaitingReview, InputError
 from lineact.queue import CERTIFIES
 from lineact.reviewer import answer_queue
@@ -126,7 +126,7 @@ def test_the_page_is_told_the_same_without_labelling_anew_after_each_certifying_
     certifier = Certifier(LINE)
     for rows in ([], others[:8], others):  # each names more
         write_decisions(decisions_of(LINE), rows)
-        assert certifier.certificate() == certificate_of(LINE)
+        assert certifier.certificate(Decisions(tuple(rows), (), ())) == certificate_of(LINE)
     files = [[*others, *certifying[:count]] for count in (1, 9, 3)]  # the last withdraws some
     told = []
     for rows in files:
@@ -134,8 +134,7 @@ def test_the_page_is_told_the_same_without_labelling_anew_after_each_certifying_
         told.append(certificate_of(LINE))
     monkeypatch.setattr(gate, "label_the_rest", lambda *_: pytest.fail("labelled anew"))
     for rows, expected in zip(files, told, strict=True):
-        write_decisions(decisions_of(LINE), rows)
-        assert certifier.certificate() == expected
+        assert certifier.certificate(Decisions(tuple(rows), (), ())) == expected
 
 
 def test_without_a_decisions_file_there_is_no_certificate_but_an_error(reviewed):
