@@ -7,15 +7,17 @@ from flows import command_line
 if __name__ == "__main__":
     command_line.run(command_line.begin_flow)
 
-from prefect import flow
+from prefect import flow, get_run_logger
 from prefect.states import Completed, State
 
 from flows import tracking
 from flows.dvc_stage import StageResult
+from flows.first_weights import look_for_weights
 from flows.gate import pass_gate
 from flows.one_run import only_run_of
 from flows.pipeline import GATE, stages_of
 from flows.stage import run_stages
+from flows.waiting import begin_waiting, end_waiting, tell
 from lineact.errors import AwaitingReview
 
 
@@ -32,11 +34,17 @@ def label_line(line: str, parent_id: str | None = None) -> "list[StageResult] | 
     """
     with only_run_of(line), tracking.parent_run(line, parent_id) as run_id:
         stages = stages_of(line)
-        results = run_stages(["configure", *stages[: stages.index(GATE)]], line, run_id)
+        results = run_stages(["configure"], line, run_id)
+        look_for_weights(line)
+        results += run_stages(stages[: stages.index(GATE)], line, run_id)
         try:
             pass_gate(line)
         except AwaitingReview as waiting:
+            word = begin_waiting(line, str(waiting))
+            tell(line, word)
+            get_run_logger().warning("%s: %s", word.kind, word.text)
             return Completed(name="AwaitingReview", message=str(waiting))
+        end_waiting(line)
         return results
 
 

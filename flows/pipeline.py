@@ -12,6 +12,7 @@ from tasks.configure import lists_of_lines
 
 CONF = Path("conf")
 LINES_FILE = CONF / "lines.yaml"
+TINY = Path("models/foundation/tiny")  # the embedded weights
 GATE = "dataset"  # the first stage that needs a person's decisions
 
 
@@ -37,8 +38,17 @@ def stages_of(line: str) -> list[str]:
 
 def lock_entry(stage: str, line: str) -> dict[str, Any]:
     """What dvc.lock says of a stage: its command, the hashes of its dependencies and outputs, its params."""
+    return _lock_entries()[f"{stage}@{line}"]
+
+
+def has_run(stage: str, line: str) -> bool:
+    """Whether dvc.lock knows a result of the stage, of today's settings or of others."""
+    return Path("dvc.lock").is_file() and f"{stage}@{line}" in _lock_entries()
+
+
+def _lock_entries() -> dict[str, Any]:
     lock = yaml.safe_load(Path("dvc.lock").read_text()) or {}  # DVC, killed while it writes, leaves an empty file
-    return lock.get("stages", {})[f"{stage}@{line}"]
+    return lock.get("stages", {})
 
 
 def stage_key(stage: str, line: str) -> str:

@@ -15,7 +15,7 @@ from lineact.progress import EVERY_S
 from lineact.schema import FRAMES, VIDEOS, read_table, table_of, write_table
 from lineact.video import Frame, VideoFacts, find_videos, other_files, read_frames, video_facts
 
-CODE_VERSION = 2  # raise it where the same video and settings give another table
+CODE_VERSION = 3  # raise it where the same video and settings give another table
 THUMB_WIDTH_PX = 160  # movement and likeness are measured at this width: noise averages out, a hand stays visible
 SHARPNESS_MEMORY = 300  # frames that a frame's sharpness is compared with
 SHORT_SHARE = 0.95  # a recording that ends before this share of its declared duration was broken off
@@ -70,9 +70,9 @@ class Problem:
 
     Attributes:
         name: path below the raw folder.
-        kind: "unreadable" (counts as bad), "broken_off" (frames before the break are used), "copy" (same bytes as
-            another file, left out), "repeated_time" (frames without a time of their own are left out), or
-            "other_suffix" (not taken for a video).
+        kind: "unreadable" (counts as bad), "broken_off" (frames before the break are used), "broken_frames"
+            (left out, those around them are used), "copy" (same bytes as another file, left out), "repeated_time"
+            (frames without a time of their own are left out), or "other_suffix" (not taken for a video).
         found: what was found, in words.
     """
 
@@ -136,10 +136,11 @@ def count_metrics(ingested: Ingested) -> dict[str, float | int]:
         "frames": ingested.frames.num_rows,
     }
     metrics |= {f"frames_{reason}": reasons[reason] for reason in REASONS}
-    metrics |= {f"files_{kind}": kinds[kind] for kind in ("unreadable", "broken_off", "copy", "other_suffix")}
+    metrics |= {f"files_{kind}": kinds[kind] for kind in FILE_KINDS}
     return metrics
 
 
+FILE_KINDS = ("unreadable", "broken_off", "broken_frames", "copy", "other_suffix")
 REASONS = ("kept", "still", "sampled_out", "blurred", "duplicate")
 
 
@@ -322,6 +323,9 @@ def _read_frame_table(
     problems = []
     if source.repeated_times:
         problems.append(Problem(name, "repeated_time", f"{source.repeated_times} frames have no time of their own"))
+    if source.broken_s:
+        found = f"{len(source.broken_s)} frames do not decode, the first near {source.broken_s[0]:.1f} s"
+        problems.append(Problem(name, "broken_frames", found))
     end_s = table["pts_s"][-1].as_py()
     short = facts.duration_s is not None and end_s - facts.start_s < SHORT_SHARE * facts.duration_s - 1.0 / facts.fps
     if source.broke_off or short:
@@ -339,11 +343,12 @@ class _Source:
         self.path, self.name = path, name
         self.broke_off = ""
         self.repeated_times = 0
+        self.broken_s: list[float] = []
 
     def frames(self) -> Iterator[Frame]:
         told_at, last_s = time.monotonic(), -np.inf
         try:
-            for frame in read_frames(self.path):
+            for frame in read_frames(self.path, broken_pts_s=self.broken_s):
                 if frame.pts_s <= last_s:  # a frame is addressed by its time
                     self.repeated_times += 1
                     continue

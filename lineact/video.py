@@ -122,20 +122,24 @@ def _opened(path: Path) -> Iterator[Any]:
         ) from error
 
 
-def read_frames(path: Path, wanted_pts_s: Iterable[float] | None = None) -> Iterator[Frame]:
-    """Decodes a video in presentation order.
+def read_frames(
+    path: Path, wanted_pts_s: Iterable[float] | None = None, broken_pts_s: list[float] | None = None
+) -> Iterator[Frame]:
+    """Decodes a video in presentation order. A frame that does not decode whole is left out.
 
     Args:
         path: any file PyAV can read.
         wanted_pts_s: times of the frames to return; all where None. Others are decoded (most codecs need them) but not
             converted to RGB.
+        broken_pts_s: gets the time of each frame left out, a few frames late where several are decoded at once; NaN
+            where the container tells none.
 
     Yields:
         Frames with their presentation time; a frame without a timestamp takes the place that the mean rate gives it.
 
     Raises:
-        InputError: where the file is no video, has no video stream, breaks off while decoding, or has no frame at a
-            wanted time.
+        InputError: where the file is no video, has no video stream, breaks off while it is read, or has no frame at
+            a wanted time.
     """
     wanted = None if wanted_pts_s is None else deque(sorted(wanted_pts_s))
     if wanted is not None and not wanted:
@@ -144,7 +148,7 @@ def read_frames(path: Path, wanted_pts_s: Iterable[float] | None = None) -> Iter
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
         fps = float(stream.average_rate or DEFAULT_FPS)
-        for index, decoded in enumerate(container.decode(stream)):
+        for index, decoded in enumerate(_whole_frames(container, stream, broken_pts_s)):
             pts_s = float(decoded.time) if decoded.time is not None else index / fps
             if wanted is not None and not _take(wanted, pts_s, path):
                 continue
@@ -153,6 +157,28 @@ def read_frames(path: Path, wanted_pts_s: Iterable[float] | None = None) -> Iter
                 return  # what lies behind may be broken and is not needed
     if wanted:
         raise InputError(f"{path}: expected a frame at {wanted[0]:.6f} s, found the video's end; {_CHANGED}")
+
+
+def _whole_frames(container: Any, stream: Any, broken_pts_s: list[float] | None) -> Iterator[Any]:
+    """Decoded frames; those of a broken packet, and those that the decoder patched up, are left out and noted."""
+    import av
+
+    for packet in container.demux(stream):
+        try:
+            decoded = packet.decode()
+        except av.InvalidDataError:
+            _note(packet, broken_pts_s)
+            continue
+        for frame in decoded:
+            if frame.is_corrupt:
+                _note(frame, broken_pts_s)
+            else:
+                yield frame
+
+
+def _note(broken: Any, broken_pts_s: list[float] | None) -> None:
+    if broken_pts_s is not None:
+        broken_pts_s.append(float("nan") if broken.pts is None else float(broken.pts * broken.time_base))
 
 
 _CHANGED = "is this the file that the table was made from? Run `dvc repro`"

@@ -1,5 +1,6 @@
 """Random Grounding DINO models of a few thousand weights, in the layouts that the backends read."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +75,16 @@ def write_hub_model(folder: Path) -> Path:
     return folder
 
 
-def write_original_model(folder: Path) -> tuple[Path, Path, Path]:
+def write_original_model(
+    folder: Path, layers: int = 1, text: dict[str, Any] = TEXT, write_words: Callable[[Path], None] = write_tokenizer
+) -> tuple[Path, Path, Path]:
     """Configuration, checkpoint and text encoder of groundingdino-py, with random weights.
+
+    Args:
+        folder: where.
+        layers: of the encoder and of the decoder.
+        text: of the text encoder, see BertConfig.
+        write_words: writes its tokenizer.
 
     Returns:
         Paths of the three.
@@ -90,12 +99,12 @@ def write_original_model(folder: Path) -> tuple[Path, Path, Path]:
 
     torch.manual_seed(0)
     text_encoder = folder / "text_encoder"
-    write_tokenizer(text_encoder)
-    BertModel(BertConfig(**TEXT)).save_pretrained(text_encoder)
+    write_words(text_encoder)
+    BertModel(BertConfig(**text)).save_pretrained(text_encoder)
     small: dict[str, Any] = {  # the width and the Swin-T backbone are fixed in the package's code
         "dim_feedforward": 32,
-        "enc_layers": 1,
-        "dec_layers": 1,
+        "enc_layers": layers,
+        "dec_layers": layers,
         "nheads": 4,
         "num_queries": 10,
         "text_encoder_type": str(text_encoder),

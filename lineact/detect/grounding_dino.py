@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from lineact.errors import InputError
 from lineact.files import is_full_disk, sha256_of_tree
 from lineact.foundation.weights import CONFIG, find_file, read_config, reason_of
 
+EMBEDDED = "embedded"  # in the place of a name: the weights of models/foundation/tiny
 MODEL_TYPE = "grounding-dino"  # transformers' word, in config.json
 BELOW_EVERY_SCORE = -1.0
 CODE_VERSION = 1  # raise it where the same frames and settings give other boxes
@@ -24,12 +25,15 @@ class GroundingDinoParams(PromptParams):
     """Settings of the backend `grounding_dino`, beside those of every prompt.
 
     Attributes:
-        weights: hub name, or a local folder in the hub's layout.
+        weights: hub name, or a local folder in the hub's layout; or "embedded", see `DetectParams.with_embedded`.
         revision: the hub's commit, branch or tag; ignored for a folder.
+        precision: "float32", or "auto": bfloat16 where the machine computes in it. Its boxes differ a little from one
+            kind of machine to the other.
     """
 
     weights: str
     revision: str
+    precision: Literal["float32", "auto"]
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -55,12 +59,16 @@ class GroundingDino:
 
     def __init__(self, params: GroundingDinoParams) -> None:
         self.params = params
+        revision = _revision(params)
+        _refuse_other_architecture(params)
         self.key: dict[str, object] = {
             "backend": "grounding_dino",
             "settings": params.answer_settings,
-            "weights": _revision(params),
+            "weights": revision,
             "code": CODE_VERSION,
         }
+        if params.precision == "auto" and _computes_in_bfloat16():
+            self.key["precision"] = "bfloat16"
 
     def load(self) -> None:
         """Loads the model now instead of at the first frame."""
@@ -97,10 +105,16 @@ class GroundingDino:
         import torch
 
         processor, model = self._loaded
-        images = processor.image_processor(images=list(images_rgb), return_tensors="pt").to(model.device)
+        # Of an image 1 or 3 pixels high transformers would take the height for the channels.
+        images = processor.image_processor(
+            images=list(images_rgb), input_data_format="channels_last", return_tensors="pt"
+        ).to(model.device)
         text = {name: ids.expand(len(images_rgb), -1) for name, ids in self._text.items()}
-        with torch.inference_mode():
-            return model(**images, **text)
+        lower = "precision" in self.key
+        with torch.inference_mode(), torch.autocast(model.device.type, torch.bfloat16, enabled=lower):
+            output = model(**images, **text)
+        output.logits = output.logits.float()
+        return output
 
     def _post_processed(self, images_rgb: Sequence[np.ndarray], output: Any, threshold: float) -> list[dict[str, Any]]:
         """Boxes in pixels, scores and phrases of the queries that score above a threshold."""
@@ -137,6 +151,16 @@ class GroundingDino:
                 "ask for fewer things"
             )
         return dict(text.to(model.device))
+
+
+def _computes_in_bfloat16() -> bool:
+    """Whether this machine multiplies matrices of bfloat16, instead of imitating it."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 def _revision(params: GroundingDinoParams) -> str:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+MAX_WORDS = 256  # Grounding DINO reads as many tokens, and a word is at least one
+
 
 @dataclass(frozen=True)
 class PromptParams:
@@ -35,7 +37,7 @@ class PromptParams:
 
 
 def _check_prompt(prompt: tuple[str, ...]) -> None:
-    """Raises ValueError where the words cannot be asked for: none, an empty one, or one with a separator in it."""
+    """Raises ValueError where the words cannot be asked for: none, too many, an empty one, or one with a separator."""
     if not prompt:
         raise ValueError("prompt must name at least one thing to look for, e.g. [hand], found an empty list")
     for words in prompt:
@@ -43,6 +45,8 @@ def _check_prompt(prompt: tuple[str, ...]) -> None:
             raise ValueError(f"prompt must hold words, found {words!r}")
         if "." in words or "?" in words:  # both separate phrases in the model's text
             raise ValueError(f"prompt must list phrases one by one, without '.' and '?', found {words!r}")
+    if (count := sum(len(words.split()) for words in prompt)) > MAX_WORDS:
+        raise ValueError(f"prompt must have at most {MAX_WORDS} words, found {count}; ask for fewer things")
 
 
 def prompt_text(prompt: tuple[str, ...]) -> str:

@@ -139,7 +139,13 @@ def test_exactly_the_chosen_backends_section_is_there():
 
 
 DINO = GroundingDinoParams(
-    weights="somebody/unknown", revision="main", prompt=("Hand",), text_threshold=0.2, score_floor=0.0, batch_size=2
+    weights="somebody/unknown",
+    revision="main",
+    precision="float32",
+    prompt=("Hand",),
+    text_threshold=0.2,
+    score_floor=0.0,
+    batch_size=2,
 )
 
 
@@ -155,6 +161,7 @@ def test_a_threshold_under_the_floor_is_refused():
         ("prompt", []),
         ("prompt", [" "]),
         ("prompt", ["hand.glove"]),
+        ("prompt", ["hand", "a b c " * 100]),
         ("text_threshold", 1.5),
         ("score_floor", -0.1),
         ("batch_size", 0),
@@ -163,7 +170,7 @@ def test_a_threshold_under_the_floor_is_refused():
 @pytest.mark.parametrize(
     ("settings_class", "own"),
     [
-        (GroundingDinoParams, {"weights": "x", "revision": "main"}),
+        (GroundingDinoParams, {"weights": "x", "revision": "main", "precision": "float32"}),
         (GroundingDinoPyParams, {"config": "x.py", "checkpoint": "x.pth", "text_encoder": "x"}),
     ],
 )
@@ -172,6 +179,15 @@ def test_settings_of_a_prompt_out_of_range(settings_class, own, name, value):
     assert from_mapping(settings_class, good, "here").answer_settings["prompt"] == ("hand",)
     with pytest.raises(ConfigError, match=name):
         from_mapping(settings_class, good | {name: value}, "here")
+
+
+def test_the_embedded_weights_are_told_where_they_lie():
+    asked = replace(PARAMS, backend="grounding_dino", motion=None, grounding_dino=replace(DINO, weights="embedded"))
+    located = asked.with_embedded(Path("models/x")).grounding_dino
+    assert located == replace(DINO, weights="models/x")
+    other = replace(asked, grounding_dino=DINO)
+    assert other.with_embedded(Path("models/x")) == other
+    assert PARAMS.with_embedded(Path("models/x")) == PARAMS
 
 
 def test_the_text_of_a_prompt():
@@ -369,6 +385,19 @@ def test_grounding_dino_answers_as_the_plain_model_does(hub_model):
     assert list(found.phrases) == expected["text_labels"]
 
 
+def test_bfloat16_is_near_and_has_shards_of_its_own(hub_model, monkeypatch):
+    plain = GroundingDino(replace(DINO, weights=str(hub_model)))
+    monkeypatch.setattr("lineact.detect.grounding_dino._computes_in_bfloat16", lambda: True)
+    lower = GroundingDino(replace(DINO, weights=str(hub_model), precision="auto"))
+    assert lower.key == plain.key | {"precision": "bfloat16"}
+    assert GroundingDino(replace(DINO, weights=str(hub_model))).key == plain.key
+    exact, near = (backend.queries(images(1))[0].token_probabilities for backend in (plain, lower))
+    assert near.dtype == exact.dtype == np.float32
+    assert 0 < np.abs(exact - near).max() < 0.05
+    monkeypatch.setattr("lineact.detect.grounding_dino._computes_in_bfloat16", lambda: False)
+    assert GroundingDino(replace(DINO, weights=str(hub_model), precision="auto")).key == plain.key
+
+
 def test_grounding_dino_stores_nothing_under_its_floor(hub_model):
     everything = GroundingDino(replace(DINO, weights=str(hub_model))).detect_images(images(1))[0]
     floor = float(np.median(everything.scores))
@@ -393,6 +422,14 @@ def test_grounding_dino_labels_a_recording(hub_model, line):
 def test_a_prompt_that_is_too_long_is_an_error(hub_model):
     with pytest.raises(InputError, match="at most 16 tokens"):
         GroundingDino(replace(DINO, weights=str(hub_model), prompt=("hand",) * 20)).detect_images(images(1))
+
+
+@pytest.mark.parametrize("size_wh", [(2, 1), (3, 2), (12, 9)])
+def test_an_image_smaller_than_a_patch_is_scaled_up(hub_model, size_wh):
+    image = np.zeros((size_wh[1], size_wh[0], 3), np.uint8)
+    found = GroundingDino(replace(DINO, weights=str(hub_model))).detect_images([image])[0]
+    assert len(found.scores) == 10
+    assert np.isfinite(found.boxes_xyxy_px).all()
 
 
 def test_missing_weights_without_network_name_both_ways_out(monkeypatch):
@@ -437,7 +474,7 @@ def test_the_stage_writes_all_its_files_and_the_same_again(tmp_path):
     settings = yaml.safe_load((ROOT / "conf" / "config.yaml").read_text())
     ingest(from_mapping(IngestParams, settings["ingest"], "config.yaml"), raw=tmp_path / "raw", out=tmp_path / "ingest")
     for out in ("first", "second"):
-        detect(PARAMS, raw=tmp_path / "raw", ingest=tmp_path / "ingest", out=tmp_path / out)
+        detect(PARAMS, raw=tmp_path / "raw", ingest=tmp_path / "ingest", tiny=tmp_path, out=tmp_path / out)
     names = sorted(path.relative_to(tmp_path / "first").as_posix() for path in (tmp_path / "first").rglob("*.*"))
     assert names == ["boxes.parquet", "metrics.json", "plots/contact_sheet.png", "plots/dropped.png"]
     for name in names:

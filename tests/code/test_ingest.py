@@ -1,6 +1,7 @@
 """Ingest: times from the container, sifting with reasons, and every kind of bad file."""
 
 import csv
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from lineact import ingest as ingest_module
 from lineact.errors import InputError
-from lineact.ingest import IngestParams, Scored, changed_share, ingest_videos, mark_still, sift
+from lineact.ingest import IngestParams, Scored, changed_share, count_metrics, ingest_videos, mark_still, sift
 from lineact.schema import FRAMES, VIDEOS, read_table
 from lineact.video import find_videos, read_frames, videos_by_sha256
 from tasks.ingest import ingest
@@ -198,11 +199,39 @@ def test_frames_before_a_break_are_used(tmp_path):
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw" / "cut.avi").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     ingested = ingest_videos(tmp_path / "raw", PARAMS)
-    assert [problem.kind for problem in ingested.problems] == ["broken_off"]
+    assert [problem.kind for problem in ingested.problems] == ["broken_frames", "broken_off"]
     assert 10 <= ingested.frames.num_rows < 40
     # What the table names can be read back, though the file ends badly.
     kept_s = ingested.frames.filter(ingested.frames["kept"])["pts_s"].to_pylist()
     assert len(list(read_frames(tmp_path / "raw" / "cut.avi", kept_s))) == len(kept_s)
+
+
+@pytest.mark.parametrize("damage", ["header", "content"])
+def test_a_broken_frame_costs_itself_alone(tmp_path, damage):
+    """A camera's network drops a packet: the frames before and after it are used, whatever is asked of the file."""
+    import av
+
+    rng = np.random.default_rng(0)
+    noisy = [rng.integers(0, 255, (180, 320, 3), dtype=np.uint8) for _ in range(40)]
+    path = write_video(tmp_path / "raw" / "a.mp4", noisy, codec="mpeg4")
+    with av.open(str(path)) as container:
+        place, size = [(packet.pos or 0, packet.size) for packet in container.demux(video=0)][20]
+    content = bytearray(path.read_bytes())
+    if damage == "header":
+        content[place : place + size] = b"\xff" * size
+    else:
+        content[place + size // 2 : place + size] = bytes(size - size // 2)
+    path.write_bytes(content)
+
+    ingested = ingest_videos(tmp_path / "raw", PARAMS)
+    assert [problem.kind for problem in ingested.problems] == ["broken_frames"]
+    found = re.fullmatch(r"1 frames do not decode, the first near (\d+\.\d) s", ingested.problems[0].found)
+    assert found is not None
+    assert float(found[1]) == pytest.approx(2.0, abs=1.0)  # 10 frames a second
+    assert ingested.frames.num_rows == 39
+    assert count_metrics(ingested)["files_broken_frames"] == 1
+    times_s = ingested.frames["pts_s"].to_pylist()
+    assert [frame.pts_s for frame in read_frames(path, times_s[15:25])] == times_s[15:25]
 
 
 def test_a_copy_is_used_once_and_named(tmp_path):
@@ -227,9 +256,9 @@ def test_a_second_run_decodes_nothing_and_writes_the_same_bytes(tmp_path, monkey
     read: list[str] = []
     original = ingest_module.read_frames
 
-    def counted(path):
+    def counted(path, **options):
         read.append(path.name)
-        return original(path)
+        return original(path, **options)
 
     monkeypatch.setattr(ingest_module, "read_frames", counted)
     ingest(PARAMS, raw=raw, out=tmp_path / "first")

@@ -37,6 +37,7 @@ def runs(tmp_path_factory):
         batch_size=4,
         weights=str(write_hub_model(folder / "weights")),
         revision="main",
+        precision="float32",
     )
     params = DetectParams(
         backend="grounding_dino",

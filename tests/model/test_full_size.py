@@ -23,7 +23,8 @@ import resource, sys, time
 import numpy as np
 from lineact.detect.grounding_dino import GroundingDino, GroundingDinoParams
 params = GroundingDinoParams(
-    prompt=("hand", "glove"), text_threshold=0.25, score_floor=0.0, batch_size=1, weights=sys.argv[1], revision="main"
+    prompt=("hand", "glove"), text_threshold=0.25, score_floor=0.0, batch_size=1, weights=sys.argv[1], revision="main",
+    precision=sys.argv[2],
 )
 backend = GroundingDino(params)
 frame_rgb = np.random.default_rng(0).integers(0, 255, (720, 1280, 3), np.uint8)
@@ -53,10 +54,10 @@ print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
 """
 
 
-def run_alone(code: str, folder: Path) -> tuple[float, float]:
+def run_alone(code: str, *arguments: str) -> tuple[float, float]:
     """Seconds of the second call, and the process' greatest memory in GiB."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run([sys.executable, "-c", code, folder], env=environment, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code, *arguments], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     seconds, gib = done.stdout.split()[-2:]
     return float(seconds), float(gib)
@@ -84,8 +85,12 @@ def test_grounding_dino(backbone, tmp_path):
     GroundingDinoProcessor(GroundingDinoImageProcessor(), AutoTokenizer.from_pretrained(tmp_path)).save_pretrained(
         tmp_path
     )
-    seconds, gib = run_alone(DETECT, tmp_path)
-    print(f"\nGrounding DINO {backbone}: {parameters / 1e6:.0f} M parameters, {seconds:.1f} s a frame, {gib:.1f} GiB")
+    for precision in ("float32", "auto"):
+        seconds, gib = run_alone(DETECT, str(tmp_path), precision)
+        print(
+            f"\nGrounding DINO {backbone}, {precision}: {parameters / 1e6:.0f} M parameters, {seconds:.1f} s a frame, "
+            f"{gib:.1f} GiB"
+        )
 
 
 def test_blip2_vision_tower(tmp_path):
@@ -98,5 +103,5 @@ def test_blip2_vision_tower(tmp_path):
     parameters = sum(parameter.numel() for parameter in model.parameters())
     model.save_pretrained(tmp_path, max_shard_size="1GB")
     del model
-    seconds, gib = run_alone(EMBED, tmp_path)
+    seconds, gib = run_alone(EMBED, str(tmp_path))
     print(f"\nBLIP-2 ViT-g: {parameters / 1e6:.0f} M parameters, {seconds:.2f} s a crop, {gib:.1f} GiB")
