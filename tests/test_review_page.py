@@ -688,6 +688,19 @@ def test_time_left_is_told_from_the_reviewers_pace(open_window, started):
     expect(window.page.locator("#progress")).to_contain_text("at least 10 s left")
 
 
+def test_quality_is_shown_on_demand(open_window, started):
+    _, rows = started
+    window = open_window()
+    name_groups(window, rows)
+    window.press("q")
+    quality = window.page.locator("#quality")
+    expect(quality).to_contain_text("label error of")
+    expect(quality.locator("tr").nth(1)).to_contain_text("all together")
+    window.keep("quality")
+    window.press("Escape")
+    expect(quality).to_be_hidden()
+
+
 def test_the_end_says_so_and_names_the_next_command(open_window, started):
     server, rows = started
     window = open_window()
@@ -701,7 +714,9 @@ def test_the_end_says_so_and_names_the_next_command(open_window, started):
         expect(window.page.locator("#about")).not_to_have_attribute("title", before)
     window.says("All decided")
     window.press("f")
-    window.says(f"Now run: python -m flows.retrain line={LINE}")
+    window.says(
+        f"Next: no Prefect server is up (`make serve` runs one): go on with `python -m flows.retrain line={LINE}`"
+    )
     written = read_decisions(decisions_file(server.folder), ACTIONS)
     assert sorted(row.item_id for row in written.rows) == sorted(row["item_id"] for row in rows)
 

@@ -1,6 +1,6 @@
 // The review page: which view is open, and what its keys do. Each view is a module with the same functions.
 
-import {cropUrl, loopUrl, readLine, sendFinish} from "./api.js";
+import {cropUrl, loopUrl, readLine, readQuality, sendFinish} from "./api.js";
 import {undoSaved} from "./answers.js";
 import {at, button, element, image, said, say} from "./dom.js";
 import * as frames from "./frames.js";
@@ -210,9 +210,30 @@ async function finish() {
     showProgress(openSet);
     const waits = app.progress.total - app.progress.decided;
     const still = waits ? ` ${waits} items still wait.` : "";
-    return say(`${app.line.decisions}: ${reply.rows} rows, ${reply.added} of them new.${still} Now run: ${app.line.next}`);
+    return say(`${app.line.decisions}: ${reply.rows} rows, ${reply.added} of them new.${still} Next: ${reply.next}`);
   } catch (error) {
     return say(`Not written: ${error.message}. The answers are kept in the journal.`, true);
+  }
+}
+
+const percent = (share) => `${(100 * share).toFixed(1)} %`;
+
+async function showQuality() {
+  const [, text, table] = at("quality").children;
+  text.textContent = "Labelling the rest by what is decided so far …";
+  table.replaceChildren();
+  at("quality").showModal();
+  try {
+    const told = await readQuality();
+    text.textContent = told.words;
+    const row = (kind, texts) => element("tr", {}, ...texts.map((one) => element(kind, {}, one)));
+    table.append(row("th", ["", "accepted", "looked at", "wrong", "wrong at most (95 %)", `looks needed for ${percent(told.max_label_error)}`]));
+    table.append(...told.bounds.filter((one) => one.population).map((one) => row("td", [
+      one.label, `${one.population}`, `${one.looked}`, `${one.wrong}`, percent(one.upper),
+      one.met ? "none" : one.needed === null ? "all" : `${one.needed}`,
+    ])));
+  } catch (error) {
+    text.textContent = `The certificate cannot be told: ${error.message}`;
   }
 }
 
@@ -241,7 +262,7 @@ function pressed(event) {
   if (!page || event.altKey) return;
   const key = keyOf(event);
   if (document.querySelector("dialog[open]")) {
-    if (key === "l" || key === "?") for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
+    if (["l", "q", "?"].includes(key)) for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
     return;
   }
   const withControl = event.ctrlKey || event.metaKey;
@@ -258,7 +279,7 @@ function pressed(event) {
 
 function actOf(key, event) {
   const general = {
-    pageup: () => step(-1), pagedown: () => step(1), w: () => nextWaiting(), u: undo, f: finish, l: showLoop, a: accept,
+    pageup: () => step(-1), pagedown: () => step(1), w: () => nextWaiting(), u: undo, f: finish, q: showQuality, l: showLoop, a: accept,
     ",": () => stepSet(-1), ".": () => stepSet(1), "?": () => at("help").showModal(),
   };
   const label = view && labelOfKey(view.labels(), key);
@@ -282,8 +303,9 @@ Object.assign(at("forward"), {onclick: () => inTurn(() => step(1))});
 Object.assign(at("waiting"), {onclick: () => inTurn(() => nextWaiting())});
 Object.assign(at("undo"), {onclick: () => unlessBusy(undo)});
 Object.assign(at("finish"), {onclick: () => unlessBusy(finish)});
+Object.assign(at("quality-button"), {onclick: () => unlessBusy(showQuality)});
 Object.assign(at("help-button"), {onclick: () => at("help").showModal()});
-for (const name of ["help", "loop"]) at(`${name}-close`).onclick = () => at(name).close();
+for (const name of ["help", "quality", "loop"]) at(`${name}-close`).onclick = () => at(name).close();
 at("help").querySelector("table").append(...HELP.map(([keys, text]) => element("tr", {},
   element("th", {scope: "row"}, element("kbd", {}, keys)), element("td", {}, text))));
 
