@@ -46,7 +46,7 @@ def write_generated_line(folder: Path, crops: int, seed: int = 0) -> None:
 
 def _crop_row(number: int) -> dict:
     per_recording = int(RECORDING_S / STEP_S)
-    sha256 = f"{number // per_recording:064x}"
+    sha256 = f"{number // per_recording:012x}".ljust(64, "0")  # told apart by their first digits, as ids are
     pts_s = (number % per_recording) * STEP_S
     x, y = 20 + number * 37 % 1000, 20 + number * 53 % 600
     box_id = f"{sha256[:12]}@{pts_s:.6f}#{x}-{y}-{x + BOX_PX}-{y + BOX_PX}"
