@@ -9,12 +9,13 @@ export DVC_NO_ANALYTICS := 1
 export DO_NOT_TRACK := true
 export MLFLOW_DISABLE_TELEMETRY := true
 # recipes read what a user sets from the environment, so that blanks and quotes in it stay what they are
-export NAME VIDEOS DETECTOR FOUNDATION ACTIONS LINE REVIEWER PORT WEIGHTS GENERAL FORMAT TO FROM WHAT NUMBERED_FROM
+export NAME VIDEOS DETECTOR FOUNDATION ACTIONS LINE REVIEWER PORT HOST TOKEN_FILE ALL WEIGHTS GENERAL
+export FORMAT TO FROM WHAT NUMBERED_FROM
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/$(UV_VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lines test test-services try-label-studio system lint ui serve review line activate \
-  export-labels import-labels compare-detectors bench-label lock clean
+.PHONY: help setup demo lines test test-services try-label-studio system lint ui serve review review-export line activate \
+  export-labels import-labels compare-detectors bench-label bench-review lock clean
 
 help:            ## these targets
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
@@ -44,8 +45,11 @@ line: setup      ## NAME=press_a VIDEOS=DIR [DETECTOR=motion] [FOUNDATION=tiny] 
 activate: setup  ## LINE=gi_d: adds a line of conf/line/ to the active ones
 	$(BIN)/python -m flows.lines activate="$$LINE"
 
-review: setup    ## LINE=demo [REVIEWER=name] [PORT=8765]: the review page
-	$(BIN)/python -m flows.review line="$$LINE" reviewer="$$REVIEWER" port="$$PORT"
+review: setup    ## LINE=demo [REVIEWER=name] [PORT=8765] [HOST=0.0.0.0] [TOKEN_FILE=FILE]: the review page
+	$(BIN)/python -m flows.review line="$$LINE" reviewer="$$REVIEWER" port="$$PORT" host="$$HOST" token_file="$$TOKEN_FILE"
+
+review-export: setup  ## LINE=demo [ALL=yes]: writes decisions.csv from the review page's journal
+	$(BIN)/python -m flows.review_export line="$$LINE" all="$$ALL"
 
 export-labels: setup  ## LINE=demo FORMAT=label_studio|cvat|coco|yolo TO=DIR [WHAT=queue|frames|crops]: for other tools
 	$(BIN)/python -m flows.export_labels line="$$LINE" format="$$FORMAT" to="$$TO" what="$$WHAT"
@@ -59,6 +63,9 @@ compare-detectors: setup  ## LINE=demo [WEIGHTS=DIR] [GENERAL=DIR]: Grounding DI
 
 bench-label: setup  ## LINE=demo: Grounding DINO's labelling beside a plain loop with the same weights
 	$(BIN)/python -m flows.bench_label line="$$LINE"
+
+bench-review: setup  ## the review page with 100,000 queued crops, in a driven Chromium
+	$(BIN)/python -m flows.bench_review
 
 ui: setup        ## MLflow's UI on 127.0.0.1:5000
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db --workers 1 $(if $(PORT),--port "$$PORT")

@@ -44,7 +44,7 @@ def answer_from_annotations(line: str, annotations: Path) -> int:
     queue = read_table(folder / "queue" / "queue.parquet", QUEUE)
     truth = AnnotatedTruth(read_annotations(annotations, params.actions), videos, frames)
     seconds = SecondsParams(group=0.0, crop=0.0, audit=0.0, box=0.0)
-    reviewer = Reviewer(NAME, (*params.actions, NG), 0.0, MIN_GROUP_PURITY, seconds, 0)
+    reviewer = Reviewer(NAME, (*params.actions, NG), 0.0, 0.0, MIN_GROUP_PURITY, seconds, 0)
     boxes = read_table(folder / "detect" / "boxes.parquet", BOXES)
     answers = answer_queue(queue, boxes, truth, reviewer).decisions
     queued = {decision.item_id for decision in answers}

@@ -1,20 +1,81 @@
-"""The review gate: the truth is the decisions file, and how much of the queue it answers."""
+"""The review gate: the truth is the decisions file, how much of the queue it answers, and what that certifies."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
-from flows.pipeline import artefact_folder
 from lineact.dataset import DatasetParams
+from lineact.dataset.accepted import Certificate, Labelling, certify, label_the_rest
+from lineact.dataset.asked import asked_of
 from lineact.dataset.awaiting import refuse_undecided, still_waiting
-from lineact.dataset.labels import read_found, resolve
-from lineact.decisions import read_decisions
+from lineact.dataset.labels import Found, Resolved, read_found, resolve
+from lineact.decisions import Decision, Decisions, read_decisions
 from lineact.settings import from_mapping
 from lineact.splits import Holdout
 from tasks.stage import section_of
+
+STAGES = ("ingest", "detect", "embed", "match", "queue")
+
+
+@dataclass(frozen=True)
+class Reviewed:
+    """A line as its decisions leave it now.
+
+    Attributes:
+        found: the tables.
+        params: the settings.
+        resolved: names and decisions.
+        labelling: of the crops that nobody decided.
+    """
+
+    found: Found
+    params: DatasetParams
+    resolved: Resolved
+    labelling: Labelling
 
 
 def decisions_of(line: str) -> Path:
     """The line's decisions file, a versioned input (of simulated lines, an output of `simulate_review`)."""
     return Path("data") / line / "review" / "decisions.csv"
+
+
+def certificate_of(line: str) -> Certificate:
+    """How many of the labels that nobody decided are wrong at most, by the line's decisions as they are now.
+
+    Raises:
+        InputError: where the queue or the decisions file is missing or cannot be read.
+        ConfigError: where the line is unknown.
+    """
+    return _reviewed(line).labelling.certificate
+
+
+class Certifier:
+    """Tells a line's certificate again and again, as its page needs it after every answer.
+
+    What certifies changes no label, so the crops are labelled anew only where something else was decided since.
+    """
+
+    def __init__(self, line: str) -> None:
+        """Reads the line's tables, once.
+
+        Raises:
+            InputError: where one is missing.
+            ConfigError: where the line is unknown.
+        """
+        self._params = _params_of(line)
+        self._found = _found_of(line)
+        self._certifying = asked_of(self._found.queue).certifying
+        self._named_by: tuple[Decision, ...] | None = None
+
+    def certificate(self, decisions: Decisions) -> Certificate:
+        """By these decisions, in the file yet or not."""
+        certifies = set(self._certifying)
+        named_by = tuple(one for one in decisions.rows if one.item_id not in certifies)
+        if named_by != self._named_by:
+            self._reviewed = _review(self._found, Decisions(named_by, (), ()), self._params)
+            self._named_by = named_by
+        answers = {one.item_id: one.decided for one in decisions.rows if one.item_id in certifies}
+        decided = self._reviewed.resolved.crop_actions | answers
+        return certify(self._reviewed.labelling.accepted, self._certifying, decided, self._params)
 
 
 def pass_gate(line: str) -> None:
@@ -23,9 +84,26 @@ def pass_gate(line: str) -> None:
     Raises:
         AwaitingReview: with how many items wait, and how to go on.
     """
-    params = from_mapping(DatasetParams, section_of(line, "dataset"), f"params.yaml: lines.{line}.dataset")
-    stages = ("ingest", "detect", "embed", "match", "queue")
-    found = read_found(**{stage: artefact_folder(stage, line) for stage in stages})
-    decisions = read_decisions(decisions_of(line), params.actions)
-    resolved = resolve(found, decisions, Holdout(params.holdout, found.videos), params)
-    refuse_undecided(still_waiting(found.queue, resolved, params), params, line)
+    reviewed = _reviewed(line)
+    certificate = reviewed.labelling.certificate
+    waiting = still_waiting(reviewed.found.queue, reviewed.resolved, certificate, reviewed.params)
+    refuse_undecided(waiting, reviewed.params, line)
+
+
+def _reviewed(line: str) -> Reviewed:
+    params = _params_of(line)
+    return _review(_found_of(line), read_decisions(decisions_of(line), params.actions), params)
+
+
+def _review(found: Found, decisions: Decisions, params: DatasetParams) -> Reviewed:
+    holdout = Holdout(params.holdout, found.videos)
+    resolved = resolve(found, decisions, holdout, params)
+    return Reviewed(found, params, resolved, label_the_rest(found, resolved, holdout, params))
+
+
+def _params_of(line: str) -> DatasetParams:
+    return from_mapping(DatasetParams, section_of(line, "dataset"), f"params.yaml: lines.{line}.dataset")
+
+
+def _found_of(line: str) -> Found:
+    return read_found(**{stage: Path("data") / line / stage for stage in STAGES})

@@ -7,7 +7,7 @@ from flows import command_line
 if __name__ == "__main__":
     command_line.run(command_line.begin_flow)
 
-from prefect import flow
+from prefect import flow, get_run_logger
 from prefect.states import Completed, State
 
 from flows import tracking
@@ -17,6 +17,7 @@ from flows.gate import pass_gate
 from flows.one_run import only_run_of
 from flows.pipeline import GATE, stages_of
 from flows.stage import run_stages
+from flows.waiting import begin_waiting, end_waiting, tell
 from lineact.errors import AwaitingReview
 
 
@@ -39,7 +40,11 @@ def label_line(line: str, parent_id: str | None = None) -> "list[StageResult] | 
         try:
             pass_gate(line)
         except AwaitingReview as waiting:
+            word = begin_waiting(line, str(waiting))
+            tell(line, word)
+            get_run_logger().warning("%s: %s", word.kind, word.text)
             return Completed(name="AwaitingReview", message=str(waiting))
+        end_waiting(line)
         return results
 
 

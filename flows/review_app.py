@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 
 from flows.review_access import Access, guard
 from flows.review_line import Reviewed
+from flows.review_quality import Quality, what_comes_next
 from lineact.decisions import TASKS
 from lineact.errors import LineactError
 from lineact.review.answers import labels_of
@@ -66,7 +67,6 @@ def review_app(reviewed: Reviewed, access: Access) -> FastAPI:
             "templates": reviewed.templates,
             "page_items": PAGE_ITEMS,
             "decisions": reviewed.decisions.as_posix(),
-            "next": f"python -m flows.retrain line={reviewed.line}",
         } | _progress(reviewed)
 
     return app
@@ -120,6 +120,12 @@ def _add_answers(app: FastAPI, reviewed: Reviewed) -> None:
     def progress() -> dict[str, Any]:
         return _progress(reviewed)
 
+    quality = Quality(reviewed.line)
+
+    @app.get("/api/quality")
+    def certificate() -> dict[str, Any]:
+        return quality.told(session.decisions())
+
     @app.post("/api/decisions")
     def decide(posted: Posted) -> dict[str, Any]:
         _refuse_simulated(reviewed)
@@ -137,7 +143,8 @@ def _add_answers(app: FastAPI, reviewed: Reviewed) -> None:
     def finish() -> dict[str, Any]:
         _refuse_simulated(reviewed)
         exported = session.export()
-        return {"added": exported.added, "rows": exported.rows, "progress": _progress(reviewed)}
+        next_step = what_comes_next(reviewed.line)
+        return {"added": exported.added, "rows": exported.rows, "next": next_step, "progress": _progress(reviewed)}
 
 
 def _refuse_simulated(reviewed: Reviewed) -> None:

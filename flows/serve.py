@@ -1,4 +1,4 @@
-"""`make serve`: a Prefect server with its UI, and one scheduled deployment of `retrain` per active line."""
+"""`make serve`: a Prefect server with its UI, one scheduled deployment of `retrain` per active line, and reminders."""
 
 import ipaddress
 import os
@@ -9,6 +9,8 @@ from flows import command_line
 from flows.pipeline import CONF
 from flows.server import SERVER_FILE, answers, note_server, standing_server, wait_for
 from lineact.errors import ConfigError, InputError
+
+REMIND_CRON = "0 * * * *"  # so often it is asked whether a reminder is due; no stage runs for it
 
 
 def start_server(host: str, port: int) -> "subprocess.Popen[bytes]":
@@ -61,14 +63,15 @@ def loopback_host(host: str) -> str:
 
 
 def serve_lines() -> None:
-    """Serves one deployment per active line until interrupted; one run per line at a time."""
+    """Serves one deployment per active line until interrupted, one run per line at a time, and one that reminds."""
     import prefect
     from prefect.schedules import Cron
 
+    from flows.remind import remind
     from flows.retrain import retrain
     from tasks.configure import active_lines, compose_line
 
-    deployments = []
+    deployments = [remind.to_deployment(name="reviews", schedule=Cron(REMIND_CRON, timezone="UTC"))]
     for line in active_lines(CONF):
         schedule = compose_line(CONF, line)["schedule"]
         deployments.append(

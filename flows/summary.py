@@ -1,6 +1,7 @@
 """The one table that `make demo` ends with."""
 
 import json
+from collections.abc import Mapping
 
 from rich.console import Console
 from rich.table import Table
@@ -41,7 +42,25 @@ def _words(stage: str, line: str) -> str:
     if template is None:
         return ""
     shown = {name: "undefined" if value is None else value for name, value in metrics.items()}
-    return template.format_map(_Formatted(shown)) + (_against_the_truth(line) if stage == "dataset" else "")
+    words = template.format_map(_Formatted(shown))
+    return words + certified(metrics) + _against_the_truth(line) if stage == "dataset" else words
+
+
+def certified(metrics: Mapping[str, float | None]) -> str:
+    """What the random answers say of the labels that nobody decided.
+
+    Args:
+        metrics: of the stage `dataset`.
+    """
+    if not metrics["certificate_population"]:
+        return ""
+    error, upper, needed = (metrics[f"certificate_{name}"] for name in ("error", "upper", "needed"))
+    seen = "unknown" if error is None else f"{error:.1%}"
+    more = "more looks will hardly do" if needed is None else f"{needed:.0f} more looks needed"
+    return (
+        f"; label error of accepted crops: {seen}, at most {upper:.1%} (95 %), "
+        f"{metrics['certificate_looked']:.0f} looked at, {more}"
+    )
 
 
 def _against_the_truth(line: str) -> str:
@@ -81,6 +100,7 @@ RESULTS = {
     "queue": "{items} items for a person",
     "simulate_review": "simulated reviewer, error rate {error_rate}, {minutes} minutes",
     "dataset": "{crops_train} + {crops_val} labelled crops, {crops_by_person} by a person",
+    "annotation_cost": "{hours_all} hours of a person, {hours_all_by_hand} if all were labelled by hand",
     "train_detector": "val mAP50 {val_map50}",
     "train_teacher": "val accuracy {val_accuracy}",
     "distil": "val accuracy {val_accuracy}",

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 HEADLINES = {
-    "dataset": ("crops_train", "crops_val"),
+    "dataset": ("crops_train", "crops_val", "certificate_error", "certificate_upper"),
+    "annotation_cost": ("hours_all", "hours_all_by_hand"),
     "evaluate": (
         "detection_recall_iou40",
         "detection_accuracy_iou40",

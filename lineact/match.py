@@ -34,16 +34,14 @@ class MatchParams:
             camera's crops share so much that their raw cosines all come near 1, and lambda then tells nothing apart.
         templates_per_group: medoids per group.
         min_similarity: the cosine below which a crop is rejected by its group, -1 to 1.
-        audit_count: how many crops, drawn at random from all that may train, are asked all the same.
         holdout: what never makes groups or templates.
-        seed: of grouping and audit.
+        seed: of the grouping.
     """
 
     group_counts: tuple[int, ...]
     centre: bool
     templates_per_group: int
     min_similarity: float
-    audit_count: int
     holdout: HoldoutParams
     seed: int
 
@@ -54,8 +52,6 @@ class MatchParams:
             raise ValueError(f"templates_per_group must be at least 1, found {self.templates_per_group}")
         if not -1 <= self.min_similarity <= 1:
             raise ValueError(f"min_similarity must be from -1 to 1, found {self.min_similarity}")
-        if self.audit_count < 0:
-            raise ValueError(f"audit_count must not be negative, found {self.audit_count}")
 
 
 @dataclass(frozen=True)
@@ -107,8 +103,6 @@ def match_crops(box_ids: list[str], embeddings: np.ndarray, trains: np.ndarray, 
     similarity_to = embeddings @ embeddings[[row for _, _, row in templates]].T  # N x T, cosine
     similarity, margin, group_of = _best(similarity_to, template_groups)
     status = np.where(similarity >= params.min_similarity, "accepted", "rejected").astype(object)
-    asked = _audit(fit_rows, params)
-    status[asked] = "audit"
     crops = [
         {
             "box_id": box_id,
@@ -125,17 +119,14 @@ def match_crops(box_ids: list[str], embeddings: np.ndarray, trains: np.ndarray, 
 
 
 def count_metrics(matched: Matched) -> dict[str, float | int | None]:
-    """Flat numbers for `metrics.json`. Coverage is the share of crops that their group accepts, of those not audited:
-    the audit is drawn at random, so it is that of all.
-    """
+    """Flat numbers for `metrics.json`. Coverage is the share of crops that their group accepts."""
     status = matched.crops["status"].to_pylist()
-    counts = {name: status.count(name) for name in ("accepted", "rejected", "audit")}
-    judged = counts["accepted"] + counts["rejected"]
+    counts = {name: status.count(name) for name in ("accepted", "rejected")}
     return {
         "crops": len(status),
         "groups": len(set(matched.templates["group"].to_pylist())),
         "templates": matched.templates.num_rows,
-        "coverage": counts["accepted"] / judged if judged else None,
+        "coverage": counts["accepted"] / len(status),
         "mean_similarity": float(np.mean(matched.crops["similarity"].to_numpy())),
         "mean_margin": float(np.mean(matched.crops["margin"].to_numpy())),
         **counts,
@@ -198,8 +189,3 @@ def _best(similarity_to: np.ndarray, template_groups: np.ndarray) -> tuple[np.nd
     others = np.where(template_groups[None] == group_of[:, None], -np.inf, similarity_to).max(axis=1)
     # With one group alone there is no rival; the lead over the least possible cosine is then the margin.
     return similarity, similarity - np.maximum(others, -1), group_of
-
-
-def _audit(rows: np.ndarray, params: MatchParams) -> np.ndarray:
-    count = min(params.audit_count, len(rows))
-    return np.random.default_rng(params.seed).choice(rows, count, replace=False) if count else np.zeros(0, np.int64)

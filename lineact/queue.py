@@ -1,7 +1,15 @@
-"""What a person should see, most doubtful first: groups to name, crops to decide, frames to correct."""
+"""What a person should see: groups to name, doubtful crops, frames to correct, and crops in random order.
 
+The random ones, the audit, are drawn from the crops that nothing else asks about. The first of them calibrate lambda
+(`lineact.dataset.calibration`), the others certify the labels (`lineact.dataset.accepted`), as many as that needs.
+Their order is that of a hash of seed and box: it does not change when more are asked or other boxes are found, and it
+knows nothing of what a crop shows. The most doubtful first would be a biased sample wherever somebody stops.
+"""
+
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +19,10 @@ from lineact.sampling import evenly, spread
 from lineact.schema import QUEUE, table_of
 from lineact.splits import Holdout, HoldoutParams
 
-EVENLY_SPACED = "for the detector: one of evenly spaced frames"  # a reason
+# Reasons by which later stages know their items.
+EVENLY_SPACED = "for the detector: one of evenly spaced frames"
+CALIBRATES = "random sample: says from which certainty on labels are taken"
+CERTIFIES = "random sample: says how many of the labels taken are wrong"
 
 
 @dataclass(frozen=True)
@@ -19,22 +30,28 @@ class QueueParams:
     """How much a person is asked.
 
     Attributes:
+        policy: see `DatasetParams`; where "sampled", neither doubtful crops nor frames of the training part are asked.
         holdout: what measures the line; its frames are asked apart.
         group_members: random members shown with a group's templates, so that a mixed group is seen to be one.
         crops: doubtful crops to decide.
         crop_gap_s: least time between two of them in one recording: neighbours look alike.
+        audit_calibrate: random crops that calibrate lambda; of few crops at most half calibrate.
+        audit_certify: further random crops, of which only so many are needed as certify the labels.
         box_frames: frames of the training part to correct, for the detector.
         box_frames_even: share of these that is evenly spaced, whether or not anything was found, 0 to 1: they show what
             the camera sees, so they can validate; the others are the most doubtful.
         box_gap_s: least time between two of the doubtful ones.
         holdout_frames: frames of the held-out part to correct, evenly spaced, whether or not anything was found there.
-        seed: of the shown members.
+        seed: of the shown members and the random crops.
     """
 
+    policy: Literal["required", "sampled", "none"]
     holdout: HoldoutParams
     group_members: int
     crops: int
     crop_gap_s: float
+    audit_calibrate: int
+    audit_certify: int
     box_frames: int
     box_frames_even: float
     box_gap_s: float
@@ -42,7 +59,8 @@ class QueueParams:
     seed: int
 
     def __post_init__(self) -> None:
-        for name in ("group_members", "crops", "crop_gap_s", "box_frames", "box_gap_s", "holdout_frames"):
+        counts = ("group_members", "crops", "audit_calibrate", "audit_certify", "box_frames", "holdout_frames")
+        for name in (*counts, "crop_gap_s", "box_gap_s"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, found {getattr(self, name)}")
         if not 0 <= self.box_frames_even <= 1:
@@ -77,18 +95,19 @@ def build_queue(labelled: Labelled, holdout: Holdout, params: QueueParams) -> pa
         params: the settings.
 
     Returns:
-        Schema QUEUE by priority: groups, then doubtful crops, the audit, frames, held-out frames, each most doubtful
-        first. In `suggested` an action is "group:<n>" as long as the group has no name.
+        Schema QUEUE by priority: groups, doubtful crops, the crops that calibrate, frames, held-out frames, each most
+        doubtful first but the crops that calibrate; and last, when all names stand, those that certify. In `suggested`
+        an action is "group:<n>" as long as the group has no name.
     """
     crops = _crop_rows(labelled, holdout)
     trains = [crop for crop in crops if crop["part"] == "train"]
     doubt = dict(zip((crop["box_id"] for crop in trains), _doubt(trains), strict=True))
-    items = [
-        *_group_items(trains, labelled.templates, params),
-        *_doubtful_crops(trains, doubt, params),
-        *_audit_crops(trains, doubt),
-        *_frame_items(labelled, crops, doubt, holdout, params),
-    ]
+    doubtful = _doubtful_crops(trains, doubt, params)
+    frames = _frame_items(labelled, crops, doubt, holdout, params)
+    otherwise = {box_id for item in (*doubtful, *frames) for box_id in item["box_ids"]}
+    calibrating, certifying = _audit_crops([crop for crop in trains if crop["box_id"] not in otherwise], params)
+    groups = _group_items(trains, labelled.templates, params)
+    items = [*groups, *doubtful, *calibrating, *frames, *certifying]
     for priority, item in enumerate(items):
         item["priority"] = priority
     return table_of(items, QUEUE)
@@ -130,14 +149,26 @@ def _group_items(crops: list[dict], templates: pa.Table, params: QueueParams) ->
 
 
 def _doubtful_crops(crops: list[dict], doubt: dict[str, float], params: QueueParams) -> list[dict]:
-    ranked = sorted((crop for crop in crops if crop["status"] != "audit"), key=lambda crop: -doubt[crop["box_id"]])
+    if params.policy == "sampled":
+        return []
+    ranked = sorted(crops, key=lambda crop: -doubt[crop["box_id"]])
     chosen = spread([(crop["video_sha256"], crop["pts_s"]) for crop in ranked], params.crop_gap_s, params.crops)
-    return [_crop_item(ranked[index], "crop", "doubtful") for index in chosen]
+    return [_crop_item(ranked[index], "crop", _why_doubtful(ranked[index])) for index in chosen]
 
 
-def _audit_crops(crops: list[dict], doubt: dict[str, float]) -> list[dict]:
-    asked = sorted((crop for crop in crops if crop["status"] == "audit"), key=lambda crop: -doubt[crop["box_id"]])
-    return [_crop_item(crop, "audit", "random sample") for crop in asked]
+def _why_doubtful(crop: dict) -> str:
+    return f"doubtful: {crop['status']}, similarity {crop['similarity']:.3f}, margin {crop['margin']:.3f}"
+
+
+def _audit_crops(crops: list[dict], params: QueueParams) -> tuple[list[dict], list[dict]]:
+    """Items that calibrate, and items that certify, each in random order."""
+    ordered = sorted(crops, key=lambda crop: hashlib.sha256(f"{params.seed} {crop['box_id']}".encode()).digest())
+    calibrating = min(params.audit_calibrate, len(ordered) // 2)
+    items = [
+        _crop_item(crop, "audit", CALIBRATES if place < calibrating else CERTIFIES)
+        for place, crop in enumerate(ordered[: calibrating + params.audit_certify])
+    ]
+    return items[:calibrating], items[calibrating:]
 
 
 def _crop_item(crop: dict, task: str, why: str) -> dict:
@@ -145,7 +176,7 @@ def _crop_item(crop: dict, task: str, why: str) -> dict:
         crop["box_id"],
         task,
         suggested="" if crop["status"] == "rejected" else f"group:{crop['group']}",
-        reason=f"{why}: {crop['status']}, similarity {crop['similarity']:.3f}, margin {crop['margin']:.3f}",
+        reason=why,
         basis=basis_of(crop["crop_sha256"]),
         video_sha256=crop["video_sha256"],
         pts_s=crop["pts_s"],
@@ -172,7 +203,8 @@ def _frame_items(
     measures = [(sha256, pts_s) for (sha256, pts_s, _), part in zip(frames, parts, strict=True) if part == "holdout"]
 
     items = []
-    for (sha256, pts_s), why in _frames_to_correct(trains, shown, doubt, params):
+    asked = _frames_to_correct(trains, shown, doubt, params) if params.policy != "sampled" else []
+    for (sha256, pts_s), why in asked:
         items.append(_frame_item(sha256, pts_s, shown.get((sha256, pts_s), []), named, why, holdout=False))
     for index in evenly(len(measures), params.holdout_frames):
         sha256, pts_s = measures[index]

@@ -13,6 +13,7 @@ import pyarrow as pa
 from lineact.boxes import iou_matrix
 from lineact.decisions import MIXED, NG, Decision, HandBox, text_of_boxes
 
+SIMULATED = "simulated reviewer"  # the name of one who answers from the simulator's truth
 SHIFT = 0.4  # a wrong box is moved by this share of its size: IoU with the right one is then under 0.5
 # No clock: the same queue and settings give the same bytes. The year tells that nobody sat there.
 STARTED_AT = datetime(2000, 1, 1, tzinfo=UTC)
@@ -58,6 +59,7 @@ class Reviewer:
         name: written to the decisions.
         labels: the line's actions, and NG.
         error_rate: share of items answered wrongly, 0 to 1; items of the held-out part are always answered exactly.
+        audit_error_rate: likewise of audits.
         min_group_purity: a group is "mixed" where no label reaches this share of the shown crops.
         seconds: how long an item takes.
         seed: of the errors.
@@ -66,6 +68,7 @@ class Reviewer:
     name: str
     labels: tuple[str, ...]
     error_rate: float
+    audit_error_rate: float
     min_group_purity: float
     seconds: SecondsParams
     seed: int
@@ -110,7 +113,8 @@ def answer_queue(queue: pa.Table, boxes: pa.Table, truth: Truth, reviewer: Revie
             answers.unanswered.append(item["item_id"])
             continue
         rng = np.random.default_rng([reviewer.seed, int(hashlib.sha256(item["item_id"].encode()).hexdigest()[:8], 16)])
-        if rng.random() < reviewer.error_rate and not item["holdout"]:
+        error_rate = reviewer.audit_error_rate if item["task"] == "audit" else reviewer.error_rate
+        if rng.random() < error_rate and not item["holdout"]:
             if isinstance(decided, str):
                 decided = _wrong_label(decided, reviewer.labels, rng)
             else:

@@ -84,7 +84,7 @@ CROPS = pa.schema(
         _required("row", pa.int64()),  # row of embeddings.npy
         _required("similarity", pa.float32()),  # cosine to the nearest template, -1 to 1
         _required("margin", pa.float32()),  # that, less the cosine to the best template of another group
-        _required("status", pa.string()),  # "accepted" or "rejected" by its group; "audit": drawn at random from both
+        _required("status", pa.string()),  # "accepted" or "rejected" by its group
     ]
 )
 TEMPLATES = pa.schema(

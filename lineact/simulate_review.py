@@ -5,11 +5,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from lineact.decisions import MIXED, NG, HandBox
-from lineact.reviewer import Answers, Reviewer, SecondsParams, action_by_overlap
+from lineact.certificate import upper_curve
+from lineact.dataset import DatasetParams
+from lineact.dataset.accepted import LEVEL, label_the_rest
+from lineact.dataset.asked import asked_of
+from lineact.dataset.labels import Found, resolve
+from lineact.decisions import MIXED, NG, Decisions, HandBox
+from lineact.reviewer import SIMULATED, Answers, Reviewer, SecondsParams, action_by_overlap
+from lineact.splits import Holdout
 
-REVIEWER = "simulated reviewer"
 BOX_KEYS = ("x1", "y1", "x2", "y2")
 
 
@@ -20,21 +26,25 @@ class SimulateReviewParams:
     Attributes:
         actions: the line's actions.
         error_rate: share of items answered wrongly, 0 to 1; held-out items are always answered exactly.
+        audit_error_rate: likewise of audits, which are asked one by one, without a suggestion.
         min_group_purity: a group is named "mixed" where no label reaches this share of the shown crops, 0 to 1.
         min_iou: a box under this IoU with every hand shows no hand and is NG, 0 to 1.
         seconds: how long an item takes.
         seed: of the errors.
+        dataset: settings of the stage `dataset`, which say when the labels are certified.
     """
 
     actions: tuple[str, ...]
     error_rate: float
+    audit_error_rate: float
     min_group_purity: float
     min_iou: float
     seconds: SecondsParams
     seed: int
+    dataset: DatasetParams
 
     def __post_init__(self) -> None:
-        for name in ("error_rate", "min_group_purity", "min_iou"):
+        for name in ("error_rate", "audit_error_rate", "min_group_purity", "min_iou"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be from 0 to 1, found {getattr(self, name)}")
 
@@ -42,7 +52,9 @@ class SimulateReviewParams:
     def reviewer(self) -> Reviewer:
         """Who answers."""
         labels = (*self.actions, NG)
-        return Reviewer(REVIEWER, labels, self.error_rate, self.min_group_purity, self.seconds, self.seed)
+        return Reviewer(
+            SIMULATED, labels, self.error_rate, self.audit_error_rate, self.min_group_purity, self.seconds, self.seed
+        )
 
 
 class SimulatedTruth:
@@ -65,10 +77,36 @@ class SimulatedTruth:
         return action_by_overlap(box_xyxy_px, self.hands_on(video_sha256, pts_s), self._min_iou)
 
 
+def asked_until_certified(found: Found, answers: Answers, holdout: Holdout, params: DatasetParams) -> pa.Table:
+    """The queue as far as a person is asked: certifying crops only if accepted, and no more of them than certify.
+
+    Args:
+        found: the tables and embeddings.
+        answers: to the whole queue.
+        holdout: resolved from the settings.
+        params: the settings.
+
+    Returns:
+        Schema QUEUE.
+    """
+    resolved = resolve(found, Decisions(tuple(answers.decisions), (), ()), holdout, params)
+    labelling = label_the_rest(found, resolved, holdout, params)
+    wrong = [look.action != look.said for look in labelling.certificate.looks]
+    upper = upper_curve(wrong, len(labelling.accepted), LEVEL) if labelling.accepted else [0.0]
+    enough = next((looks for looks, bound in enumerate(upper) if bound <= params.max_label_error), len(upper))
+    certifying = asked_of(found.queue).certifying
+    asked = [box_id for box_id in certifying if box_id in labelling.accepted][:enough]
+    needless = pa.array(sorted(set(certifying) - set(asked)), pa.string())
+    return found.queue.filter(pc.invert(pc.is_in(found.queue["item_id"], needless)))
+
+
 def review_metrics(params: SimulateReviewParams, answers: Answers) -> dict[str, float | int | None]:
     """Flat numbers for `metrics.json`: what was asked, what was answered wrongly, how long it took."""
     tasks = Counter(decision.task for decision in answers.decisions)
-    metrics: dict[str, float | int | None] = {"error_rate": params.error_rate}
+    metrics: dict[str, float | int | None] = {
+        "error_rate": params.error_rate,
+        "audit_error_rate": params.audit_error_rate,
+    }
     for task in ("group", "crop", "audit", "box"):
         metrics[f"decided_{task}"] = tasks[task]
         metrics[f"wrong_{task}"] = answers.wrong[task]

@@ -8,8 +8,10 @@ from typing import Any
 
 import yaml
 
+from lineact.annotation_cost import AnnotationCostParams
 from lineact.benchmark import BenchmarkParams
 from lineact.dataset import DatasetParams
+from lineact.deadline import ReviewParams
 from lineact.detect import BACKENDS, DetectParams
 from lineact.distil import DistilParams
 from lineact.embed import EmbedParams
@@ -48,6 +50,7 @@ class LineParams:
     match: MatchParams
     queue: QueueParams
     dataset: DatasetParams
+    annotation_cost: AnnotationCostParams
     train_detector: TrainDetectorParams
     train_teacher: TrainTeacherParams
     distil: DistilParams
@@ -56,15 +59,14 @@ class LineParams:
     benchmark: BenchmarkParams
     evaluate: EvaluateParams
     register: RegisterParams
+    review: ReviewParams
     schedule: ScheduleParams
     simulate: SimulateParams | None = None
     simulate_review: SimulateReviewParams | None = None
 
 
 # Keys of conf/config.yaml that sections refer to by interpolation; no stage receives them by themselves.
-SHARED_KEYS = frozenset(
-    {"line", "description", "source", "foundation", "actions", "seed", "holdout", "review", "release"}
-)
+SHARED_KEYS = frozenset({"line", "description", "source", "foundation", "actions", "seed", "holdout", "release"})
 
 
 def configure(conf: Path, out: Path) -> None:

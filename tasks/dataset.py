@@ -3,14 +3,24 @@
 from dataclasses import astuple, fields
 from pathlib import Path
 
+import pyarrow as pa
+
 from lineact.dataset import DatasetParams
-from lineact.dataset.awaiting import refuse_undecided, still_waiting
-from lineact.dataset.calibration import Lambda, calibrate, labels_taken, needed_audits, sample_of
+from lineact.dataset.accepted import decided_since_certifying, label_the_rest
+from lineact.dataset.awaiting import refuse_undecided, still_waiting, words_of
+from lineact.dataset.calibration import Lambda, needed_audits
 from lineact.dataset.labels import PROBLEMS, Problem, label_crops, read_found, resolve
-from lineact.dataset.matching import looking_alike, match_to_named
+from lineact.dataset.matching import looking_alike
 from lineact.dataset.parts import frames_for_detector, split
 from lineact.dataset.pictures import write_pictures
-from lineact.dataset.report import count_metrics, holdout_rows, label_metrics, write_label_plots
+from lineact.dataset.report import (
+    certificate_metrics,
+    count_metrics,
+    holdout_rows,
+    label_metrics,
+    write_certificate_plots,
+    write_label_plots,
+)
 from lineact.decisions import Decisions, read_decisions
 from lineact.errors import InputError
 from lineact.files import write_csv, write_metrics, write_whole
@@ -39,16 +49,14 @@ def dataset(
     holdout = Holdout(params.holdout, found.videos)
     resolved = resolve(found, decided, holdout, params)
     _tell_problems(resolved.problems)
-    waiting = still_waiting(found.queue, resolved, params)
+    labelling = label_the_rest(found, resolved, holdout, params)
+    waiting = still_waiting(found.queue, resolved, labelling.certificate, params)
     refuse_undecided(waiting, params, line)
 
-    matches = match_to_named(found, resolved, holdout, params)
-    sample = sample_of(found, resolved, holdout)
-    lambdas = calibrate(matches, sample, params.labels.precision, params.labels.min_certainty)
-    _tell_lambdas(lambdas, params.labels.precision)
-    labels = labels_taken(matches, lambdas)
-    crops = label_crops(found, resolved, holdout, labels)
-    alike = looking_alike(matches, params.labels.min_hand_certainty)
+    _tell_lambdas(labelling.lambdas, params.labels.precision)
+    print(f"dataset: {words_of(labelling.certificate, params.max_label_error)}", flush=True)
+    crops = label_crops(found, resolved, holdout, labelling.accepted)
+    alike = looking_alike(labelling.matches, params.labels.min_hand_certainty)
     frames = frames_for_detector(found, resolved, holdout, alike, params.detector_frames)
     parts = split(crops, frames, resolved.holdout_hands, params)
     rows: list[dict] = []
@@ -58,8 +66,11 @@ def dataset(
     write_table(table_of(holdout_rows(resolved.holdout_hands), HOLDOUT_BOXES), out / "holdout.parquet", HOLDOUT_BOXES)
     header = [field.name for field in fields(Problem)]
     write_csv(out / "problems.csv", header, (astuple(problem) for problem in resolved.problems))
-    metrics = count_metrics(resolved, waiting, parts, labelled, params) | label_metrics(matches, lambdas, sample)
-    write_label_plots(out / "plots", matches, lambdas, sample, params.actions)
+    metrics = count_metrics(resolved, waiting, parts, labelled, params) | certificate_metrics(labelling.certificate)
+    metrics |= label_metrics(labelling.matches, labelling.lambdas, labelling.sample)
+    metrics["decided_since_certifying"] = _tell_late_names(decided, found.queue)
+    write_label_plots(out / "plots", labelling.matches, labelling.lambdas, labelling.sample, params.actions)
+    write_certificate_plots(out / "plots", labelling.certificate, params.max_label_error)
     write_metrics(out, metrics)
     print(
         f"dataset: {metrics['crops_train']} crops train and {metrics['crops_val']} validate "
@@ -82,9 +93,21 @@ def _tell_lambdas(lambdas: dict[str, Lambda], precision: float) -> None:
         print(
             f"dataset: warning: too few audited crops to calibrate lambda of {', '.join(constant)} to a precision of "
             f"{precision:g} (at least {needed_audits(1 - precision)} without a wrong label): the configured "
-            "dataset.labels.min_certainty holds; match.audit_count asks for more",
+            "dataset.labels.min_certainty holds; queue.audit_calibrate asks for more",
             flush=True,
         )
+
+
+def _tell_late_names(decided: Decisions, queue: pa.Table) -> int:
+    """How many decisions that name crops were made after the first certifying answer; a warning where there are any."""
+    late = decided_since_certifying(decided.rows, queue)
+    if late:
+        print(
+            f"dataset: warning: {late} names, crops or frames were decided after the first answer that certifies the "
+            "labels; the bound holds only if what that answer and later ones showed had no part in them",
+            flush=True,
+        )
+    return late
 
 
 def _tell_problems(problems: list[Problem]) -> None:

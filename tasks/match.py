@@ -24,8 +24,7 @@ def match(params: MatchParams, *, ingest: Path, embed: Path, out: Path) -> None:
     write_plots(out / "plots", matched, embedded, params.min_similarity)
     write_metrics(out, metrics)
     print(
-        f"match: {metrics['groups']} groups, {metrics['accepted']} crops accepted, {metrics['rejected']} rejected, "
-        f"{metrics['audit']} for the audit",
+        f"match: {metrics['groups']} groups, {metrics['accepted']} crops accepted, {metrics['rejected']} rejected",
         flush=True,
     )
 

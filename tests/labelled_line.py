@@ -7,9 +7,8 @@ import numpy as np
 import pyarrow as pa
 
 from lineact.dataset import DatasetParams, LabelParams
-from lineact.dataset.calibration import calibrate, labels_taken, sample_of
+from lineact.dataset.accepted import label_the_rest
 from lineact.dataset.labels import Found, Resolved
-from lineact.dataset.matching import match_to_named
 from lineact.embed import Embedded, EmbedParams, Encoder, embed_boxes
 from lineact.files import sha256_of_file
 from lineact.match import Matched, MatchParams, match_crops
@@ -50,7 +49,6 @@ def match_params(**changes) -> MatchParams:
         "centre": False,
         "templates_per_group": 3,
         "min_similarity": 0.5,
-        "audit_count": 5,
         "holdout": HELD_OUT,
         "seed": 0,
     }
@@ -60,10 +58,13 @@ def match_params(**changes) -> MatchParams:
 def queue_params(**changes) -> QueueParams:
     """A short queue."""
     settings: dict[str, Any] = {
+        "policy": "required",
         "holdout": HELD_OUT,
         "group_members": 3,
         "crops": 8,
         "crop_gap_s": 0.3,
+        "audit_calibrate": 5,
+        "audit_certify": 45,
         "box_frames": 10,
         "box_frames_even": 0.5,
         "box_gap_s": 0.3,
@@ -78,10 +79,12 @@ def review_params(**changes) -> SimulateReviewParams:
     settings: dict[str, Any] = {
         "actions": ACTIONS,
         "error_rate": 0.0,
+        "audit_error_rate": 0.0,
         "min_group_purity": 0.7,
         "min_iou": 0.4,
         "seconds": SecondsParams(group=10.0, crop=3.0, audit=3.0, box=12.0),
         "seed": 0,
+        "dataset": dataset_params(),
     }
     return SimulateReviewParams(**(settings | changes))
 
@@ -92,6 +95,7 @@ def dataset_params(**changes) -> DatasetParams:
         "actions": ACTIONS,
         "policy": "required",
         "min_decided_share": 0.5,
+        "max_label_error": 0.1,
         "min_holdout_frames": 5,
         "max_bad_share": 0.05,
         "labels": LabelParams(centre=False, nearest=3, precision=0.9, min_certainty=0.5, min_hand_certainty=0.5),
@@ -109,9 +113,7 @@ def dataset_params(**changes) -> DatasetParams:
 
 def labels_of(found: Found, resolved: Resolved, holdout: Holdout, params: DatasetParams) -> dict[str, str]:
     """Labels by matching, as the stage `dataset` takes them."""
-    matches = match_to_named(found, resolved, holdout, params)
-    sample = sample_of(found, resolved, holdout)
-    return labels_taken(matches, calibrate(matches, sample, params.labels.precision, params.labels.min_certainty))
+    return label_the_rest(found, resolved, holdout, params).accepted
 
 
 def colour_encoder() -> Encoder:

@@ -179,10 +179,16 @@ class Window:
         expect(self.page.locator("#about")).to_contain_text(text)
 
     def press(self, *keys: str) -> None:
+        """Presses each key when what the one before began is done: an answer to a page on its way is not taken."""
         for key in keys:
+            self.ready()
             self.page.keyboard.press(key)
 
+    def ready(self) -> None:
+        expect(self.page.locator("#stage")).to_have_attribute("aria-busy", "false")
+
     def click(self, name: str) -> None:
+        self.ready()
         self.page.get_by_role("button", name=re.compile(rf"^{re.escape(name)}\b")).first.click()
 
     def boxes(self) -> list[str]:

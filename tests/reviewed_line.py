@@ -1,13 +1,23 @@
 """A project folder whose line waits for review: recordings, boxes, crops and a queue, and no decisions yet."""
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
 from lineact.embed import embed_boxes
 from lineact.schema import BOXES, CROPS, EMBEDDED, FRAMES, QUEUE, TEMPLATES, VIDEOS, write_table
-from tests.labelled_line import ACTIONS, Line, colour_encoder, embed_params, match_params, queue_params
+from tests.labelled_line import (
+    Line,
+    colour_encoder,
+    dataset_params,
+    embed_params,
+    match_params,
+    queue_params,
+)
 
 LINE = "press_a"
 
@@ -20,20 +30,27 @@ def write_project(folder: Path) -> list[dict]:
         embedded = embed_boxes(line.raw, line.boxes, embed_params(), colour_encoder())
         matched = line.match(embedded, match_params(group_counts=(3,)))
         queue = line.queue(embedded, matched, queue_params())
-    write_table(line.videos, folder / "data" / LINE / "ingest" / "videos.parquet", VIDEOS)
-    write_table(line.frames, folder / "data" / LINE / "ingest" / "frames.parquet", FRAMES)
-    write_table(embedded.crops, folder / "data" / LINE / "embed" / "crops.parquet", EMBEDDED)
-    write_table(line.boxes, folder / "data" / LINE / "detect" / "boxes.parquet", BOXES)
-    write_table(matched.crops, folder / "data" / LINE / "match" / "crops.parquet", CROPS)
-    write_table(matched.templates, folder / "data" / LINE / "match" / "templates.parquet", TEMPLATES)
-    write_table(queue, folder / "data" / LINE / "queue" / "queue.parquet", QUEUE)
+    at = folder / "data" / LINE
+    for name, table, schema in (
+        ("ingest/videos", line.videos, VIDEOS),
+        ("ingest/frames", line.frames, FRAMES),
+        ("ingest/frames", line.frames, FRAMES),
+        ("detect/boxes", line.boxes, BOXES),
+        ("embed/crops", embedded.crops, EMBEDDED),
+        ("match/crops", matched.crops, CROPS),
+        ("match/templates", matched.templates, TEMPLATES),
+        ("queue/queue", queue, QUEUE),
+    ):
+        write_table(table, at / f"{name}.parquet", schema)
+    np.save(at / "embed" / "embeddings.npy", embedded.embeddings)
     configure(folder)
     return queue.to_pylist()
 
 
 def configure(folder: Path, **sections: dict) -> None:
     """Writes params.yaml: of a line of real recordings, where no section says otherwise."""
-    line = {"dataset": {"actions": list(ACTIONS), "min_iou": 0.5}} | sections
+    dataset = json.loads(json.dumps(asdict(dataset_params())))  # tuples as lists, as params.yaml holds them
+    line = {"dataset": dataset} | sections
     (folder / "params.yaml").write_text(yaml.safe_dump({"lines": {LINE: line}}))
 
 

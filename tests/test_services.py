@@ -85,13 +85,92 @@ def test_serve_schedules_the_demo_and_ends_with_its_server(checkout, environment
                 text=True,
             )
             assert asked.returncode == 0, asked.stderr
-            return ["demo", "SCHEDULED"] in json.loads(asked.stdout)
+            runs = json.loads(asked.stdout)
+            return ["demo", "SCHEDULED"] in runs and ["reviews", "SCHEDULED"] in runs
 
         wait_for(scheduled, SCHEDULE_S, server, log)
         server.send_signal(signal.SIGINT)  # what Ctrl-C does
         server.wait(timeout=60)
         assert not answers(api_url)
         assert not server_file.exists()
+    finally:
+        end_group(server)
+
+
+FINISH = """
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from pathlib import Path
+from flows.server import use_server
+use_server()
+import flows.label_line as labelling
+from flows import waiting
+from flows.after_review import start_training
+from flows.remind import remind
+from flows.retrain import retrain
+from lineact.decisions import write_decisions
+from lineact.errors import AwaitingReview
+from prefect.client.orchestration import get_client
+print(start_training("demo"))
+retrain.to_deployment(name="demo", parameters={"line": "demo"}, concurrency_limit=1).apply()
+print(start_training("demo"))
+print(start_training("demo"))
+write_decisions(Path("data/demo/review/decisions.csv"), [])
+print(start_training("demo"))
+with get_client(sync_client=True) as client:
+    runs = [run for run in client.read_flow_runs() if run.deployment_id]
+    print(sorted((run.name, run.parameters["line"], run.state_type.value) for run in runs))
+waiting.now_utc = lambda: datetime(2026, 3, 1, tzinfo=UTC)
+
+def shut(line):
+    raise AwaitingReview("3 names of groups")
+
+labelling.pass_gate, labelling.run_stages = shut, lambda stages, line, run_id: []
+labelling.tracking.parent_run = lambda line, parent_id: nullcontext("")
+print(labelling.label_line("demo", return_state=True).name)
+waiting.now_utc = lambda: datetime(2026, 3, 9, tzinfo=UTC)
+waiting.pass_gate = lambda line: None
+print(remind())
+"""
+EVENTS = """
+import httpx, os
+asked = {"filter": {"event": {"prefix": ["lineact.review."]}}}
+found = httpx.post(os.environ["PREFECT_API_URL"] + "/events/filter", json=asked).json()["events"]
+print(sorted((one["event"], one["resource"]["prefect.resource.id"]) for one in found))
+"""
+
+
+def test_finishing_a_review_starts_the_lines_deployment_once_and_reminders_are_events(checkout, environment, tmp_path):
+    from flows.server import answers
+
+    port, log = free_port(), tmp_path / "server.log"
+    api_url = f"http://127.0.0.1:{port}/api"
+    environment = environment | {"PREFECT_API_URL": api_url, "PREFECT_HOME": str(tmp_path / "prefect")}
+
+    def run(script: str) -> list[str]:
+        asked = [sys.executable, "-c", script]
+        done = subprocess.run(asked, cwd=checkout, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()
+
+    with log.open("wb") as stream:
+        command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+        server = subprocess.Popen(
+            command, env=environment, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    try:
+        wait_for(lambda: answers(api_url), START_S, server, log)
+        unknown, first, again, changed, runs, state, said = run(FINISH)
+        assert "has no deployment of demo" in unknown
+        assert "`python -m flows.retrain line=demo`" in unknown
+        assert first.startswith("training of demo is started: flow run 'after the review of demo'")
+        assert again == first  # the same decisions start it once
+        assert changed != first
+        assert runs == str([("after the review of demo", "demo", "SCHEDULED")] * 2)
+        assert state == "AwaitingReview"
+        assert "line demo: the review is done" in said
+        expected = [str([(f"lineact.review.{kind}", "lineact.line.demo") for kind in ("awaited", "finished")])]
+        wait_for(lambda: run(EVENTS) == expected, 60, server, log)
     finally:
         end_group(server)
 

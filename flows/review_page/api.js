@@ -25,6 +25,7 @@ const query = (values) => new URLSearchParams(values).toString();
 export const readLine = () => asked("/api/line");
 export const readItems = (name, place, count, waiting) => asked(`/api/items?${query({name, place, count, waiting})}`);
 export const sendAnswers = (answers) => post("/api/decisions", {answers});
+export const readQuality = () => asked("/api/quality");
 export const sendFinish = () => post("/api/finish", {});
 // The address tells the queue's version, so that a browser may keep the picture.
 export const cropUrl = (boxId, version) => `/api/crop?${query({box_id: boxId, v: version})}`;

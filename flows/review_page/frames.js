@@ -22,7 +22,8 @@ export const labels = () => app.line.labels.box;
 export const isOn = () => false;
 export const hintOf = () => "";
 
-export function show(page) {
+// Done when the picture is there.
+export async function show(page) {
   [item] = page.items;
   const before = parseBoxes(item.decided || item.mine || (item.words[0] || [])[1] || item.suggested);
   const draft = kept.drafts[item.item_id];
@@ -30,21 +31,19 @@ export function show(page) {
   earlier = draft ? [{boxes: before, kind: "draft"}] : [];
   at("loading").hidden = false;
   const picture = new Image();
-  const isShown = () => item && item.item_id === page.items[0].item_id && app.name === page.name;
-  picture.onload = () => {
-    if (!isShown()) return;
-    at("loading").hidden = true;
-    at("frame").hidden = false;
-    editor.open(picture, boxes, labels(), app.line.simulated);
-    restart();
-  };
-  picture.onerror = async () => {
-    const reply = await fetch(picture.src).catch(() => null);
-    if (!isShown() || (reply && reply.ok)) return;
-    at("loading").hidden = true;
-    say(reply ? (await reply.json()).detail : "The frame cannot be shown. Is the command still running?", true);
-  };
   picture.src = frameUrl(item.item_id, app.line.version);
+  try {
+    await picture.decode();
+  } catch {
+    const reply = await fetch(picture.src).catch(() => null);
+    const told = reply && !reply.ok ? (await reply.json()).detail : "The frame cannot be shown. Is the command still running?";
+    return say(told, true);
+  } finally {
+    at("loading").hidden = true;
+  }
+  at("frame").hidden = false;
+  editor.open(picture, boxes, labels(), app.line.simulated);
+  return restart();
 }
 
 export function hide() {

@@ -10,6 +10,7 @@ let page = null;
 let mark = 0;
 let selected = new Set();
 let anchor = -1; // where the range that the arrows stretch began
+let pivot = 0; // where the mark was before a click: the browser moves the focus first
 let before = new Set(); // what was selected when it began
 
 const waits = (item) => !item.decided && !item.words.length;
@@ -37,7 +38,7 @@ function cellOf(item, index) {
 
 function pick(index, event) {
   if (event.shiftKey) {
-    begin(anchor < 0 ? mark : anchor);
+    begin(anchor < 0 ? pivot : anchor);
     stretchTo(index);
     anchor = -1;
   } else {
@@ -82,6 +83,7 @@ function redraw() {
 
 function moveTo(index) {
   mark = Math.min(Math.max(index, 0), page.items.length - 1);
+  pivot = mark;
   redraw();
   at(`cell-${mark}`).focus({preventScroll: false});
 }

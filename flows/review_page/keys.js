@@ -1,6 +1,6 @@
 // Which key means what.
 
-const LABEL_KEYS = "1234567890qrtyiopsdghjkzxcv"; // the other letters have meanings of their own
+const LABEL_KEYS = "1234567890rtyiopsdghjkzxcv"; // the other letters have meanings of their own
 
 export const keyOfLabel = (label, index) => ({NG: "n", mixed: "m"}[label] || LABEL_KEYS[index] || "");
 
@@ -27,6 +27,7 @@ export const HELP = [
   ["E", "frames: empty, checked: there is no hand"],
   ["Enter", "frames: saves the boxes"],
   ["Esc", "selects nothing; closes a window"],
-  ["F", "finish: writes decisions.csv"],
+  ["Q", "quality: how many of the labels that nobody decides are wrong at most, and how many looks are still needed"],
+  ["F", "finish: writes decisions.csv and starts the training, or tells what it waits for"],
   ["?", "these keys"],
 ];

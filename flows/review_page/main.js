@@ -1,6 +1,6 @@
 // The review page: which view is open, and what its keys do. Each view is a module with the same functions.
 
-import {cropUrl, loopUrl, readLine, sendFinish} from "./api.js";
+import {cropUrl, loopUrl, readLine, readQuality, sendFinish} from "./api.js";
 import {undoSaved} from "./answers.js";
 import {at, button, element, image, said, say} from "./dom.js";
 import * as frames from "./frames.js";
@@ -26,9 +26,13 @@ const countOf = (name) => (name === DISAGREEMENTS ? 1 : sizeOf(setOf(name).task)
 // What is pressed while something is under way comes after it.
 function inTurn(act) {
   busy += 1;
+  at("stage").setAttribute("aria-busy", "true");
   working = working.then(act)
     .catch((error) => say(`Something went wrong: ${error.message}. Reload the page; what was saved is saved.`, true))
-    .finally(() => { busy -= 1; });
+    .finally(() => {
+      busy -= 1;
+      at("stage").setAttribute("aria-busy", String(busy > 0));
+    });
 }
 
 // An answer is no such thing: it would be given to a picture that is not shown yet.
@@ -44,8 +48,9 @@ async function open(name, place = 0, {waiting = false, message = "", itemId = ""
   page = asked;
   if (page.progress) app.progress = page.progress;
   Object.assign(app, {name, place: page.place});
-  show(page.items.findIndex((item) => item.item_id === itemId));
+  const shown = show(page.items.findIndex((item) => item.item_id === itemId));
   if (message) say(message);
+  await shown;
   if (name !== DISAGREEMENTS) lookAhead(page, countOf(name));
   return null;
 }
@@ -63,8 +68,7 @@ function show(mark = -1) {
   const [item] = page.items;
   view = !item ? null : item.task === "box" ? frames : page.total && countOf(app.name) > 1 ? grid : single;
   showProgress(openSet);
-  if (view === grid) grid.show(page, mark);
-  else if (view) view.show(page);
+  const shown = view && view.show(page, mark);
   at("question").textContent = view ? view.question() : "Nothing to decide here.";
   showLabels();
   showState();
@@ -72,6 +76,7 @@ function show(mark = -1) {
   if (app.line.simulated) say(LOOKING_ONLY);
   else if (app.progress.decided === app.progress.total) say("All decided. Finish (F) writes decisions.csv.");
   restart();
+  return shown;
 }
 
 function showLabels() {
@@ -205,9 +210,30 @@ async function finish() {
     showProgress(openSet);
     const waits = app.progress.total - app.progress.decided;
     const still = waits ? ` ${waits} items still wait.` : "";
-    return say(`${app.line.decisions}: ${reply.rows} rows, ${reply.added} of them new.${still} Now run: ${app.line.next}`);
+    return say(`${app.line.decisions}: ${reply.rows} rows, ${reply.added} of them new.${still} Next: ${reply.next}`);
   } catch (error) {
     return say(`Not written: ${error.message}. The answers are kept in the journal.`, true);
+  }
+}
+
+const percent = (share) => `${(100 * share).toFixed(1)} %`;
+
+async function showQuality() {
+  const [, text, table] = at("quality").children;
+  text.textContent = "Labelling the rest by what is decided so far …";
+  table.replaceChildren();
+  at("quality").showModal();
+  try {
+    const told = await readQuality();
+    text.textContent = told.words;
+    const row = (kind, texts) => element("tr", {}, ...texts.map((one) => element(kind, {}, one)));
+    table.append(row("th", ["", "accepted", "looked at", "wrong", "wrong at most (95 %)", `looks needed for ${percent(told.max_label_error)}`]));
+    table.append(...told.bounds.filter((one) => one.population).map((one) => row("td", [
+      one.label, `${one.population}`, `${one.looked}`, `${one.wrong}`, percent(one.upper),
+      one.met ? "none" : one.needed === null ? "all" : `${one.needed}`,
+    ])));
+  } catch (error) {
+    text.textContent = `The certificate cannot be told: ${error.message}`;
   }
 }
 
@@ -236,7 +262,7 @@ function pressed(event) {
   if (!page || event.altKey) return;
   const key = keyOf(event);
   if (document.querySelector("dialog[open]")) {
-    if (key === "l" || key === "?") for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
+    if (["l", "q", "?"].includes(key)) for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
     return;
   }
   const withControl = event.ctrlKey || event.metaKey;
@@ -253,7 +279,7 @@ function pressed(event) {
 
 function actOf(key, event) {
   const general = {
-    pageup: () => step(-1), pagedown: () => step(1), w: () => nextWaiting(), u: undo, f: finish, l: showLoop, a: accept,
+    pageup: () => step(-1), pagedown: () => step(1), w: () => nextWaiting(), u: undo, f: finish, q: showQuality, l: showLoop, a: accept,
     ",": () => stepSet(-1), ".": () => stepSet(1), "?": () => at("help").showModal(),
   };
   const label = view && labelOfKey(view.labels(), key);
@@ -277,8 +303,9 @@ Object.assign(at("forward"), {onclick: () => inTurn(() => step(1))});
 Object.assign(at("waiting"), {onclick: () => inTurn(() => nextWaiting())});
 Object.assign(at("undo"), {onclick: () => unlessBusy(undo)});
 Object.assign(at("finish"), {onclick: () => unlessBusy(finish)});
+Object.assign(at("quality-button"), {onclick: () => unlessBusy(showQuality)});
 Object.assign(at("help-button"), {onclick: () => at("help").showModal()});
-for (const name of ["help", "loop"]) at(`${name}-close`).onclick = () => at(name).close();
+for (const name of ["help", "quality", "loop"]) at(`${name}-close`).onclick = () => at(name).close();
 at("help").querySelector("table").append(...HELP.map(([keys, text]) => element("tr", {},
   element("th", {scope: "row"}, element("kbd", {}, keys)), element("td", {}, text))));
 

@@ -1,8 +1,8 @@
 """Labels and decisions become training data: crops with actions, frames with hand boxes, and held-out truth.
 
-`labels` applies names and decisions, `awaiting` says whether enough is decided, `matching` names the other crops,
-`calibration` says which of these labels are taken, `parts` splits, `pictures` cuts crops and writes the detector's
-files.
+`asked` says what the queue asks for, `labels` applies names and decisions, `matching` names the other crops,
+`calibration` says which of these labels are taken, `accepted` certifies them, `awaiting` says whether enough is
+decided, `parts` splits, `pictures` cuts crops and writes the detector's files, `report` tells what came of it.
 """
 
 from dataclasses import dataclass
@@ -47,10 +47,10 @@ class DatasetParams:
 
     Attributes:
         actions: the line's actions; NG is added as the last class.
-        policy: "required" waits for a person's decisions; "none" waits only for what nothing else can tell: names
-            of groups, and held-out truth.
-        min_decided_share: share of the crops, audits and training frames asked that must be decided, 0 to 1. Every
-            group must be.
+        policy: what the stage waits for. "none": what nothing else can tell, names of groups and held-out truth;
+            "sampled": these, and the certificate of the labels; "required": these, and a share of what else is asked.
+        min_decided_share: that share: of the doubtful crops, those that calibrate and the training frames, 0 to 1.
+        max_label_error: the certificate must show that at most this share of the accepted labels is wrong, 0 to 1.
         min_holdout_frames: held-out frames that must be decided; fewer where fewer are asked.
         max_bad_share: the stage fails where more than this share of the decisions' rows is unusable, 0 to 1.
         labels: how the other crops are named.
@@ -65,8 +65,9 @@ class DatasetParams:
     """
 
     actions: tuple[str, ...]
-    policy: Literal["required", "none"]
+    policy: Literal["required", "sampled", "none"]
     min_decided_share: float
+    max_label_error: float
     min_holdout_frames: int
     max_bad_share: float
     labels: LabelParams
@@ -84,7 +85,7 @@ class DatasetParams:
         if not self.actions or len(set(self.actions)) != len(self.actions) or reserved & set(self.actions):
             names = ", ".join(sorted(reserved))
             raise ValueError(f"actions must be different names other than {names}, found {list(self.actions)}")
-        for name in ("min_decided_share", "max_bad_share", "min_iou"):
+        for name in ("min_decided_share", "max_label_error", "max_bad_share", "min_iou"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be from 0 to 1, found {getattr(self, name)}")
         for name in ("min_holdout_frames", "detector_frames"):

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from lineact.dataset import DatasetParams
+from lineact.dataset.accepted import Certificate
+from lineact.dataset.asked import asked_of
 from lineact.dataset.labels import Resolved
 from lineact.errors import AwaitingReview
 
@@ -16,28 +18,32 @@ class Waiting:
 
     Attributes:
         groups: groups without a name.
-        items: further crops, audits and frames that must be decided before the share is reached.
+        items: further doubtful crops, calibrating crops and frames that must be decided before the share is reached.
         holdout_frames: further held-out frames that must be decided.
         undecided: all items of the queue without an answer; not all of them are needed.
+        certificate: of the accepted labels.
     """
 
     groups: int
     items: int
     holdout_frames: int
     undecided: int
+    certificate: Certificate
 
 
-def still_waiting(queue: pa.Table, resolved: Resolved, params: DatasetParams) -> Waiting:
+def still_waiting(queue: pa.Table, resolved: Resolved, certificate: Certificate, params: DatasetParams) -> Waiting:
     """Counts what is undecided.
 
     Args:
         queue: schema QUEUE.
         resolved: see `resolve`.
+        certificate: of the accepted labels.
         params: the settings.
     """
     asked = list(zip(*(queue[name].to_pylist() for name in ("item_id", "task", "holdout")), strict=True))
+    certifying = set(asked_of(queue).certifying)
     groups = [item for item, task, _ in asked if task == "group"]
-    others = [item for item, task, holdout in asked if task != "group" and not holdout]
+    others = [item for item, task, holdout in asked if task != "group" and not holdout and item not in certifying]
     measures = [item for item, _, holdout in asked if holdout]
     needed = math.ceil(len(others) * params.min_decided_share)
     # Imported annotations decide held-out frames that nobody queued; they measure as well as queued ones.
@@ -47,6 +53,7 @@ def still_waiting(queue: pa.Table, resolved: Resolved, params: DatasetParams) ->
         items=max(needed - sum(item in resolved.answered for item in others), 0),
         holdout_frames=max(min(params.min_holdout_frames, len(measures)) - measured, 0),
         undecided=sum(item not in resolved.answered for item, _, _ in asked),
+        certificate=certificate,
     )
 
 
@@ -57,10 +64,43 @@ def refuse_undecided(waiting: Waiting, params: DatasetParams, line: str) -> None
         AwaitingReview: says how much waits and how to go on.
     """
     items = waiting.items if params.policy == "required" else 0
-    if not (waiting.groups or items or waiting.holdout_frames):
+    # Before the groups are named nothing is accepted, and of nothing there is nothing to certify.
+    uncertified = params.policy != "none" and not waiting.certificate.pooled.met and not waiting.groups
+    if not (waiting.groups or items or waiting.holdout_frames or uncertified):
         return
+    certificate = f"; {words_of(waiting.certificate, params.max_label_error)}" if uncertified else ""
     raise AwaitingReview(
         f"awaiting review: still needed are {waiting.groups} names of groups, {items} of the crops and frames, "
-        f"{waiting.holdout_frames} held-out frames ({waiting.undecided} items of the queue are undecided); "
-        f"run `make review LINE={line}`, then the same command again"
+        f"{waiting.holdout_frames} held-out frames ({waiting.undecided} items of the queue are undecided)"
+        f"{certificate}; run `make review LINE={line}`, then the same command again"
     )
+
+
+def words_of(certificate: Certificate, max_label_error: float) -> str:
+    """The certificate of the accepted labels in a sentence."""
+    pooled = certificate.pooled
+    if not pooled.population:
+        return "no crop has a label that nobody decided"
+    error = "unknown" if pooled.error is None else f"{pooled.error:.1%}"
+    said = (
+        f"label error of {pooled.population} accepted crops: {error}, at most {pooled.upper:.1%} (95 %), "
+        f"{pooled.looked} looked at"
+    )
+    return f"{said}, {_what_remains(certificate, max_label_error)}"
+
+
+def _what_remains(certificate: Certificate, max_label_error: float) -> str:
+    pooled = certificate.pooled
+    if pooled.looked == pooled.population:
+        return "so that nobody's word is missing"
+    if pooled.met:
+        return f"no more looks needed for {max_label_error:.1%}"
+    if pooled.needed is None:
+        return (
+            f"which more looks will hardly bring under {max_label_error:.1%}: name the groups more finely, decide more "
+            "(queue.crops, queue.audit_calibrate), or raise dataset.labels.min_certainty or review.max_label_error"
+        )
+    needed = f"{pooled.needed} more looks needed for {max_label_error:.1%}"
+    if pooled.needed > len(certificate.next_items):
+        needed += f", of which the queue has {len(certificate.next_items)} (queue.audit_certify asks for more)"
+    return needed

@@ -1,12 +1,12 @@
 """Lambda: the certainty from which a label is taken, chosen so that the labels taken are right.
 
-The audited crops are a random sample of the training part's crops, so what is true of them says something about those
-that nobody saw. Conformal selection (Jin and Candes 2023, algorithm 1): the p-value of a crop is (1 + audited crops
-with a wrong label and at least its certainty) / (audited crops + 1), and the crops that the rule of Benjamini and
-Hochberg selects among them hold at most the wanted share of wrong labels, on average over samples. Crops asked for
-another reason (doubtful ones, templates, those on a corrected frame) are no part of sample and population: they were
-not drawn at random. As the doubtful ones are taken from what was not audited, the sample holds a little more doubt than
-the rest, which errs on the safe side.
+The audited crops are a random sample of the training part's crops that nothing else asks a person about, so what is
+true of them says something about those that nobody saw. Conformal selection (Jin and Candes 2023, algorithm 1): the
+p-value of a crop is (1 + audited crops with a wrong label and at least its certainty) / (audited crops + 1), and the
+crops that the rule of Benjamini and Hochberg selects among them hold at most the wanted share of wrong labels, on
+average over samples. Crops asked for another reason (doubtful ones, those on a frame to correct) are no part of sample
+and population: they were not drawn at random. The random crops that certify the labels belong to the rest, looked at or
+not.
 """
 
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lineact.dataset.asked import asked_of
 from lineact.dataset.labels import Found, Resolved
 from lineact.dataset.matching import Match
 from lineact.splits import Holdout
@@ -43,7 +44,7 @@ class Sample:
 
     Attributes:
         audited: box id to what a person said of it.
-        undecided: box ids of the rest.
+        undecided: box ids of the rest, a few that certify among them decided.
     """
 
     audited: dict[str, str]
@@ -89,15 +90,17 @@ def needed_audits(max_wrong: float) -> int:
 
 
 def sample_of(found: Found, resolved: Resolved, holdout: Holdout) -> Sample:
-    """Audited and undecided crops of the training part, without those that were asked for another reason."""
-    otherwise = set(found.templates["box_id"].to_pylist()) | (set(resolved.crop_actions) - set(resolved.audited))
+    """The crops that calibrate and were answered, and the rest of those that nothing else asks a person about."""
+    asked = asked_of(found.queue)
+    otherwise = asked.otherwise | (set(resolved.crop_actions) - asked.audits)
+    answered = {box_id for box_id in asked.calibrating if box_id in resolved.crop_actions}
     audited, undecided = {}, []
     for crop in found.embedded.select(["video_sha256", "pts_s", "box_id"]).to_pylist():
         box_id, frame = crop["box_id"], (crop["video_sha256"], crop["pts_s"])
         if box_id in otherwise or frame in resolved.hands or holdout.part_of(*frame) != "train":
             continue
-        if box_id in resolved.audited:
-            audited[box_id] = resolved.audited[box_id]
+        if box_id in answered:
+            audited[box_id] = resolved.crop_actions[box_id]
         else:
             undecided.append(box_id)
     return Sample(audited, undecided)

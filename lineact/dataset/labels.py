@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from lineact.attach import answered_items
 from lineact.dataset import DatasetParams
+from lineact.dataset.asked import asked_of
 from lineact.decisions import (
     MIXED,
     Decision,
@@ -87,7 +88,6 @@ class Resolved:
     Attributes:
         names: group to its name.
         crop_actions: today's box id to the action that a person decided.
-        audited: those of them that were drawn at random.
         hands: frame of the training part to all its hands.
         holdout_hands: frame of the held-out part to all its hands and who decided.
         answered: items of the queue that a decision answers.
@@ -96,7 +96,6 @@ class Resolved:
 
     names: dict[int, str] = field(default_factory=dict)
     crop_actions: dict[str, str] = field(default_factory=dict)
-    audited: dict[str, str] = field(default_factory=dict)
     hands: dict[FrameId, list[HandBox]] = field(default_factory=dict)
     holdout_hands: dict[FrameId, tuple[list[HandBox], str]] = field(default_factory=dict)
     answered: set[str] = field(default_factory=set)
@@ -146,7 +145,8 @@ def resolve(found: Found, decisions: Decisions, holdout: Holdout, params: Datase
     """Binds decisions to groups, boxes and frames of today.
 
     What a decision answers is told by `answered_items`; a frame's counts although nobody queued it. A group's name that
-    most of the accepted crops decided in it contradict is taken for "mixed": one slip would mislabel all its crops.
+    most of the accepted crops decided in it, audits apart, contradict is taken for "mixed": one slip would mislabel all
+    its crops.
 
     Args:
         found: the tables.
@@ -281,16 +281,19 @@ def _resolve_crops(
         resolved.answered |= {decision.item_id, box_id}
         if part_of_box[box_id] == "train":
             resolved.crop_actions[box_id] = decision.decided
-            if decision.task == "audit":
-                resolved.audited[box_id] = decision.decided
         else:
             detail = f"lies in the {part_of_box[box_id]} part, which trains nothing"
             resolved.problems.append(Problem(decision.item_id, decision.task, "held out", detail))
 
 
 def _drop_contradicted_names(found: Found, resolved: Resolved) -> None:
-    # A crop far from its group's templates is no witness, unless it is one of the audited, whose status hides that.
-    groups = {crop["box_id"]: crop["group"] for crop in found.crops.to_pylist() if crop["status"] != "rejected"}
+    # No witnesses are crops far from their group's templates, and audits: they judge what names make of the others.
+    audits = asked_of(found.queue).audits
+    groups = {
+        crop["box_id"]: crop["group"]
+        for crop in found.crops.to_pylist()
+        if crop["status"] != "rejected" and crop["box_id"] not in audits
+    }
     witnesses: dict[int, list[str]] = {}
     for box_id, action in resolved.crop_actions.items():
         if box_id in groups:

@@ -1,9 +1,10 @@
 """Names every crop by the named crops nearest to it.
 
 Named are the templates of the groups that a person named (mixed ones apart) and each crop that a person decided, the
-audited ones apart, which must not vouch for themselves. S_ia is the mean cosine of crop i to its k nearest named crops
-of action a. The label is argmax_a S_ia, and its certainty S_i1 + (S_i1 - S_i2): how near the best action is, and by how
-much it beats the second. Below lambda a crop is rejected: it may show a true action, and it is never taken for NG.
+audits apart: what a person says of them judges the labels and names nothing. S_ia is the mean cosine of crop i to its k
+nearest named crops of action a. The label is argmax_a S_ia, and its certainty S_i1 + (S_i1 - S_i2): how near the best
+action is, and by how much it beats the second. Below lambda a crop is rejected: it may show a true action, and it is
+never taken for NG.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ import numpy as np
 
 from lineact.boxes import iou_matrix, match_one_to_one
 from lineact.dataset import DatasetParams
+from lineact.dataset.asked import asked_of
 from lineact.dataset.labels import Found, FrameId, Resolved, boxes_on_frames
 from lineact.decisions import MIXED
 from lineact.similarity import centred
@@ -83,9 +85,10 @@ def named_crops(found: Found, resolved: Resolved, min_iou: float) -> dict[str, s
         name = resolved.names.get(template["group"], MIXED)
         if name != MIXED:
             named[template["box_id"]] = name
-    named |= resolved.crop_actions
+    audits = asked_of(found.queue).audits
+    named |= {box_id: action for box_id, action in resolved.crop_actions.items() if box_id not in audits}
     named |= _hands_found_again(found, resolved, min_iou)
-    return {box_id: action for box_id, action in named.items() if box_id not in resolved.audited}
+    return named
 
 
 def looking_alike(matches: Mapping[str, Match], min_certainty: float) -> set[str]:

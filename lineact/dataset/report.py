@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from lineact.certificate import upper_curve
 from lineact.dataset import DatasetParams
+from lineact.dataset.accepted import LEVEL, Certificate
 from lineact.dataset.awaiting import Waiting
 from lineact.dataset.calibration import Lambda, Sample, labels_taken, precision_curve
 from lineact.dataset.labels import PROBLEMS, FrameId, Resolved
@@ -77,6 +79,62 @@ def write_label_plots(
     write_csv(folder / "label_confusion.csv", ("said", *labels, REJECTED), rows)
 
 
+def certificate_metrics(certificate: Certificate) -> dict[str, float | int | None]:
+    """What the certifying answers say of the accepted labels, pooled and by label.
+
+    Returns:
+        Flat numbers: labels accepted, looked at and wrong, their error so far (None before the first look), its upper
+        bound, the looks still needed (None where more will not do), and whether the target is met.
+    """
+    metrics: dict[str, float | int | None] = {"certificate_uncounted": certificate.uncounted}
+    for suffix, bound in {
+        "": certificate.pooled,
+        **{f"_{name}": one for name, one in certificate.actions.items()},
+    }.items():
+        metrics |= {
+            f"certificate_population{suffix}": bound.population,
+            f"certificate_looked{suffix}": bound.looked,
+            f"certificate_wrong{suffix}": bound.wrong,
+            f"certificate_error{suffix}": bound.error,
+            f"certificate_upper{suffix}": bound.upper,
+            f"certificate_needed{suffix}": bound.needed,
+            f"certificate_met{suffix}": int(bound.met),
+        }
+    return metrics
+
+
+def write_certificate_plots(folder: Path, certificate: Certificate, max_label_error: float) -> None:
+    """Writes certificate.csv and .png: share of wrong labels and its upper bound after each look, all labels pooled."""
+    wrong = [look.action != look.said for look in certificate.looks]
+    population = certificate.pooled.population
+    upper = upper_curve(wrong, population, LEVEL) if population else [0.0]
+    errors = np.cumsum(wrong) / np.arange(1, len(wrong) + 1)
+    write_csv(
+        folder / "certificate.csv",
+        ("looked_at", "error", "upper", "target"),
+        (
+            (number, f"{errors[number - 1]:.6f}" if number else "", f"{bound:.6f}", f"{max_label_error:g}")
+            for number, bound in enumerate(upper)
+        ),
+    )
+    _draw_certificate(folder / "certificate.png", errors, upper, max_label_error)
+
+
+def _draw_certificate(path: Path, errors: np.ndarray, upper: list[float], max_label_error: float) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(range(len(upper)), upper, label=f"at most ({LEVEL:.0%}, after every look)")
+    axes.plot(range(1, len(errors) + 1), errors, label="wrong so far")
+    axes.axhline(max_label_error, color="black", linestyle="--", label="target")
+    axes.set_xlabel("accepted labels looked at, in random order")
+    axes.set_ylabel("share of wrong labels")
+    axes.set_ylim(0, min(1.0, max(6 * max_label_error, 0.3)))
+    axes.legend()
+    write_whole(path, lambda temporary: figure.savefig(temporary, dpi=100, format="png", metadata={"Software": None}))
+
+
 def _draw_curve(path: Path, curve: list[tuple[str, float, float, float]]) -> None:
     from matplotlib.figure import Figure
 
@@ -104,6 +162,7 @@ def count_metrics(
         "groups_mixed": sum(name == MIXED for name in resolved.names.values()),
         "items_undecided": waiting.undecided,
         "crops_guard": parts.guard_crops,
+        "crops_drawn": sum(crop.crop_png is None for crops in parts.crops.values() for crop in crops),
         "frames_guard": parts.guard_frames,
         "frames_val_unfit_left_out": parts.unfit_frames,
     }

@@ -68,7 +68,7 @@ class QueueIndex:
         return self.table.take(pa.array(rows, pa.int64())).to_pylist()
 
     def sets(self, actions: Sequence[str], names: Mapping[str, str]) -> list[ItemSet]:
-        """Groups, the crops of each action, those without a suggestion, the audit, frames; empty sets are left out.
+        """Groups, the crops of each action, those without a suggestion, frames, the audit; empty sets are left out.
 
         Crops of an action begin with the most doubtful ones; the rest comes from all stretches of time in turn.
 
@@ -82,7 +82,7 @@ class QueueIndex:
         sets = [self._of_task("group")]
         for action in (*actions, UNNAMED):
             sets.append(ItemSet("crop", action, self._doubtful_first(np.flatnonzero(crops & (labels == action)))))
-        sets += [self._of_task("audit"), self._of_task("box")]
+        sets += [self._of_task("box"), self._of_task("audit")]  # what certifies comes when nothing else changes labels
         return [one for one in sets if len(one.rows)]
 
     def _of_task(self, task: str) -> ItemSet:

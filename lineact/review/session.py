@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from threading import RLock
 
-from lineact.decisions import DISAGREEMENT, WITHDRAWN, Decision
+from lineact.decisions import DISAGREEMENT, WITHDRAWN, Decision, Decisions
 from lineact.review.answers import Answer, decision_of
 from lineact.review.export import Exported, export_decisions
 from lineact.review.queue_index import ItemSet
@@ -170,6 +170,12 @@ class Session:
             raise UnseenError(f"answered in another window meanwhile ({said})")
         suggested = DISAGREEMENT if settles else decision.suggested
         return [replace(decision, item_id=self._state.row_id(given.item_id), suggested=suggested)]
+
+    def decisions(self) -> Decisions:
+        """All that was answered, in decisions.csv yet or not."""
+        with self._lock:
+            self._state.refresh()
+            return self._state.decisions_now()
 
     def export(self) -> Exported:
         """Writes decisions.csv; see `export_decisions`."""

@@ -18,11 +18,13 @@ from lineact.decisions import (
     WITHDRAWN,
     BadRow,
     Decision,
+    Decisions,
     HandBox,
     PlacedBox,
     agreed,
     box_of_id,
     boxes_of_text,
+    standing,
     text_of_boxes,
     words_on,
 )
@@ -298,6 +300,10 @@ class ReviewState:
 
     def _rows_for(self, item_id: str) -> list[Decision]:
         return self._rows.get(self._answers.get(item_id, item_id), [])
+
+    def decisions_now(self) -> Decisions:
+        """What stands of all rows."""
+        return standing([row for rows in self._rows.values() for row in rows], self.bad)
 
     def row_id(self, item_id: str) -> str:
         """The item id that a new row of an item gets: of a crop found again a little elsewhere the earlier one."""

@@ -100,7 +100,8 @@ def project(line, tmp_path, monkeypatch):
     write_table(line.boxes, folder / "detect" / "boxes.parquet", BOXES)
     write_table(line.queue(embedded, matched, queue_params()), folder / "queue" / "queue.parquet", QUEUE)
     section = {
-        "actions": list(ACTIONS), "policy": "required", "min_decided_share": 0.5, "min_holdout_frames": 5,
+        "actions": list(ACTIONS), "policy": "required", "min_decided_share": 0.5, "max_label_error": 0.05,
+        "min_holdout_frames": 5,
         "max_bad_share": 0.0, "min_iou": 0.5, "context": 1.5, "crop_px": 32, "detector_frames": 0, "jpeg_quality": 90,
         "holdout": {"recordings": ["rec_3"], "last_share": 0.0, "guard_s": 0.0},
         "labels": {"centre": False, "nearest": 3, "precision": 0.9, "min_certainty": 0.5, "min_hand_certainty": 0.5},

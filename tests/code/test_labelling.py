@@ -13,6 +13,7 @@ import pytest
 from lineact import embed as embed_module
 from lineact.boxes import iou_matrix
 from lineact.dataset import LabelParams
+from lineact.dataset.accepted import label_the_rest
 from lineact.dataset.awaiting import refuse_undecided, still_waiting
 from lineact.dataset.labels import label_crops, resolve
 from lineact.dataset.matching import looking_alike, match_to_named
@@ -24,7 +25,7 @@ from lineact.embed import embed_boxes
 from lineact.errors import AwaitingReview, InputError
 from lineact.match import match_crops
 from lineact.png import decode_png
-from lineact.queue import EVENLY_SPACED
+from lineact.queue import CALIBRATES, CERTIFIES, EVENLY_SPACED
 from lineact.review.journal import Journal
 from lineact.review.queue_index import QueueIndex
 from lineact.review.state import Boxes, ReviewState
@@ -216,14 +217,46 @@ def test_the_queue_asks_every_group_first_and_keeps_its_lengths(queue):
     assert [row["priority"] for row in rows] == list(range(len(rows)))
     assert [row["task"] for row in rows[:6]] == ["group"] * 6
     counts = Counter((row["task"], row["holdout"]) for row in rows)
+    random = counts.pop(("audit", False))
     assert counts == {
         ("group", False): 6,
         ("crop", False): 8,
-        ("audit", False): 5,
         ("box", False): 10,
         ("box", True): 12,
     }
+    assert Counter(row["reason"] for row in rows)[CALIBRATES] == 5
+    assert [row["reason"] for row in rows[-(random - 5) :]] == [CERTIFIES] * (random - 5)
     assert len({row["item_id"] for row in rows}) == len(rows)
+
+
+def test_random_crops_are_all_that_nothing_else_asks_about_in_an_order_that_longer_queues_keep(line, embedded, matched):
+    def random_crops(**changes):
+        rows = line.queue(embedded, matched, queue_params(**changes)).to_pylist()
+        otherwise = {box_id for row in rows if row["task"] in ("crop", "box") for box_id in row["box_ids"]}
+        return [row["item_id"] for row in rows if row["task"] == "audit"], otherwise
+
+    everything, otherwise = random_crops(audit_certify=1000)
+    assert not set(everything) & otherwise
+    trains = line.holdout.mask(embedded.crops, "train")
+    boxes = {box_id for box_id, ok in zip(embedded.crops["box_id"].to_pylist(), trains, strict=True) if ok}
+    assert set(everything) == boxes - otherwise
+    assert random_crops(audit_certify=7)[0] == everything[:12]
+    assert random_crops(seed=1)[0] != everything
+    fewer = set(random_crops(crops=20, audit_certify=1000)[0])
+    assert random_crops(crops=20, audit_certify=1000)[0] == [box_id for box_id in everything if box_id in fewer]
+
+
+def test_of_few_crops_at_most_half_calibrate(line, embedded, matched):
+    rows = line.queue(embedded, matched, queue_params(audit_calibrate=1000, audit_certify=1000)).to_pylist()
+    counts = Counter(row["reason"] for row in rows if row["task"] == "audit")
+    assert counts[CALIBRATES] == sum(counts.values()) // 2
+
+
+def test_a_sampled_line_asks_for_names_random_crops_and_the_held_out_part_alone(line, embedded, matched):
+    rows = line.queue(embedded, matched, queue_params(policy="sampled")).to_pylist()
+    assert {(row["task"], row["holdout"]) for row in rows} == {("group", False), ("audit", False), ("box", True)}
+    trains = int(line.holdout.mask(embedded.crops, "train").sum())
+    assert sum(row["task"] == "audit" for row in rows) == min(trains, 50)
 
 
 def test_only_held_out_frames_measure_and_they_include_frames_without_boxes(line, queue):
@@ -284,9 +317,7 @@ def test_an_exact_reviewer_makes_right_labels(line, found, decided):
 
 
 def test_a_persons_word_on_a_crop_goes_over_its_groups_name(line, found, decided):
-    crop = next(row for row in found.queue.to_pylist() if row["task"] == "audit")
-    frames = {one.item_id for one in decided if one.task == "box"}
-    assert frame_item(crop["video_sha256"], crop["pts_s"]) not in frames
+    crop = next(row for row in found.queue.to_pylist() if row["reason"] == CERTIFIES)
     wrong = "wipe" if line.true_actions()[crop["item_id"]] != "wipe" else "screw"
     changed = [replace(one, decided=wrong) if one.item_id == crop["item_id"] else one for one in decided]
     labelled = {one.box_id: one for one in crops_of(line, found, resolved_of(line, found, changed))}
@@ -331,7 +362,7 @@ def test_decisions_follow_boxes_that_were_found_again_a_little_elsewhere(line, f
 
 def test_a_name_that_the_groups_decided_crops_contradict_trains_nothing(line, found, decided):
     groups = dict(zip(found.crops["box_id"].to_pylist(), found.crops["group"].to_pylist(), strict=True))
-    of_group = Counter(groups[one.item_id] for one in decided if one.task in ("crop", "audit"))
+    of_group = Counter(groups[one.item_id] for one in decided if one.task == "crop")
     group, count = of_group.most_common(1)[0]
     assert count >= 2
     right = resolved_of(line, found, decided).names[group]
@@ -340,13 +371,13 @@ def test_a_name_that_the_groups_decided_crops_contradict_trains_nothing(line, fo
     resolved = resolved_of(line, found, slip)
     assert resolved.names[group] == "mixed"
     assert [(one.item_id, one.problem) for one in resolved.problems] == [(f"group:{group}", "contradicted")]
-    others = [one for one in slip if groups.get(one.item_id) != group]
-    assert resolved_of(line, found, others).names[group] != "mixed"
+    audits_alone = [one for one in slip if groups.get(one.item_id) != group or one.task == "audit"]
+    assert resolved_of(line, found, audits_alone).names[group] != "mixed"
 
 
 def test_rejected_crops_are_no_witnesses_against_a_name(line, found, decided):
     groups = dict(zip(found.crops["box_id"].to_pylist(), found.crops["group"].to_pylist(), strict=True))
-    of_group = Counter(groups[one.item_id] for one in decided if one.task in ("crop", "audit"))
+    of_group = Counter(groups[one.item_id] for one in decided if one.task == "crop")
     group = of_group.most_common(1)[0][0]
     right = resolved_of(line, found, decided).names[group]
     witnesses = [one for one in decided if groups.get(one.item_id) == group]
@@ -409,7 +440,7 @@ def test_a_stale_name_waits_and_a_stale_frame_stays_valid(line, found, decided):
     assert not resolved.names
     assert len(resolved.hands) == 10
     assert Counter(problem.problem for problem in resolved.problems) == {"stale": len(old)}
-    assert still_waiting(found.queue, resolved, dataset_params()).groups == 6
+    assert waiting_of(line, found, old).groups == 6
 
 
 def test_frames_that_nobody_queued_count_and_those_that_do_not_exist_are_reported(line, found):
@@ -445,8 +476,9 @@ def test_uncorrected_frames_with_a_box_that_may_be_no_hand_do_not_teach_the_dete
 
 
 def test_nothing_decided_waits_and_says_how_to_go_on(line, found):
-    waiting = still_waiting(found.queue, resolved_of(line, found, []), dataset_params())
-    assert (waiting.groups, waiting.items, waiting.holdout_frames, waiting.undecided) == (6, 12, 5, 41)
+    waiting = waiting_of(line, found, [])
+    assert (waiting.groups, waiting.items, waiting.holdout_frames) == (6, 12, 5)
+    assert waiting.undecided == found.queue.num_rows
     with pytest.raises(AwaitingReview, match="make review LINE=press_a") as awaited:
         refuse_undecided(waiting, dataset_params(), "press_a")
     assert awaited.value.exit_code == 75
@@ -458,23 +490,37 @@ def test_nothing_decided_waits_and_says_how_to_go_on(line, found):
         ("required", "group", True),
         ("required", "holdout", True),
         ("required", "rest", True),
+        ("required", "certifying", True),
+        ("sampled", "group", True),
+        ("sampled", "holdout", True),
+        ("sampled", "rest", False),
+        ("sampled", "certifying", True),
         ("none", "group", True),  # nothing else says which action is which
         ("none", "holdout", True),  # nor what is true of the held-out part
         ("none", "rest", False),
+        ("none", "certifying", False),
     ],
 )
 def test_what_each_policy_waits_for(line, found, decided, policy, left_out, waits):
     some = [one for one in decided if kind_of(one, found) != left_out]
     params = dataset_params(policy=policy)
-    waiting = still_waiting(found.queue, resolved_of(line, found, some), params)
+    waiting = waiting_of(line, found, some, policy=policy)
     with pytest.raises(AwaitingReview) if waits else contextlib.nullcontext():
         refuse_undecided(waiting, params, "press_a")
-    refuse_undecided(still_waiting(found.queue, resolved_of(line, found, decided), params), params, "press_a")
+    refuse_undecided(waiting_of(line, found, decided, policy=policy), params, "press_a")
+
+
+def waiting_of(line, found, decided, **changes):
+    resolved, params = resolved_of(line, found, decided), dataset_params(**changes)
+    certificate = label_the_rest(found, resolved, line.holdout, params).certificate
+    return still_waiting(found.queue, resolved, certificate, params)
 
 
 def kind_of(one, found):
-    measures = {row["item_id"] for row in found.queue.to_pylist() if row["holdout"]}
-    return "group" if one.task == "group" else "holdout" if one.item_id in measures else "rest"
+    row = next(row for row in found.queue.to_pylist() if row["item_id"] == one.item_id)
+    if row["reason"] == CERTIFIES:
+        return "certifying"
+    return "group" if one.task == "group" else "holdout" if row["holdout"] else "rest"
 
 
 # --- the parts
@@ -608,11 +654,19 @@ def run_stages(line, folder, **changes):
     match(match_params(), ingest=at["ingest"], embed=at["embed"], out=at["match"])
     queue_stage(queue_params(), **{name: at[name] for name in ("ingest", "detect", "embed", "match")}, out=at["queue"])
     decisions = folder / "review" / "decisions.csv"
+    settings = dataset_params(max_label_error=0.5, **changes)
     simulate_review(
-        review_params(error_rate=0.1), simulate=folder / "simulate", detect=at["detect"],
-        queue=at["queue"], decisions=decisions, out=folder / "simulate_review",
+        review_params(error_rate=0.1, dataset=settings),
+        simulate=folder / "simulate", **at, decisions=decisions, out=folder / "simulate_review",
     )  # fmt: skip
-    dataset(dataset_params(**changes), line="test", raw=line.raw, **at, decisions=decisions, out=folder / "dataset")
+    dataset(
+        dataset_params(max_label_error=0.5, **changes),
+        line="test",
+        raw=line.raw,
+        **at,
+        decisions=decisions,
+        out=folder / "dataset",
+    )
 
 
 def test_the_stages_run_on_files_and_give_the_same_bytes_twice(line, embedded, tmp_path):
@@ -630,7 +684,9 @@ def test_the_stages_run_on_files_and_give_the_same_bytes_twice(line, embedded, t
     assert metrics["crops_train"] + metrics["crops_val"] == metrics["crops_by_person"] + metrics["crops_by_match"]
     reviewed = json.loads((tmp_path / "1" / "simulate_review" / "metrics.json").read_text())
     assert reviewed["error_rate"] == 0.1
-    assert reviewed["minutes"] == pytest.approx((6 * 10 + 13 * 3 + 22 * 12) / 60)
+    audits = reviewed["decided_audit"]
+    assert reviewed["decided_audit"] < 50  # no more than certify
+    assert reviewed["minutes"] == pytest.approx((6 * 10 + (8 + audits) * 3 + 22 * 12) / 60)
     held_out = read_table(tmp_path / "1" / "dataset" / "holdout.parquet", HOLDOUT_BOXES)
     truth = {(row["video_sha256"], row["pts_s"]): row for row in line.truth.to_pylist()}
     for row in held_out.to_pylist():  # answered exactly, whatever the error rate
@@ -648,15 +704,15 @@ def test_bad_rows_are_named_and_fail_the_stage_above_the_share(line, embedded, t
     path.write_text("\n".join(rows) + "\n")
     at = {name: tmp_path / name for name in ("ingest", "detect", "embed", "match", "queue")}
     inputs = {"line": "test", "raw": line.raw, **at, "decisions": path, "out": tmp_path / "dataset"}
-    with pytest.raises(InputError, match=rf"1 of 41 rows.*row {group + 1}, column 'task'.*'grupp'"):
+    with pytest.raises(InputError, match=rf"1 of {len(rows) - 1} rows.*row {group + 1}, column 'task'.*'grupp'"):
         dataset(dataset_params(max_bad_share=0.01), **inputs)
     with pytest.raises(AwaitingReview, match="1 names of groups"):
-        dataset(dataset_params(), **inputs)
+        dataset(dataset_params(max_label_error=0.5), **inputs)
     crop = next(number for number, row in enumerate(rows) if ",crop," in row)
     rows[group] = rows[group].replace(",grupp,", ",group,")
     rows[crop] = rows[crop].replace(",crop,", ",cropp,")
     path.write_text("\n".join(rows) + "\n")
-    dataset(dataset_params(), **inputs)
+    dataset(dataset_params(max_label_error=0.5), **inputs)
     with (tmp_path / "dataset" / "problems.csv").open() as stream:
         assert [row["problem"] for row in csv.DictReader(stream)] == ["bad row"]
 

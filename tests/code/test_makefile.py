@@ -49,7 +49,13 @@ def test_the_other_targets_pass_on_what_is_set(make):
         "line=demo",
         "reviewer=Ada L.",
         "port=",
+        "host=",
+        "token_file=",
     ]
+    exported = make("review-export", "LINE=press a", "ALL=yes")[1:]
+    assert exported == ["flows.review_export", "line=press a", "all=yes"]
+    shared = make("review", "LINE=demo", "HOST=0.0.0.0", "TOKEN_FILE=/keys/a b")[1:]
+    assert shared[-2:] == ["host=0.0.0.0", "token_file=/keys/a b"]
     assert make("serve", "PORT=4201")[1:] == ["flows.serve", "port=4201"]
     assert make("serve")[1:] == ["flows.serve", "port="]
     assert make("activate", "LINE=gi_d")[1:] == ["flows.lines", "activate=gi_d"]

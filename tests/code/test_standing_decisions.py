@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -256,7 +257,7 @@ def _answer_and_export(folder, reviewer, count):
     journal = Journal(journal_path(path))
     for number in range(count):
         answer = row("wipe", reviewer, item_id=f"{reviewer} {number}")
-        journal.add(lambda answer=answer: [answer])
+        journal.add(partial(list, [answer]))
         if number % 5 == 0:
             export_decisions(path, ACTIONS, journal)
             time.sleep(0.001)

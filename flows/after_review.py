@@ -1,0 +1,61 @@
+"""`python -m flows.after_review line=demo`: what comes after a finished review.
+
+Where `make serve` runs, the line's deployment is started on it; else the command that goes on is printed.
+"""
+
+import os
+import sys
+
+from flows import command_line
+from flows.gate import decisions_of
+from flows.pipeline import stages_of
+from flows.server import answers, standing_server
+from lineact.files import sha256_of_file
+
+
+def start_training(line: str) -> str:
+    """Starts the line's deployment, which goes on from the gate, or says how to go on without a server.
+
+    The same decisions start it once, however often they are finished. A server that is gone, or that does not know the
+    line, is no error.
+
+    Args:
+        line: the line.
+
+    Returns:
+        What was done, or the command, in a sentence.
+    """
+    by_hand = f"go on with `python -m flows.retrain line={line}`"
+    api_url = os.environ.get("PREFECT_API_URL") or (standing_server() or ("",))[0]
+    if not api_url or not answers(api_url):
+        return f"no Prefect server is up (`make serve` runs one): {by_hand}"
+
+    from httpx import HTTPError
+    from prefect.client.orchestration import get_client
+    from prefect.exceptions import ObjectNotFound, PrefectException
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    decisions = decisions_of(line)
+    key = sha256_of_file(decisions) if decisions.is_file() else "none"
+    try:
+        with temporary_settings({PREFECT_API_URL: api_url}), get_client(sync_client=True) as client:
+            deployment = client.read_deployment_by_name(f"retrain/{line}")
+            run = client.create_flow_run_from_deployment(
+                deployment.id, name=f"after the review of {line}", idempotency_key=f"review {line} {key}"
+            )
+    except ObjectNotFound:
+        return f"the Prefect server at {api_url} has no deployment of {line} (`make serve` makes them): {by_hand}"
+    except (HTTPError, PrefectException, RuntimeError) as error:
+        return f"the Prefect server at {api_url} took no run ({error}): {by_hand}"
+    return f"training of {line} is started: flow run {run.name!r} ({run.id}) at {api_url}"
+
+
+def main() -> None:
+    """`line=demo`."""
+    line = command_line.parse(sys.argv[1:], ("line",))["line"]
+    stages_of(line)
+    print(start_training(line))
+
+
+if __name__ == "__main__":
+    command_line.run(main)

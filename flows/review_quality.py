@@ -1,0 +1,58 @@
+"""What the review has certified so far, and what comes after it, for the review page."""
+
+from dataclasses import asdict
+from threading import Lock
+from typing import Any
+
+from flows.after_review import start_training
+from flows.gate import Certifier, pass_gate
+from lineact.dataset.awaiting import words_of
+from lineact.decisions import Decisions
+from lineact.errors import LineactError
+from tasks.stage import section_of
+
+
+class Quality:
+    """A line's certificate by the answers as they are now. The tables are read when it is asked for first."""
+
+    def __init__(self, line: str) -> None:
+        """Reads nothing yet: a long line's tables are large."""
+        self._line = line
+        self._certifier: Certifier | None = None
+        self._lock = Lock()
+
+    def told(self, decisions: Decisions) -> dict[str, Any]:
+        """The certificate in words, and its bounds, pooled and by action.
+
+        Args:
+            decisions: those in the file and those in the journal.
+
+        Raises:
+            InputError: where a table of an earlier stage is missing.
+        """
+        with self._lock:
+            self._certifier = self._certifier or Certifier(self._line)
+            certificate = self._certifier.certificate(decisions)
+        max_label_error = section_of(self._line, "dataset")["max_label_error"]
+        bounds = {"all together": certificate.pooled} | certificate.actions
+        return {
+            "words": words_of(certificate, max_label_error),
+            "max_label_error": max_label_error,
+            "bounds": [{"label": label} | asdict(bound) for label, bound in bounds.items()],
+        }
+
+
+def what_comes_next(line: str) -> str:
+    """Starts training where the gate lets the line through, else says what it waits for.
+
+    Args:
+        line: its name; decisions.csv is written.
+
+    Returns:
+        A sentence.
+    """
+    try:
+        pass_gate(line)
+    except LineactError as error:
+        return str(error)
+    return start_training(line)

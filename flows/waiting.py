@@ -1,0 +1,99 @@
+"""Lines that wait for a review: since when, and who is told of it, as Prefect events and log lines.
+
+Events: lineact.review.awaited, lineact.review.reminder, lineact.review.overdue and lineact.review.finished, each of the
+resource lineact.line.<line>; Prefect's automations can send them on.
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from flows.gate import pass_gate
+from lineact.deadline import ReviewParams, word_due
+from lineact.errors import AwaitingReview
+from lineact.files import write_json
+from lineact.settings import from_mapping
+from tasks.stage import section_of
+
+WAITING = Path(".lineact/waiting")
+
+
+@dataclass(frozen=True)
+class Word:
+    """What is said of a line that waits.
+
+    Attributes:
+        kind: "awaited", "reminder", "overdue" or "finished".
+        text: in a sentence.
+    """
+
+    kind: str
+    text: str
+
+
+def now_utc() -> datetime:
+    """The time; tests put another in its place."""
+    return datetime.now(UTC)
+
+
+def begin_waiting(line: str, message: str) -> Word:
+    """Notes that a line waits, unless it did already.
+
+    Args:
+        line: the line.
+        message: what it waits for.
+    """
+    path = _path(line)
+    if not path.is_file():
+        _note(path, now_utc(), now_utc())
+    return Word("awaited", f"line {line}: {message}")
+
+
+def end_waiting(line: str) -> None:
+    """Forgets that a line waited: its gate is open."""
+    _path(line).unlink(missing_ok=True)
+
+
+def word_on(line: str) -> Word | None:
+    """What is due to be said of a line, and notes that it was said; None where it does not wait or nothing is due.
+
+    Raises:
+        LineactError: where the line's settings, queue or decisions cannot be read.
+    """
+    path = _path(line)
+    if not path.is_file():
+        return None
+    times = {name: datetime.fromisoformat(text) for name, text in json.loads(path.read_text()).items()}
+    params = from_mapping(ReviewParams, section_of(line, "review"), f"params.yaml: lines.{line}.review")
+    kind = word_due(times["since"], times["told_at"], now_utc(), params)
+    if kind is None:
+        return None
+    _note(path, times["since"], now_utc())
+    hours = (now_utc() - times["since"]).total_seconds() / 3600
+    try:
+        pass_gate(line)
+    except AwaitingReview as waiting:
+        late = f", {hours - params.deadline_h:.0f} of them past its deadline" if kind == "overdue" else ""
+        return Word(kind, f"line {line} has waited for {hours:.0f} hours{late}: {waiting}")
+    end_waiting(line)
+    return Word("finished", f"line {line}: the review is done; go on with `python -m flows.retrain line={line}`")
+
+
+def tell(line: str, word: Word) -> None:
+    """Sends a word as an event to the Prefect server that this process has, if any."""
+    from prefect.events import emit_event
+
+    emit_event(
+        f"lineact.review.{word.kind}",
+        resource={"prefect.resource.id": f"lineact.line.{line}", "prefect.resource.name": line},
+        payload={"text": word.text},
+    )
+
+
+def _note(path: Path, since: datetime, told_at: datetime) -> None:
+    write_json(path, {"since": since.isoformat(), "told_at": told_at.isoformat()})
+
+
+def _path(line: str) -> Path:
+    return WAITING / f"{line}.json"

@@ -1,0 +1,216 @@
+"""Which labels are accepted without a person's word, and what the random answers certify of them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lineact.dataset.accepted import LEVEL, certify, decided_since_certifying, label_the_rest
+from lineact.dataset.asked import asked_of
+from lineact.dataset.awaiting import words_of
+from lineact.dataset.labels import resolve
+from lineact.decisions import Decisions
+from lineact.reviewer import answer_queue
+from lineact.simulate_review import SimulatedTruth, asked_until_certified
+from tests.labelled_line import ACTIONS, Line, dataset_params, match_params, queue_params, review_params
+
+
+@pytest.fixture(scope="module")
+def line(tmp_path_factory):
+    return Line(tmp_path_factory.mktemp("line"))
+
+
+@pytest.fixture(scope="module")
+def found(line, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("work"))
+        embedded = line.embed()
+    matched = line.match(embedded, match_params())
+    return line.found(embedded, matched, line.queue(embedded, matched, queue_params(audit_calibrate=20)))
+
+
+@pytest.fixture(scope="module")
+def decided(line, found):
+    return answer_queue(found.queue, line.boxes, SimulatedTruth(line.truth, 0.4), review_params().reviewer).decisions
+
+
+def labelling_of(line, found, decided):
+    params = dataset_params()
+    resolved = resolve(found, Decisions(tuple(decided), (), ()), line.holdout, params)
+    return label_the_rest(found, resolved, line.holdout, params)
+
+
+# --- the set
+
+
+def test_accepted_is_nothing_that_a_person_is_asked_about_but_to_certify(line, found, decided):
+    asked = asked_of(found.queue)
+    accepted = set(labelling_of(line, found, decided).accepted)
+    assert set(asked.certifying) <= accepted
+    assert not accepted & (asked.otherwise | set(asked.calibrating))
+    names = [one for one in decided if one.task == "group" or one.item_id in asked.certifying]
+    waits_for_its_answer = set(labelling_of(line, found, names).accepted)
+    assert waits_for_its_answer
+    assert not waits_for_its_answer & (asked.otherwise | set(asked.calibrating))
+
+
+@pytest.mark.parametrize("said", [None, "NG", "wipe"])
+def test_what_certifying_answers_say_changes_no_label_and_no_lambda(line, found, decided, said):
+    certifying = set(asked_of(found.queue).certifying)
+    others = [one for one in decided if one.item_id not in certifying]
+    answers = [] if said is None else [replace(one, decided=said) for one in decided if one.item_id in certifying]
+    plain, changed = labelling_of(line, found, decided), labelling_of(line, found, others + answers)
+    assert changed.accepted == plain.accepted
+    assert changed.matches == plain.matches
+    assert changed.lambdas == plain.lambdas
+
+
+def test_calibrating_answers_move_lambda_and_name_nothing(line, found, decided):
+    calibrating = set(asked_of(found.queue).calibrating)
+    wrong = [replace(one, decided="NG") if one.item_id in calibrating else one for one in decided]
+    plain, changed = labelling_of(line, found, decided), labelling_of(line, found, wrong)
+    assert changed.matches == plain.matches
+    assert changed.lambdas != plain.lambdas
+
+
+def test_an_exact_reviewer_certifies_right_labels(line, found, decided):
+    certificate = labelling_of(line, found, decided).certificate
+    assert (certificate.pooled.wrong, certificate.pooled.met, certificate.next_items) == (0, True, ())
+    assert certificate.pooled.looked == len(asked_of(found.queue).certifying) < certificate.pooled.population
+    assert sum(bound.population for bound in certificate.actions.values()) == certificate.pooled.population
+    assert "no more looks needed for 10.0%" in words_of(certificate, 0.1)
+
+
+# --- the certificate
+
+
+def crops(count):
+    return [f"crop{number:03}" for number in range(count)]
+
+
+def certificate_of(count, said, actions=None):
+    """Of `count` accepted crops all of which are looked at in order; `said` maps some of them to answers."""
+    accepted = dict(zip(crops(count), actions or ["screw"] * count, strict=True))
+    return certify(accepted, crops(count), said, dataset_params(max_label_error=0.05))
+
+
+def test_only_an_unbroken_run_of_answers_counts_and_the_next_is_what_was_left_out():
+    said = dict.fromkeys(crops(12), "screw")
+    del said["crop003"], said["crop007"]
+    certificate = certificate_of(200, said)
+    assert (certificate.pooled.looked, certificate.uncounted) == (3, 7)
+    assert certificate.next_items[:3] == ("crop003", "crop007", "crop012")
+    whole = certificate_of(200, said | {"crop003": "NG", "crop007": "screw"})
+    assert (whole.pooled.looked, whole.pooled.wrong, whole.uncounted) == (12, 1, 0)
+
+
+def test_crops_that_are_not_accepted_need_no_look():
+    order = crops(100)
+    accepted = dict.fromkeys(order[::2], "screw")
+    certificate = certify(accepted, order, dict.fromkeys(order[:10:2], "screw"), dataset_params())
+    assert (certificate.pooled.population, certificate.pooled.looked) == (50, 5)
+    assert certificate.next_items[0] == "crop010"
+
+
+def test_bounds_of_actions_hold_all_together():
+    actions = ["screw", "wipe"] * 200
+    said = dict(zip(crops(300), actions, strict=False))
+    certificate = certificate_of(400, said, actions)
+    assert list(certificate.actions) == [*ACTIONS, "NG"]
+    one, alone = certificate.actions["screw"], certify(
+        dict.fromkeys(crops(200), "screw"), crops(200), dict.fromkeys(crops(150), "screw"), dataset_params()
+    ).pooled  # fmt: skip
+    assert (one.population, one.looked) == (alone.population, alone.looked) == (200, 150)
+    assert one.upper >= alone.upper  # the price of three statements at once
+    assert certificate.actions["NG"].population == 0
+
+
+def test_the_words_tell_how_many_looks_are_missing_and_when_looking_will_not_do():
+    certificate = certificate_of(300, dict.fromkeys(crops(20), "screw"))
+    assert f"{certificate.pooled.needed} more looks needed for 5.0%" in words_of(certificate, 0.05)
+    short = replace(certificate, next_items=certificate.next_items[:4])
+    assert "of which the queue has 4 (queue.audit_certify asks for more)" in words_of(short, 0.05)
+    bad = certificate_of(300, dict.fromkeys(crops(20), "wipe"))
+    assert "100.0%, at most 100.0% (95 %), 20 looked at, which more looks will hardly bring" in words_of(bad, 0.05)
+    assert words_of(certificate_of(0, {}), 0.05) == "no crop has a label that nobody decided"
+    everything = certificate_of(4, dict.fromkeys(crops(4), "NG"))
+    assert words_of(everything, 0.05).endswith("4 looked at, so that nobody's word is missing")
+    assert everything.pooled.met
+
+
+@given(st.integers(0, 10_000))
+def test_answers_in_another_order_than_asked_do_not_choose_the_sample(seed):
+    """Whoever answers the easy ones alone certifies nothing: the crops are wrong where they are hard."""
+    rng = np.random.default_rng(seed)
+    wrong = rng.random(200) < 0.3
+    wrong[:40][rng.integers(40)] = True
+    easy = {crop: "screw" for crop, is_wrong in zip(crops(200), wrong, strict=True) if not is_wrong}
+    assert not certificate_of(200, easy).pooled.met or certificate_of(200, easy).pooled.looked >= 68
+
+
+def test_names_decided_after_the_first_certifying_answer_are_counted(found, decided):
+    rows = found.queue.to_pylist()
+    held_out = {row["item_id"] for row in rows if row["holdout"]}
+    certifying = set(asked_of(found.queue).certifying)
+    assert decided_since_certifying(decided, found.queue) == 0  # the queue asks for them last
+
+    def later(item_ids, decided_at):
+        changed = [replace(one, decided_at=decided_at) if one.item_id in item_ids else one for one in decided]
+        return decided_since_certifying(changed, found.queue)
+
+    names = [one.item_id for one in decided if one.task == "group"][:2]
+    assert later(names, "2026-01-01T12:00:00") == 2  # no zone: UTC
+    assert later(names, "1999-01-01T12:00:00+01:00") == 0
+    assert later(held_out, "2026-01-01T12:00:00+00:00") == 0  # they name nothing
+    nothing_certified = [one for one in decided if one.item_id not in certifying]
+    assert decided_since_certifying(nothing_certified, found.queue) == 0
+
+
+# --- reviewers
+
+
+def test_reviewers_who_stop_when_it_is_met_are_told_too_little_in_at_most_5_percent_of_lines():
+    """A line of 600 accepted crops of three labels, of which just over 5 % are wrong by the reviewer's word."""
+    params = dataset_params(max_label_error=0.05)
+    count, runs = 600, 300
+    labels = ["screw"] * 300 + ["wipe"] * 200 + ["NG"] * 100
+    names = crops(count)
+    accepted = dict(zip(names, labels, strict=True))
+    certified, under = 0, 0
+    for seed in range(runs):
+        rng = np.random.default_rng(seed)
+        wrong = {names[index] for index in rng.choice(count, 31, replace=False)}
+        order = [names[index] for index in rng.permutation(count)]
+        said = {crop: "other" if crop in wrong else action for crop, action in accepted.items()}
+        looks: dict[str, str] = {}
+        for start in range(0, 300, 10):  # a page at a time, until no more is asked
+            looks |= {crop: said[crop] for crop in order[start : start + 10]}
+            certificate = certify(accepted, order, looks, params)
+            if certificate.pooled.met:
+                break
+        certified += certificate.pooled.met
+        by_action = {name: sum(accepted[crop] == name for crop in wrong) for name in ("screw", "wipe", "NG")}
+        under += any(
+            certificate.actions[name].upper * certificate.actions[name].population < number - 1e-9
+            for name, number in by_action.items()
+        )
+    allowed = 1 - LEVEL + 3 * ((1 - LEVEL) * LEVEL / runs) ** 0.5
+    assert certified / runs <= allowed
+    assert under / runs <= allowed
+
+
+def test_a_simulated_reviewer_stops_where_the_page_stops_asking(line, found):
+    reviewer = review_params().reviewer
+    everything = answer_queue(found.queue, line.boxes, SimulatedTruth(line.truth, 0.4), reviewer)
+    whole = labelling_of(line, found, everything.decisions).certificate
+    asked = asked_until_certified(found, everything, line.holdout, dataset_params())
+    rest = set(found.queue["item_id"].to_pylist()) - set(asked["item_id"].to_pylist())
+    assert rest
+    assert rest < set(asked_of(found.queue).certifying)
+    kept = [one for one in everything.decisions if one.item_id not in rest]
+    met = labelling_of(line, found, kept).certificate
+    assert met.pooled.met
+    assert met.looks == whole.looks[: met.pooled.looked]
+    assert not labelling_of(line, found, kept[:-1]).certificate.pooled.met

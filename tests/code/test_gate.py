@@ -1,0 +1,144 @@
+"""The review gate of the flows, from files: what each policy waits for, and the certificate of today's decisions."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from flows import gate
+from flows.gate import Certifier, certificate_of, decisions_of, pass_gate
+from lineact.decisions import Decisions, write_decisions
+from lineact.errors import AwaitingReview, InputError
+from lineact.queue import CERTIFIES
+from lineact.reviewer import answer_queue
+from lineact.schema import BOXES, CROPS, EMBEDDED, FRAMES, QUEUE, TEMPLATES, VIDEOS, read_table, write_table
+from lineact.simulate_review import SimulatedTruth
+from tests.labelled_line import Line, dataset_params, match_params, queue_params, review_params
+
+LINE = "press_a"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A folder with a labelled line, and by policy the decisions of an exact reviewer on its queue."""
+    folder = tmp_path_factory.mktemp("project")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        line = Line(folder / "data" / LINE)
+        embedded = line.embed()
+        matched = line.match(embedded, match_params())
+        at = folder / "data" / LINE
+        np.save(made(at / "embed") / "embeddings.npy", embedded.embeddings)
+        for name, table, schema in (
+            ("ingest/videos", line.videos, VIDEOS),
+            ("ingest/frames", line.frames, FRAMES),
+            ("detect/boxes", line.boxes, BOXES),
+            ("embed/crops", embedded.crops, EMBEDDED),
+            ("match/crops", matched.crops, CROPS),
+            ("match/templates", matched.templates, TEMPLATES),
+        ):
+            write_table(table, at / f"{name}.parquet", schema)
+        return folder, line, embedded, matched
+
+
+def made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture
+def reviewed(project, monkeypatch):
+    """Sets a policy; gives the decisions of an exact reviewer on the queue that it makes."""
+    folder, line, embedded, matched = project
+    monkeypatch.chdir(folder)
+
+    def set_policy(policy):
+        queue = line.queue(embedded, matched, queue_params(policy=policy))
+        write_table(queue, folder / "data" / LINE / "queue" / "queue.parquet", QUEUE)
+        # through JSON-like values, as params.yaml holds them
+        settings = yaml.safe_load(yaml.safe_dump(plain(asdict(dataset_params(policy=policy)))))
+        (folder / "params.yaml").write_text(yaml.safe_dump({"lines": {LINE: {"dataset": settings}}}))
+        return answer_queue(queue, line.boxes, SimulatedTruth(line.truth, 0.4), review_params().reviewer).decisions
+
+    return set_policy
+
+
+def plain(value):
+    """Tuples as lists."""
+    if isinstance(value, dict):
+        return {name: plain(one) for name, one in value.items()}
+    return [plain(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+@pytest.mark.parametrize(
+    ("policy", "left_out", "waits_for"),
+    [
+        ("required", ("group",), "names of groups"),
+        ("required", ("crop", "box"), r"still needed are 0 names of groups, \d+ of the crops and frames"),
+        ("required", ("audit",), r"label error of \d+ accepted crops: unknown, at most 100.0%"),
+        ("sampled", ("group",), "names of groups"),
+        ("sampled", ("audit",), r"label error of \d+ accepted crops: unknown, at most 100.0%"),
+        ("none", ("group",), "names of groups"),
+        ("none", ("crop", "audit"), None),
+    ],
+)
+def test_what_each_policy_waits_for(reviewed, policy, left_out, waits_for):
+    decided = reviewed(policy)
+    write_decisions(decisions_of(LINE), [one for one in decided if one.task not in left_out])
+    if waits_for:
+        with pytest.raises(AwaitingReview, match=waits_for):
+            pass_gate(LINE)
+    else:
+        pass_gate(LINE)
+    write_decisions(decisions_of(LINE), decided)
+    pass_gate(LINE)
+
+
+def test_the_gate_opens_with_the_look_that_meets_the_target_and_not_before(reviewed, project):
+    decided = reviewed("sampled")
+    queue = {row["item_id"]: row["reason"] for row in read_queue(project)}
+    certifying = [one for one in decided if queue[one.item_id] == CERTIFIES]
+    others = [one for one in decided if queue[one.item_id] != CERTIFIES]
+    write_decisions(decisions_of(LINE), others)
+    needed = certificate_of(LINE).pooled.needed
+    assert needed is not None
+    assert 0 < needed <= len(certifying)
+    write_decisions(decisions_of(LINE), [*others, *certifying[: needed - 1]])
+    with pytest.raises(AwaitingReview, match="1 more looks needed"):
+        pass_gate(LINE)
+    assert certificate_of(LINE).next_items[0] == certifying[needed - 1].item_id
+    write_decisions(decisions_of(LINE), [*others, *certifying[:needed]])
+    pass_gate(LINE)
+    assert certificate_of(LINE).pooled.met
+
+
+def read_queue(project):
+    return read_table(project[0] / "data" / LINE / "queue" / "queue.parquet", QUEUE).to_pylist()
+
+
+def test_the_page_is_told_the_same_without_labelling_anew_after_each_certifying_answer(reviewed, project, monkeypatch):
+    decided = reviewed("required")
+    queue = {row["item_id"]: row["reason"] for row in read_queue(project)}
+    certifying = [one for one in decided if queue[one.item_id] == CERTIFIES]
+    others = [one for one in decided if queue[one.item_id] != CERTIFIES]
+    certifier = Certifier(LINE)
+    for rows in ([], others[:8], others):  # each names more
+        write_decisions(decisions_of(LINE), rows)
+        assert certifier.certificate(Decisions(tuple(rows), (), ())) == certificate_of(LINE)
+    files = [[*others, *certifying[:count]] for count in (1, 9, 3)]  # the last withdraws some
+    told = []
+    for rows in files:
+        write_decisions(decisions_of(LINE), rows)
+        told.append(certificate_of(LINE))
+    monkeypatch.setattr(gate, "label_the_rest", lambda *_: pytest.fail("labelled anew"))
+    for rows, expected in zip(files, told, strict=True):
+        assert certifier.certificate(Decisions(tuple(rows), (), ())) == expected
+
+
+def test_without_a_decisions_file_there_is_no_certificate_but_an_error(reviewed):
+    reviewed("required")
+    decisions_of(LINE).unlink(missing_ok=True)
+    with pytest.raises(InputError, match=r"decisions\.csv: expected decisions, found no file"):
+        certificate_of(LINE)

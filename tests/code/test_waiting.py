@@ -1,0 +1,117 @@
+"""Reminders of a review, with a clock of the test's own, and what finishing it does where no server is up."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import yaml
+
+from flows import waiting
+from flows.after_review import start_training
+from lineact.deadline import ReviewParams, word_due
+from lineact.errors import AwaitingReview, ConfigError
+
+START = datetime(2026, 3, 1, 8, tzinfo=UTC)
+SETTINGS = {"policy": "required", "max_label_error": 0.05, "deadline_h": 72.0, "remind_every_h": 24.0}
+PARAMS = ReviewParams(**SETTINGS)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("told_h", "now_h", "word"),
+    [
+        (0, 1, None),
+        (0, 23.9, None),
+        (0, 24, "reminder"),
+        (0, 71.9, "reminder"),
+        (71, 71.9, None),
+        (71, 72, "overdue"),  # at once, whenever the last reminder was
+        (72, 95.9, None),
+        (72, 96, "overdue"),
+    ],
+)
+def test_what_is_due_when(told_h, now_h, word):
+    told_at, now = START + timedelta(hours=told_h), START + timedelta(hours=now_h)
+    assert word_due(START, told_at, now, PARAMS) == word
+
+
+@pytest.mark.parametrize("name", ["deadline_h", "remind_every_h"])
+def test_hours_must_be_above_0(name):
+    with pytest.raises(ValueError, match=f"{name} must be above 0, found 0"):
+        ReviewParams(**(SETTINGS | {name: 0.0}))  # type: ignore[arg-type]
+
+
+class Clock:
+    """Stands where it is put, in hours from START."""
+
+    hours = 0.0
+
+    def __call__(self) -> datetime:
+        return START + timedelta(hours=self.hours)
+
+
+@pytest.fixture
+def clock(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"lines": {"press_a": {"review": SETTINGS}}}))
+    clock = Clock()
+    monkeypatch.setattr(waiting, "now_utc", clock)
+    return clock
+
+
+def shut(_line):
+    raise AwaitingReview("awaiting review: 3 names of groups")
+
+
+def test_a_waiting_line_is_told_of_by_its_clock_and_forgotten_when_its_gate_opens(clock, monkeypatch):
+    monkeypatch.setattr(waiting, "pass_gate", shut)
+    assert waiting.word_on("press_a") is None  # it does not wait
+    first = waiting.begin_waiting("press_a", "awaiting review: 3 names of groups")
+    assert (first.kind, first.text) == ("awaited", "line press_a: awaiting review: 3 names of groups")
+
+    said = []
+    for hour in range(1, 100):
+        clock.hours = hour
+        if hour % 24 == 18:  # the nightly run finds the line waiting still, and does not start its time anew
+            waiting.begin_waiting("press_a", "awaiting review")
+        word = waiting.word_on("press_a")
+        if word:
+            said.append((hour, word.kind))
+    assert said == [(24, "reminder"), (48, "reminder"), (72, "overdue"), (96, "overdue")]
+
+    clock.hours = 120
+    word = waiting.word_on("press_a")
+    assert word is not None
+    assert word.text == (
+        "line press_a has waited for 120 hours, 48 of them past its deadline: awaiting review: 3 names of groups"
+    )
+    monkeypatch.setattr(waiting, "pass_gate", lambda _line: None)
+    clock.hours = 144
+    word = waiting.word_on("press_a")
+    assert word is not None
+    assert (word.kind, "flows.retrain line=press_a" in word.text) == ("finished", True)
+    assert waiting.word_on("press_a") is None
+
+
+def test_a_line_whose_gate_opened_waits_no_more(clock):
+    waiting.begin_waiting("press_a", "awaiting review")
+    waiting.end_waiting("press_a")
+    waiting.end_waiting("press_a")
+    clock.hours = 1000
+    assert waiting.word_on("press_a") is None
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_waiting_line_that_is_not_in_the_settings_any_more_is_an_error():
+    waiting.begin_waiting("gone", "awaiting review")
+    with pytest.raises(ConfigError, match="unknown line 'gone'"):
+        waiting.word_on("gone")
+
+
+@pytest.mark.parametrize("api_url", [None, "http://127.0.0.1:9/api"])
+def test_without_a_server_finishing_tells_the_command(tmp_path, monkeypatch, api_url):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    if api_url:
+        monkeypatch.setenv("PREFECT_API_URL", api_url)
+    said = start_training("press_a")
+    assert said.startswith("no Prefect server is up")
+    assert "`python -m flows.retrain line=press_a`" in said
