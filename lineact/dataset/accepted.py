@@ -135,9 +135,9 @@ def decided_since_certifying(decisions: Iterable[Decision], queue: pa.Table) -> 
     """
     certifies = set(asked_of(queue).certifying)
     measures = set(queue.filter(queue["holdout"])["item_id"].to_pylist())
-    by_time = sorted((one for one in decisions if one.item_id not in measures), key=lambda one: _utc(one.decided_at))
-    first = next((place for place, one in enumerate(by_time) if one.item_id in certifies), len(by_time))
-    return sum(one.item_id not in certifies for one in by_time[first:])
+    times = {one.item_id: _utc(one.decided_at) for one in decisions if one.item_id not in measures}
+    first = min((time for item, time in times.items() if item in certifies), default=None)
+    return sum(item not in certifies and time > first for item, time in times.items()) if first else 0
 
 
 def _bound(looks: Sequence[Look], population: int, target: Target) -> Bound:

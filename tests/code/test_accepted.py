@@ -163,6 +163,8 @@ def test_names_decided_after_the_first_certifying_answer_are_counted(found, deci
     names = [one.item_id for one in decided if one.task == "group"][:2]
     assert later(names, "2026-01-01T12:00:00") == 2  # no zone: UTC
     assert later(names, "1999-01-01T12:00:00+01:00") == 0
+    at_once = [replace(one, decided_at="2026-01-01T12:00:00") for one in reversed(decided)]  # imported
+    assert decided_since_certifying(at_once, found.queue) == 0
     assert later(held_out, "2026-01-01T12:00:00+00:00") == 0  # they name nothing
     nothing_certified = [one for one in decided if one.item_id not in certifying]
     assert decided_since_certifying(nothing_certified, found.queue) == 0
