@@ -9,6 +9,9 @@ from lineact.dataset.asked import asked_of
 from lineact.dataset.awaiting import refuse_undecided, still_waiting
 from lineact.dataset.labels import Found, Resolved, read_found, resolve
 from lineact.decisions import Decision, Decisions, read_decisions
+from lineact.errors import AwaitingReview
+from lineact.review.export import journal_path
+from lineact.review.journal import Journal
 from lineact.settings import from_mapping
 from lineact.splits import Holdout
 from tasks.stage import section_of
@@ -87,7 +90,22 @@ def pass_gate(line: str) -> None:
     reviewed = _reviewed(line)
     certificate = reviewed.labelling.certificate
     waiting = still_waiting(reviewed.found.queue, reviewed.resolved, certificate, reviewed.params)
-    refuse_undecided(waiting, reviewed.params, line)
+    try:
+        refuse_undecided(waiting, reviewed.params, line)
+    except AwaitingReview as awaiting:
+        raise AwaitingReview(f"{awaiting}{_pending_in_journal(line)}") from None
+
+
+def _pending_in_journal(line: str) -> str:
+    """That answers of a killed review page wait to be written, in words."""
+    path = journal_path(decisions_of(line))
+    if not path.is_file():
+        return ""
+    journal = Journal(path)
+    rows, _ = journal.rows_after(journal.written_up_to)
+    journal.close()
+    told = f"; {len(rows)} answers are in {path} alone: `make review-export LINE={line}` writes them to decisions.csv"
+    return told if rows else ""
 
 
 def _reviewed(line: str) -> Reviewed:

@@ -26,7 +26,7 @@ def write_generated_line(folder: Path, crops: int, seed: int = 0) -> None:
         crops: how many the queue asks.
         seed: of the pictures.
     """
-    ids = [_crop_row(number) for number in range(crops)]
+    ids = [crop_row(number) for number in range(crops)]
     rng = np.random.default_rng(seed)
     similarity = np.sort(rng.uniform(0.5, 0.99, crops)).astype(np.float32)
     embedded = pa.Table.from_batches(_embedded(ids, rng), schema=EMBEDDED)
@@ -44,7 +44,8 @@ def write_generated_line(folder: Path, crops: int, seed: int = 0) -> None:
     write_table(table_of(list(_queue(ids, similarity)), QUEUE), folder / "queue" / "queue.parquet", QUEUE)
 
 
-def _crop_row(number: int) -> dict:
+def crop_row(number: int) -> dict:
+    """Identity and place of a crop: one on each half second of hours of recordings."""
     per_recording = int(RECORDING_S / STEP_S)
     sha256 = f"{number // per_recording:012x}".ljust(64, "0")  # told apart by their first digits, as ids are
     pts_s = (number % per_recording) * STEP_S
@@ -55,11 +56,11 @@ def _crop_row(number: int) -> dict:
 
 
 def _embedded(ids: list[dict], rng: np.random.Generator) -> Iterator[pa.RecordBatch]:
-    pictures = [_picture(number, rng) for number in range(PICTURES)]
+    pictures = [_picture(number, rng) for number in range(min(PICTURES, len(ids)))]
     for start in range(0, len(ids), 1000):
         rows = [
             {name: place[name] for name in ("video_sha256", "pts_s", "box_id")}
-            | {"crop_sha256": f"{number:064x}", "crop_png": pictures[number % PICTURES]}
+            | {"crop_sha256": f"{number:064x}", "crop_png": pictures[number % len(pictures)]}
             for number, place in enumerate(ids[start : start + 1000], start)
         ]
         yield pa.RecordBatch.from_pylist(rows, schema=EMBEDDED)

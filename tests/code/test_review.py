@@ -10,13 +10,14 @@ from urllib.parse import quote
 import pytest
 from fastapi.testclient import TestClient
 
+from flows.gate import pass_gate
 from flows.review import main
 from flows.review_access import COOKIE, OWN_HEADER, Access, access_of
 from flows.review_app import PAGE, review_app
 from flows.review_export import export_line
 from flows.review_line import read_reviewed
 from lineact.decisions import NG, boxes_of_text, read_decisions
-from lineact.errors import ConfigError, InputError
+from lineact.errors import AwaitingReview, ConfigError, InputError
 from lineact.png import decode_png
 from lineact.review.journal import Journal
 from lineact.video import read_frames, videos_by_sha256
@@ -627,6 +628,18 @@ def test_quality_is_told_of_what_is_answered_so_far_in_the_file_or_not(project):
     assert now["bounds"][0]["looked"] > 0
     assert f"{now['bounds'][0]['looked']} looked at" in now["words"]
     assert not decisions_file(folder).exists()
+
+
+def test_the_gate_names_answers_that_are_in_the_journal_alone(project):
+    _, rows = project
+    client = client_of()
+    client.post("/api/finish")
+    answer(client, first(rows, "group")["item_id"], "wipe")
+    with pytest.raises(AwaitingReview, match=rf"; 1 answers are in .* `make review-export LINE={LINE}`"):
+        pass_gate(LINE)
+    client.post("/api/finish")
+    with pytest.raises(AwaitingReview, match=r"then the same command again$"):
+        pass_gate(LINE)
 
 
 def test_finishing_tells_what_the_gate_waits_for_and_starts_training_when_it_opens(project, monkeypatch):
