@@ -120,7 +120,9 @@ def _converted(model: torch.nn.Module, text: Mapping[str, torch.Tensor], picture
     front_end = FrontEndManager().load_by_framework("pytorch")
     for operation, rule in OWN_RULES.items():
         front_end.add_extension(ConversionExtension(operation, rule))
-    network = front_end.convert(front_end.load(TorchScriptPythonDecoder(traced, example_input=(picture,))))
+    # Named, for OpenVINO keeps no reference to it; without shared memory the network outlives it.
+    decoder = TorchScriptPythonDecoder(traced, example_input=(picture,), shared_memory=False)
+    network = front_end.convert(front_end.load(decoder))
     network.reshape(list(picture.shape))
     return network
 
