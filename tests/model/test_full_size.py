@@ -59,9 +59,9 @@ print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
 
 
 def run_alone(code: str, folder: Path, *arguments: str) -> list[float]:
-    """The figures that the code prints last; its working folder is that of the weights."""
+    """The figures that the code prints last. It runs in a folder, and finds the model in weights/ there."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, "-c", code, str(folder), *arguments]
+    command = [sys.executable, "-c", code, "weights", *arguments]
     done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     return [float(figure) for figure in done.stdout.splitlines()[-1].split()]
@@ -80,20 +80,20 @@ def test_grounding_dino(backbone, tmp_path):
     )
 
     torch.manual_seed(0)
-    write_bert_tokenizer(tmp_path)
+    weights = tmp_path / "weights"
+    write_bert_tokenizer(weights)
     swin = SwinConfig(out_indices=[2, 3, 4], **SWIN[backbone])  # type: ignore[call-arg, arg-type]
     model = GroundingDinoForObjectDetection(GroundingDinoConfig(backbone_config=swin))
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    model.save_pretrained(tmp_path)
+    model.save_pretrained(weights)
     del model
-    GroundingDinoProcessor(GroundingDinoImageProcessor(), AutoTokenizer.from_pretrained(tmp_path)).save_pretrained(
-        tmp_path
-    )
+    processor = GroundingDinoProcessor(GroundingDinoImageProcessor(), AutoTokenizer.from_pretrained(weights))
+    processor.save_pretrained(weights)
     for engine, precision in itertools.product(("auto", "torch"), ("auto", "float32")):
         first_s, seconds, gib = run_alone(DETECT, tmp_path, precision, engine)
         print(
-            f"\nGrounding DINO {backbone}, engine {engine}, precision {precision}: {parameters / 1e6:.0f} M parameters, "
-            f"first frame {first_s:.1f} s, then {seconds:.1f} s a frame, {gib:.1f} GiB",
+            f"\nGrounding DINO {backbone}, engine {engine}, precision {precision}: {parameters / 1e6:.0f} M parameters,"
+            f" first frame {first_s:.1f} s, then {seconds:.1f} s a frame, {gib:.1f} GiB",
             flush=True,
         )
 
@@ -106,7 +106,7 @@ def test_blip2_vision_tower(tmp_path):
     with torch.device("cpu"):
         model = Blip2VisionModel(Blip2VisionConfig()).half()
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    model.save_pretrained(tmp_path, max_shard_size="1GB")
+    model.save_pretrained(tmp_path / "weights", max_shard_size="1GB")
     del model
     seconds, gib = run_alone(EMBED, tmp_path)
     print(f"\nBLIP-2 ViT-g: {parameters / 1e6:.0f} M parameters, {seconds:.2f} s a crop, {gib:.1f} GiB")
