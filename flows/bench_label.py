@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flows import command_line
-from flows.pipeline import artefact_folder, stages_of
+from flows.pipeline import TINY, artefact_folder, stages_of
 from lineact.bench_label import labelled, plain_loop, recall_on, table_of_runs
 from lineact.detect import DetectParams
 from lineact.errors import ConfigError, InputError
@@ -44,6 +44,7 @@ def bench_label(line: str, recording: str) -> list[list[str]]:
     if "simulate" not in stages_of(line):
         raise ConfigError(f"line {line}: expected a simulated line, whose truth is known, found one on real video")
     detect = from_mapping(DetectParams, section_of(line, "detect"), f"params.yaml: lines.{line}.detect")
+    detect = detect.with_embedded(TINY / "grounding_dino")
     if detect.grounding_dino is None:
         raise ConfigError(
             f"line {line}: expected `detector: grounding_dino` or grounding_dino_tiny, found {detect.backend!r}; "

@@ -10,7 +10,7 @@ import numpy as np
 import yaml
 
 from flows import tracking
-from flows.pipeline import CONF
+from flows.pipeline import CONF, TINY
 from lineact.compare import MIN_IOUS
 from lineact.compare.answers import Detector
 from lineact.compare.choice import Row, ScoredDetector
@@ -27,7 +27,6 @@ from lineact.schema import FRAMES, HOLDOUT_BOXES, read_table
 from lineact.settings import from_mapping
 from tasks.stage import PARAMS_FILE, prepare_hub, section_of
 
-TINY = Path("models/foundation/tiny")
 FIGURES = ("recall", "accuracy", "one_to_one_precision", "one_to_one_recall")
 
 
@@ -215,7 +214,8 @@ def _log_child(parent_id: str, line: str, rows: Sequence[Row], key: Mapping[str,
 
 
 def _detect_params(line: str) -> DetectParams:
-    return from_mapping(DetectParams, section_of(line, "detect"), f"{PARAMS_FILE}: lines.{line}.detect")
+    params = from_mapping(DetectParams, section_of(line, "detect"), f"{PARAMS_FILE}: lines.{line}.detect")
+    return params.with_embedded(TINY / "grounding_dino")
 
 
 def _grounding_dino(line: str, weights: str | None) -> GroundingDinoAnswers:

@@ -1,6 +1,6 @@
 """The weights that label a line are looked for before its first run: else one is missed after hours of decoding."""
 
-from flows.pipeline import has_run
+from flows.pipeline import TINY, has_run
 from lineact.detect import DetectParams, open_backend
 from lineact.embed import EmbedParams
 from lineact.foundation.blip2 import refuse_other_than_blip2
@@ -19,7 +19,8 @@ def look_for_weights(line: str) -> None:
     if has_run("detect", line) and has_run("embed", line):
         return
     prepare_hub(section_of(line, "hub_cache"))
-    open_backend(from_mapping(DetectParams, section_of(line, "detect"), f"params.yaml: lines.{line}.detect"))
+    detect = from_mapping(DetectParams, section_of(line, "detect"), f"params.yaml: lines.{line}.detect")
+    open_backend(detect.with_embedded(TINY / "grounding_dino"))
     embed = from_mapping(EmbedParams, section_of(line, "embed"), f"params.yaml: lines.{line}.embed")
     if embed.foundation == "hub":
         refuse_other_than_blip2(embed.hub_model, embed.hub_revision)

@@ -19,6 +19,7 @@ from lineact.files import sha256_of_file, write_bytes, write_text, write_whole
 from lineact.video import find_videos, video_facts
 from tasks.configure import compose_line, lists_of_lines
 
+FETCHED_FROM_NOWHERE = ("motion", "grounding_dino_tiny")
 UNNAMED_ACTIONS = ("action_1", "action_2")  # a line must compose at once; the user renames them before the review
 RESULTS_FILE = Path(__file__).with_name("line_results.yaml")
 RESERVED = frozenset({"foundation"})  # models/foundation/ holds weights
@@ -222,8 +223,8 @@ def main() -> None:
         return
     values = command_line.parse(sys.argv[1:], ("name", "videos"), ("detector", "foundation", "actions"))
     detector = values.get("detector") or "grounding_dino"
-    # whoever chooses the detector without weights has no network, or wants none
-    foundation = values.get("foundation") or ("tiny" if detector == "motion" else "hub")
+    # whoever chooses a detector that is fetched from nowhere has no network, or wants none
+    foundation = values.get("foundation") or ("tiny" if detector in FETCHED_FROM_NOWHERE else "hub")
     actions = actions_of(values.get("actions", ""))
     add_line(values["name"], Path(values["videos"]), detector, foundation, actions)
 

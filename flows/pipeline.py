@@ -12,6 +12,7 @@ from tasks.configure import lists_of_lines
 
 CONF = Path("conf")
 LINES_FILE = CONF / "lines.yaml"
+TINY = Path("models/foundation/tiny")  # the embedded weights
 GATE = "dataset"  # the first stage that needs a person's decisions
 
 

@@ -8,9 +8,8 @@ import sys
 from pathlib import Path
 
 from flows import command_line
+from flows.pipeline import TINY
 from lineact.errors import ConfigError
-
-TINY = Path("models/foundation/tiny")
 
 
 def pretrain(only: str | None = None, out: Path = TINY) -> None:

@@ -9,8 +9,9 @@ from lineact.schema import BOXES, FRAMES, read_table, write_table
 from tasks.stage import run_stage
 
 
-def detect(params: DetectParams, *, raw: Path, ingest: Path, out: Path) -> None:
+def detect(params: DetectParams, *, raw: Path, ingest: Path, tiny: Path, out: Path) -> None:
     """Runs the detector over the kept frames and writes its boxes, each with the rule that dropped it."""
+    params = params.with_embedded(tiny)
     frames = read_table(ingest / "frames.parquet", FRAMES)
     boxes = detect_boxes(raw, frames, params, open_backend(params))
     metrics = count_metrics(frames, boxes)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from lineact.detect.backend import Backend, Detections, Recording
 from lineact.detect.filters import RULES, FilterParams, clipped, drop_by_rules, drop_flicker
-from lineact.detect.grounding_dino import GroundingDinoParams
+from lineact.detect.grounding_dino import EMBEDDED, GroundingDinoParams
 from lineact.detect.groundingdino_py import GroundingDinoPyParams
 from lineact.detect.motion import MotionParams
 from lineact.errors import InputError
@@ -63,6 +63,16 @@ class DetectParams:
         floor = getattr(getattr(self, self.backend), "score_floor", 0.0)
         if self.filters.box_threshold < floor:
             raise ValueError(f"filters.box_threshold is {self.filters.box_threshold}, under score_floor {floor}")
+
+    def with_embedded(self, tiny: Path) -> "DetectParams":
+        """The settings with a folder for the weights where they ask for the embedded ones.
+
+        Args:
+            tiny: the embedded Grounding DINO.
+        """
+        if self.grounding_dino is None or self.grounding_dino.weights != EMBEDDED:
+            return self
+        return replace(self, grounding_dino=replace(self.grounding_dino, weights=str(tiny)))
 
 
 def open_backend(params: DetectParams) -> Backend:

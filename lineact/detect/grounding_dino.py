@@ -14,6 +14,7 @@ from lineact.errors import InputError
 from lineact.files import is_full_disk, sha256_of_tree
 from lineact.foundation.weights import CONFIG, find_file, read_config, reason_of
 
+EMBEDDED = "embedded"  # in the place of a name: the weights of models/foundation/tiny
 MODEL_TYPE = "grounding-dino"  # transformers' word, in config.json
 BELOW_EVERY_SCORE = -1.0
 CODE_VERSION = 1  # raise it where the same frames and settings give other boxes
@@ -24,7 +25,7 @@ class GroundingDinoParams(PromptParams):
     """Settings of the backend `grounding_dino`, beside those of every prompt.
 
     Attributes:
-        weights: hub name, or a local folder in the hub's layout.
+        weights: hub name, or a local folder in the hub's layout; or "embedded", see `DetectParams.with_embedded`.
         revision: the hub's commit, branch or tag; ignored for a folder.
         precision: "float32", or "auto": bfloat16 where the machine computes in it. Its boxes differ a little from one
             kind of machine to the other.

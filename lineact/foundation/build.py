@@ -174,15 +174,16 @@ def _guide() -> Guide:
 
 
 def _judge_encoder(encoder: "nn.Module") -> dict[str, float]:
-    from lineact.foundation.judge import embed, group_purity, line_crops, line_frames, probe_accuracy
+    from lineact.foundation.judge import LINES, embed, group_purity, line_crops, line_frames, probe_accuracy
 
-    crops, actions, recordings = line_crops(line_frames("demo", 40.0, 5), tiny.SIDE_PX)
-    features = embed(encoder, PREPROCESSING, crops)
-    return {
-        "demo_group_purity": group_purity(features, actions),
-        "demo_probe_accuracy": probe_accuracy(features, actions, recordings == recordings.max()),
-        "demo_majority": float(max((actions == action).mean() for action in set(actions))),
-    }
+    scores = {}
+    for line in LINES:
+        crops, actions, recordings = line_crops(line_frames(line, 40.0, 5), tiny.SIDE_PX)
+        features = embed(encoder, PREPROCESSING, crops)
+        scores[f"{line}_group_purity"] = group_purity(features, actions)
+        scores[f"{line}_probe_accuracy"] = probe_accuracy(features, actions, recordings == recordings.max())
+        scores[f"{line}_majority"] = float(max((actions == action).mean() for action in set(actions)))
+    return scores
 
 
 def _held_out_crops() -> Any:
@@ -215,9 +216,9 @@ and things as lineact's own generator draws them. On real video use `foundation:
 - Weights: float16 safetensors.
 - Made by `{COMMAND} only={name}` (seeded; goes on after a kill).
 
-Scores on held-out procedural pictures, and on the simulated line `demo`, which it has never seen (group purity: 24
-k-means groups of crops around true boxes; probe: a linear classifier tested on the held-out recording; majority: always
-the commonest action; recall and accuracy of hands at IoU 0.4):
+Scores on held-out procedural pictures, and on the simulated lines, which it has never seen (group purity: 24 k-means
+groups of crops around true boxes; probe: a linear classifier tested on the held-out recording; majority: always the
+commonest action; recall and accuracy of hands at IoU 0.4):
 
 | score | value |
 |---|---|

@@ -1,4 +1,4 @@
-"""How well the tiny set serves a simulated line that it has never seen."""
+"""How well the tiny set serves simulated lines that it has never seen."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from lineact.foundation.weights import Preprocessing
 
 CONTEXT = 1.5
+LINES = ("demo", "gi_d", "gi_wd", "ttp_wh")  # never seen in pretraining
 
 
 @dataclass(frozen=True)

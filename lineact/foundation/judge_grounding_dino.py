@@ -10,7 +10,7 @@ from lineact.boxes import iou_matrix
 from lineact.detect.backend import Detections
 from lineact.detect.grounding_dino import GroundingDino, GroundingDinoParams
 from lineact.foundation.corpus import NamedScenes
-from lineact.foundation.judge import LineFrames, line_frames
+from lineact.foundation.judge import LINES, LineFrames, line_frames
 from lineact.foundation.words import CONCEPTS, HAND, covered_names
 
 SCORE_FLOOR = 0.05
@@ -19,9 +19,6 @@ MOST_ABSENT = 0.25  # boxes a picture for things not in view that a threshold ma
 THRESHOLDS = np.round(np.arange(0.1, 0.71, 0.05), 2)
 # No prompt of the training holds them.
 NEVER_HEARD = ("giraffe", "bicycle", "teapot", "volcano")
-
-
-LINES = ("demo", "gi_d", "gi_wd", "ttp_wh")
 
 
 @dataclass(frozen=True)

@@ -193,6 +193,15 @@ def test_settings_of_grounding_dino_that_do_not_exist(name):
         from_mapping(GroundingDinoParams, settings | {name: "onnx"}, "here")
 
 
+def test_the_embedded_weights_are_told_where_they_lie():
+    asked = replace(PARAMS, backend="grounding_dino", motion=None, grounding_dino=replace(DINO, weights="embedded"))
+    located = asked.with_embedded(Path("models/x")).grounding_dino
+    assert located == replace(DINO, weights="models/x")
+    other = replace(asked, grounding_dino=DINO)
+    assert other.with_embedded(Path("models/x")) == other
+    assert PARAMS.with_embedded(Path("models/x")) == PARAMS
+
+
 def test_the_text_of_a_prompt():
     assert prompt_text(("Hand ", "blue glove")) == "hand. blue glove."
 
@@ -477,7 +486,7 @@ def test_the_stage_writes_all_its_files_and_the_same_again(tmp_path):
     settings = yaml.safe_load((ROOT / "conf" / "config.yaml").read_text())
     ingest(from_mapping(IngestParams, settings["ingest"], "config.yaml"), raw=tmp_path / "raw", out=tmp_path / "ingest")
     for out in ("first", "second"):
-        detect(PARAMS, raw=tmp_path / "raw", ingest=tmp_path / "ingest", out=tmp_path / out)
+        detect(PARAMS, raw=tmp_path / "raw", ingest=tmp_path / "ingest", tiny=tmp_path, out=tmp_path / out)
     names = sorted(path.relative_to(tmp_path / "first").as_posix() for path in (tmp_path / "first").rglob("*.*"))
     assert names == ["boxes.parquet", "metrics.json", "plots/contact_sheet.png", "plots/dropped.png"]
     for name in names:

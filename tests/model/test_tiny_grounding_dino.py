@@ -7,8 +7,8 @@ import pytest
 
 from lineact.boxes import iou_matrix
 from lineact.detect.backend import Detections
-from lineact.foundation.judge import line_frames
-from lineact.foundation.judge_grounding_dino import LINES, NEVER_HEARD, HandAnswers, absent_words, ask, boxes_a_picture
+from lineact.foundation.judge import LINES, line_frames
+from lineact.foundation.judge_grounding_dino import NEVER_HEARD, HandAnswers, absent_words, ask, boxes_a_picture
 
 FOLDER = Path("models/foundation/tiny/grounding_dino")
 THRESHOLD = 0.4  # box_threshold of the model's card
