@@ -29,8 +29,8 @@ class GroundingDinoParams(PromptParams):
         revision: the hub's commit, branch or tag; ignored for a folder.
         precision: "float32", or "auto": bfloat16 where the machine computes in it. Its boxes differ a little from one
             kind of machine to the other.
-        engine: "torch", or "auto": OpenVINO on a machine without a GPU, which takes about half of torch's time there
-            once it has converted the network.
+        engine: "torch", or "auto": OpenVINO on a machine without a GPU, which is faster there once it has converted the
+            network. In float32 both give the same boxes but for rounding.
     """
 
     weights: str

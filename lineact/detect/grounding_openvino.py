@@ -1,4 +1,4 @@
-"""Grounding DINO's network on the CPU by OpenVINO, which needs about half of torch's time.
+"""Grounding DINO's network on the CPU by OpenVINO, which is faster there than torch.
 
 A network is converted once per prompt and picture size, kept on disk as OpenVINO's own files, and read from there.
 """
@@ -111,7 +111,7 @@ class _AskedOnce(torch.nn.Module):
 
 
 def _converted(model: torch.nn.Module, text: Mapping[str, torch.Tensor], picture: torch.Tensor) -> openvino.Model:
-    """The network in OpenVINO's form. `openvino.convert_model` does the same, three times slower, and reports home."""
+    """The network in OpenVINO's form. `openvino.convert_model` does the same, slower, and reports home."""
     asked = _AskedOnce(model, text).eval()
     with torch.no_grad(), _quietly():
         asked(picture)  # the text encoder runs here, not in the network
