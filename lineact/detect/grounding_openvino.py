@@ -32,8 +32,8 @@ NETWORK = "network.xml"  # its weights are beside it, in network.bin
 class OpenVinoNetwork:
     """A Grounding DINO asked with one prompt, picture by picture.
 
-    One picture a call takes no longer than several do, needs no filling up of a recording's last batch, and a
-    picture's boxes cannot depend on its neighbours.
+    One picture a call takes about as much CPU time as a batch does for each, needs no filling up of a recording's last
+    batch, and a picture's boxes cannot depend on its neighbours.
     """
 
     def __init__(
