@@ -29,11 +29,14 @@ class GroundingDinoParams(PromptParams):
         revision: the hub's commit, branch or tag; ignored for a folder.
         precision: "float32", or "auto": bfloat16 where the machine computes in it. Its boxes differ a little from one
             kind of machine to the other.
+        engine: "torch", or "auto": OpenVINO on a machine without a GPU, which is faster there once it has converted the
+            network. In float32 both give the same boxes but for rounding.
     """
 
     weights: str
     revision: str
     precision: Literal["float32", "auto"]
+    engine: Literal["torch", "auto"]
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -69,6 +72,8 @@ class GroundingDino:
         }
         if params.precision == "auto" and _computes_in_bfloat16():
             self.key["precision"] = "bfloat16"
+        if params.engine == "auto" and not _has_gpu():
+            self.key["engine"] = "openvino"
 
     def load(self) -> None:
         """Loads the model now instead of at the first frame."""
@@ -104,17 +109,24 @@ class GroundingDino:
         """The model's own output for a batch."""
         import torch
 
-        processor, model = self._loaded
-        # Of an image 1 or 3 pixels high transformers would take the height for the channels.
-        images = processor.image_processor(
-            images=list(images_rgb), input_data_format="channels_last", return_tensors="pt"
-        ).to(model.device)
+        if "engine" in self.key:
+            return self._openvino([self._prepared([image])["pixel_values"] for image in images_rgb])
+        _, model = self._loaded
+        images = self._prepared(images_rgb).to(model.device)
         text = {name: ids.expand(len(images_rgb), -1) for name, ids in self._text.items()}
         lower = "precision" in self.key
         with torch.inference_mode(), torch.autocast(model.device.type, torch.bfloat16, enabled=lower):
             output = model(**images, **text)
         output.logits = output.logits.float()
         return output
+
+    def _prepared(self, images_rgb: Sequence[np.ndarray]) -> Any:
+        """Scaled, normalised and padded to one size: `pixel_values` N x 3 x H x W, and `pixel_mask`."""
+        processor, _ = self._loaded
+        # Of an image 1 or 3 pixels high transformers would take the height for the channels.
+        return processor.image_processor(
+            images=list(images_rgb), input_data_format="channels_last", return_tensors="pt"
+        )
 
     def _post_processed(self, images_rgb: Sequence[np.ndarray], output: Any, threshold: float) -> list[dict[str, Any]]:
         """Boxes in pixels, scores and phrases of the queries that score above a threshold."""
@@ -136,8 +148,15 @@ class GroundingDino:
 
         processor, model = load_grounding_dino(self.params)
         model.model.text_backbone = EncodedOnce(model.model.text_backbone)
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        return processor, model.eval().to(torch.device(device))
+        return processor, model.eval().to(torch.device("cuda" if _has_gpu() else "cpu"))
+
+    @cached_property
+    def _openvino(self) -> Any:
+        """The same network by OpenVINO."""
+        from lineact.detect.grounding_openvino import OpenVinoNetwork
+
+        _, model = self._loaded
+        return OpenVinoNetwork(model, self._text, str(self.key["weights"]), bfloat16="precision" in self.key)
 
     @cached_property
     def _text(self) -> dict[str, Any]:
@@ -153,11 +172,17 @@ class GroundingDino:
         return dict(text.to(model.device))
 
 
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
 def _computes_in_bfloat16() -> bool:
     """Whether this machine multiplies matrices of bfloat16, instead of imitating it."""
     import torch
 
-    if torch.cuda.is_available():
+    if _has_gpu():
         return torch.cuda.is_bf16_supported(including_emulation=False)
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

@@ -45,7 +45,7 @@ class HandAnswers:
 
 def ask(folder: Path, images_rgb: Sequence[np.ndarray], prompt: Sequence[str]) -> list[Detections]:
     """The production backend's answers, down to `SCORE_FLOOR`."""
-    params = GroundingDinoParams(tuple(prompt), SCORE_FLOOR, SCORE_FLOOR, 8, str(folder), "main", "float32")
+    params = GroundingDinoParams(tuple(prompt), SCORE_FLOOR, SCORE_FLOOR, 8, str(folder), "main", "float32", "torch")
     backend = GroundingDino(params)
     found: list[Detections] = []
     for start in range(0, len(images_rgb), params.batch_size):

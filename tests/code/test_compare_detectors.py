@@ -30,7 +30,7 @@ def _own_cache(tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def dino(tmp_path_factory) -> GroundingDinoParams:
     weights = write_hub_model(tmp_path_factory.mktemp("grounding_dino"))
-    return GroundingDinoParams(PROMPT, 0.25, 0.0, 2, str(weights), "main", "float32")
+    return GroundingDinoParams(PROMPT, 0.25, 0.0, 2, str(weights), "main", "float32", "torch")
 
 
 def images(count: int, size_hw: tuple[int, int] = (48, 64)) -> list[np.ndarray]:

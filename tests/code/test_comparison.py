@@ -141,7 +141,7 @@ def test_what_is_not_there_yet_is_named_with_the_command_that_makes_it(missing, 
         comparison.check_data("demo", line)
 
 
-DINO = GroundingDinoParams(("hand", "box"), 0.3, 0.1, 4, "line/weights", "abc", "float32")
+DINO = GroundingDinoParams(("hand", "box"), 0.3, 0.1, 4, "line/weights", "abc", "float32", "torch")
 
 
 @pytest.mark.parametrize(

@@ -142,6 +142,7 @@ DINO = GroundingDinoParams(
     weights="somebody/unknown",
     revision="main",
     precision="float32",
+    engine="torch",
     prompt=("Hand",),
     text_threshold=0.2,
     score_floor=0.0,
@@ -170,7 +171,7 @@ def test_a_threshold_under_the_floor_is_refused():
 @pytest.mark.parametrize(
     ("settings_class", "own"),
     [
-        (GroundingDinoParams, {"weights": "x", "revision": "main", "precision": "float32"}),
+        (GroundingDinoParams, {"weights": "x", "revision": "main", "precision": "float32", "engine": "torch"}),
         (GroundingDinoPyParams, {"config": "x.py", "checkpoint": "x.pth", "text_encoder": "x"}),
     ],
 )
@@ -179,6 +180,17 @@ def test_settings_of_a_prompt_out_of_range(settings_class, own, name, value):
     assert from_mapping(settings_class, good, "here").answer_settings["prompt"] == ("hand",)
     with pytest.raises(ConfigError, match=name):
         from_mapping(settings_class, good | {name: value}, "here")
+
+
+@pytest.mark.parametrize("name", ["precision", "engine"])
+def test_settings_of_grounding_dino_that_do_not_exist(name):
+    settings = {
+        "prompt": ["hand"], "text_threshold": 0.2, "score_floor": 0.1, "batch_size": 1,
+        "weights": "x", "revision": "main", "precision": "auto", "engine": "auto",
+    }  # fmt: skip
+    assert from_mapping(GroundingDinoParams, settings, "here").engine == "auto"
+    with pytest.raises(ConfigError, match=name):
+        from_mapping(GroundingDinoParams, settings | {name: "onnx"}, "here")
 
 
 def test_the_embedded_weights_are_told_where_they_lie():

@@ -19,7 +19,7 @@ def sections(tmp_path, monkeypatch) -> dict:
     """What detect and embed of a new line receive, both with full-size weights by name."""
     settings = yaml.safe_load((ROOT / "params.yaml").read_text())["lines"]["demo"]
     dino = {"prompt": ["hand"], "text_threshold": 0.2, "score_floor": 0.1, "batch_size": 1, "revision": "main"}
-    dino["precision"] = "float32"
+    dino |= {"precision": "float32", "engine": "torch"}
     detect = settings["detect"] | {"backend": "grounding_dino", "grounding_dino": dino | {"weights": "some/detector"}}
     detect.pop("motion", None)
     embed = settings["embed"] | {"foundation": "hub", "hub_model": "some/blip2", "hub_revision": None}

@@ -228,13 +228,13 @@ def test_cells_lie_where_the_model_proposes(scenes, tokenizer):
 
 
 def test_at_the_start_nothing_is_found(folder):
-    backend = GroundingDino(GroundingDinoParams(("hand", "dog"), 0.25, 0.5, 2, str(folder), "main", "float32"))
+    backend = GroundingDino(GroundingDinoParams(("hand", "dog"), 0.25, 0.5, 2, str(folder), "main", "float32", "torch"))
     images = [np.full((90, 160, 3), 90, np.uint8), np.zeros((90, 160, 3), np.uint8)]
     assert [len(found.scores) for found in backend.detect_images(images)] == [0, 0]
 
 
 def test_the_production_backend_loads_the_folder(folder):
-    backend = GroundingDino(GroundingDinoParams(("hand",), 0.0, 0.0, 2, str(folder), "main", "float32"))
+    backend = GroundingDino(GroundingDinoParams(("hand",), 0.0, 0.0, 2, str(folder), "main", "float32", "torch"))
     image = np.random.default_rng(0).integers(0, 255, (180, 320, 3), np.uint8)
     first, second = backend.detect_images([image])[0], backend.detect_images([image])[0]
     assert len(first.scores) > 0

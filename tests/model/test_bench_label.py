@@ -38,6 +38,7 @@ def runs(tmp_path_factory):
         weights=str(write_hub_model(folder / "weights")),
         revision="main",
         precision="float32",
+        engine="torch",
     )
     params = DetectParams(
         backend="grounding_dino",

@@ -25,7 +25,7 @@ from lineact.ingest import IngestParams
 from lineact.settings import from_mapping
 settings = yaml.safe_load(Path(sys.argv[3]).read_text())
 dino = dict(prompt=["hand"], text_threshold=0.2, score_floor=0.2, batch_size=4, weights=sys.argv[2], revision="main")
-dino["precision"] = "float32"
+dino |= {"precision": "float32", "engine": "torch"}
 detect = settings["detect"] | {"backend": "grounding_dino", "grounding_dino": dino}
 run = labelled(
     Path(sys.argv[1]),
