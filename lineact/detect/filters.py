@@ -8,7 +8,21 @@ import numpy as np
 from lineact.boxes import area, iou_matrix
 from lineact.detect.backend import Detections
 
-RULES = ("phrase", "region", "box_threshold", "size", "aspect", "group", "nms", "nested", "max_hands", "flicker")
+RULES = (
+    "phrase",
+    "region",
+    "box_threshold",
+    "size",
+    "aspect",
+    "group",
+    "nms",
+    "nested",
+    "max_hands",
+    "resting",
+    "flicker",
+)
+REST_IOU = 0.6  # a box found again at this IoU is in the same place
+REST_MISSES = 2  # so many frames in a row may lack it: an arm passes over what lies there
 
 
 @dataclass(frozen=True)
@@ -27,6 +41,8 @@ class FilterParams:
             lower score goes (rule `nested`); one with two better ones inside goes as a `group`. 0 to 1; 1 asks nothing.
         nms_iou: of two boxes that overlap by more than this IoU the one with the lower score goes, whatever they are.
         max_hands: at most so many boxes a frame, those with the highest scores.
+        rest_s: a box goes that is found in the same place for so many seconds: things lie still, hands hardly ever. 0
+            asks nothing.
         flicker_s: a box goes where no box is near it in the frame before or after, of those no further away than so
             many seconds; where there are none it stays. 0 asks nothing.
         flicker_reach: how far a centre moves at most between two such frames, in longer sides of the box.
@@ -41,6 +57,7 @@ class FilterParams:
     max_inside: float
     nms_iou: float
     max_hands: int
+    rest_s: float
     flicker_s: float
     flicker_reach: float
 
@@ -60,8 +77,9 @@ class FilterParams:
             raise ValueError(f"max_aspect must be at least 1, found {self.max_aspect}")
         if self.max_hands < 1:
             raise ValueError(f"max_hands must be at least 1, found {self.max_hands}")
-        if self.flicker_s < 0:
-            raise ValueError(f"flicker_s must not be negative, found {self.flicker_s}")
+        for name in ("rest_s", "flicker_s"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, found {getattr(self, name)}")
         if self.flicker_reach <= 0:
             raise ValueError(f"flicker_reach must be above 0, found {self.flicker_reach}")
         if any(not words.strip() for words in self.hand_words):
@@ -69,7 +87,7 @@ class FilterParams:
 
 
 def drop_by_rules(found: Detections, size_wh: tuple[int, int], params: FilterParams) -> list[str | None]:
-    """Which rule drops each box of one frame; `flicker` needs several (see `drop_flicker`).
+    """Which rule drops each box of one frame; `resting` and `flicker` need several.
 
     Args:
         found: one frame's boxes, clipped to the picture.
@@ -114,6 +132,49 @@ def drop_by_rules(found: Detections, size_wh: tuple[int, int], params: FilterPar
             kept.append(index)
         verdicts[index] = verdict
     return [verdicts[index] for index in range(len(boxes))]
+
+
+def drop_resting(
+    pts_s: Sequence[float],
+    boxes_xyxy_px: Sequence[np.ndarray],
+    dropped: Sequence[list[str | None]],
+    params: FilterParams,
+) -> list[list[str | None]]:
+    """The rule over time: drops what lies in the same place for `rest_s`.
+
+    Args:
+        pts_s: times of a recording's frames, ascending.
+        boxes_xyxy_px: per frame, N x 4.
+        dropped: per frame, the rule that dropped each box already; a dropped box tells nothing.
+        params: the rules.
+
+    Returns:
+        `dropped` with `resting` where it applies.
+    """
+    verdicts = [list(of_frame) for of_frame in dropped]
+    if params.rest_s == 0:
+        return verdicts
+    stays = [np.array([rule is None for rule in of_frame], bool) for of_frame in dropped]
+    staying = [np.asarray(boxes).reshape(-1, 4)[chosen] for boxes, chosen in zip(boxes_xyxy_px, stays, strict=True)]
+    for frame, boxes in enumerate(staying):
+        for index, box in zip(np.flatnonzero(stays[frame]), boxes, strict=True):
+            first = _last_seen(box, staying, range(frame - 1, -1, -1), frame)
+            last = _last_seen(box, staying, range(frame + 1, len(pts_s)), frame)
+            if pts_s[last] - pts_s[first] >= params.rest_s:
+                verdicts[frame][index] = "resting"
+    return verdicts
+
+
+def _last_seen(box_xyxy_px: np.ndarray, staying: Sequence[np.ndarray], frames: range, seen: int) -> int:
+    """The furthest of these frames to which a box can be followed in its place; `seen` where it is in none."""
+    misses = 0
+    for frame in frames:
+        others = staying[frame]
+        if len(others) and iou_matrix(box_xyxy_px[None], others).max() >= REST_IOU:
+            seen, misses = frame, 0
+        elif (misses := misses + 1) > REST_MISSES:
+            break
+    return seen
 
 
 def drop_flicker(

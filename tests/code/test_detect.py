@@ -13,7 +13,7 @@ import yaml
 
 from lineact.detect import DetectParams, count_metrics, detect_boxes
 from lineact.detect.backend import Detections, Recording
-from lineact.detect.filters import RULES, FilterParams, clipped, drop_by_rules, drop_flicker
+from lineact.detect.filters import RULES, FilterParams, clipped, drop_by_rules, drop_flicker, drop_resting
 from lineact.detect.grounding_dino import GroundingDino, GroundingDinoParams
 from lineact.detect.groundingdino_py import GroundingDinoPyParams
 from lineact.detect.motion import MotionParams
@@ -41,6 +41,7 @@ FILTERS = FilterParams(
     max_inside=0.9,
     nms_iou=0.5,
     max_hands=2,
+    rest_s=0.0,
     flicker_s=0.0,
     flicker_reach=1.5,
 )
@@ -122,6 +123,7 @@ def test_boxes_end_at_the_border():
         ("max_inside", 1.5),
         ("max_hands", 0),
         ("flicker_s", -1.0),
+        ("rest_s", -1.0),
         ("flicker_reach", 0.0),
         ("hand_words", (" ",)),
     ],
@@ -325,6 +327,42 @@ def test_phrases_that_mean_a_hand(phrases, hand_words, dropped):
     found = found_boxes((A, 0.9), (B, 0.8), (C, 0.7))
     params = replace(FILTERS, hand_words=hand_words, max_hands=3)
     assert drop_by_rules(replace(found, phrases=phrases), (100, 100), params) == dropped
+
+
+def rested(*frames, rest_s=1.0):
+    """Verdicts over frames of (time, boxes), all of them kept by the other rules."""
+    boxes = [np.array(of_frame, np.float32).reshape(-1, 4) for _, of_frame in frames]
+    params = replace(FILTERS, rest_s=rest_s)
+    return drop_resting([time_s for time_s, _ in frames], boxes, [[None] * len(one) for one in boxes], params)
+
+
+NEXT_TO_A = tuple(value + 2.0 for value in A)
+
+
+@pytest.mark.parametrize(
+    ("frames", "dropped"),
+    [
+        pytest.param([(0.0, [A]), (0.5, [A]), (1.0, [NEXT_TO_A])], [["resting"]] * 3, id="in its place"),
+        pytest.param([(0.0, [A]), (0.5, [A]), (0.9, [A])], [[None]] * 3, id="too short"),
+        pytest.param([(0.0, [A]), (0.5, [B]), (1.0, [A, B])], [["resting"], [None], ["resting", None]], id="hidden"),
+        pytest.param(
+            [(0.0, [A]), (0.4, []), (0.5, [B]), (0.6, []), (1.0, [A])],
+            [[None], [], [None], [], [None]],
+            id="gone for too many frames",
+        ),
+        pytest.param([(0.0, [A])], [[None]], id="a single frame"),
+        pytest.param([], [], id="none"),
+    ],
+)
+def test_what_stays_in_its_place_rests(frames, dropped):
+    assert rested(*frames) == dropped
+    assert rested(*frames, rest_s=0.0) == [[None] * len(boxes) for _, boxes in frames]
+
+
+def test_a_dropped_box_does_not_rest():
+    boxes = [np.array([A], np.float32)] * 3
+    verdicts = drop_resting([0.0, 0.5, 1.0], boxes, [["size"], [None], [None]], replace(FILTERS, rest_s=1.0))
+    assert verdicts == [["size"], [None], [None]]
 
 
 def flickered(*frames, flicker_s=0.4):
