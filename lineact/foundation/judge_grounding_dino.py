@@ -15,7 +15,8 @@ from lineact.foundation.words import CONCEPTS, HAND, covered_names
 
 SCORE_FLOOR = 0.05
 MIN_IOU = 0.4
-MOST_ABSENT = 0.25  # boxes a picture for things not in view that a threshold may leave on held-out scenes
+NMS_IOU = 0.5
+MOST_ABSENT = 0.1  # boxes a picture for things not in view that a threshold may leave on held-out scenes
 THRESHOLDS = np.round(np.arange(0.1, 0.71, 0.05), 2)
 # No prompt of the training holds them.
 NEVER_HEARD = ("giraffe", "bicycle", "teapot", "volcano")
@@ -44,13 +45,22 @@ class HandAnswers:
 
 
 def ask(folder: Path, images_rgb: Sequence[np.ndarray], prompt: Sequence[str]) -> list[Detections]:
-    """The production backend's answers, down to `SCORE_FLOOR`."""
+    """The production backend's answers, down to `SCORE_FLOOR`, without overlapping ones."""
     params = GroundingDinoParams(tuple(prompt), SCORE_FLOOR, SCORE_FLOOR, 8, str(folder), "main", "float32", "torch")
     backend = GroundingDino(params)
     found: list[Detections] = []
     for start in range(0, len(images_rgb), params.batch_size):
         found += backend.detect_images(images_rgb[start : start + params.batch_size])
-    return found
+    return [_without_overlaps(one) for one in found]
+
+
+def _without_overlaps(found: Detections) -> Detections:
+    """Non-maximum suppression, as the line's filters do it."""
+    import torch
+    from torchvision.ops import nms
+
+    rows = nms(torch.from_numpy(found.boxes_xyxy_px), torch.from_numpy(found.scores), NMS_IOU).numpy()
+    return Detections(found.boxes_xyxy_px[rows], found.scores[rows], tuple(found.phrases[row] for row in rows))
 
 
 def boxes_a_picture(found: Sequence[Detections], threshold: float) -> float:

@@ -1,8 +1,9 @@
 """Pretraining of the tiny Grounding DINO on named scenes: every picture with a prompt of its own.
 
 The encoder's proposals and the decoder's first layer learn one-to-many, the last layer one-to-one, all from the start.
-Pictures are a little smaller than those that the model is used on: that costs less, and things in them look larger when
-they are cut and scaled in training than later (Touvron et al. 2019, Fixing the train-test resolution discrepancy).
+Pictures have by turns the size of those that the model is used on and a smaller one: that costs less, and things in
+them look larger when they are cut and scaled in training than later (Touvron et al. 2019, Fixing the train-test
+resolution discrepancy).
 """
 
 import time
@@ -36,7 +37,7 @@ from lineact.foundation.words import CLS, CONCEPTS, FULL_STOP, PADDING, SEP, Pro
 if TYPE_CHECKING:
     from transformers import GroundingDinoForObjectDetection
 
-TRAINED_WH = (256, 144)
+TRAINED_WH = ((256, 144), (320, 180))  # by turns
 PROPOSALS_PER_BOX, QUERIES_PER_BOX = 8, 4
 SAVED_EVERY_S = 30.0
 EVERYTHING = Prompt(
@@ -233,10 +234,11 @@ def _centres(size_hw: Sequence[int], count: int) -> torch.Tensor:
 def make_batch(scenes: NamedScenes, tokenizer: Any, run: GroundingRun, step: int) -> Batch:
     """The pictures and prompts of a step."""
     generator = np.random.default_rng([run.seed, step])
+    size_wh = TRAINED_WH[step % len(TRAINED_WH)]
     pixels, tokens, asked = [], [], []
     for index in generator.integers(0, len(scenes), run.batch):
         image, names, boxes = _changed(*scenes.scene(int(index)), generator)
-        pixels.append(cv2.resize(image, TRAINED_WH, interpolation=cv2.INTER_AREA))
+        pixels.append(cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA))
         prompt = random_prompt(generator, names)
         tokens.append(prompt_tokens(prompt, tokenizer))
         asked.append((names, boxes / np.tile([image.shape[1], image.shape[0]], 2), prompt))

@@ -150,14 +150,14 @@ them. On real video use `foundation: hub` or a local folder.
   camera), each with a random prompt of its own. No photograph, no person.
 - Seen: {seen} pictures in training.
 - Pictures are scaled to {INPUT_WH[0]} x {INPUT_WH[1]}; a hand should be at least 25 pixels long then. In training they
-  had 256 x 144 pixels. On held-out scenes both sizes do about as well; the larger one was kept for the sake of the
-  small hands on the simulated lines, so this one choice was made on them.
+  had that size and 256 x 144 by turns.
 - Weights: float16 safetensors, used in float32.
 - Made by `{command} only=grounding_dino` (seeded; goes on after a kill).
 
 Scores at IoU 0.4, on held-out procedural pictures and on the simulated lines, which it has never seen. box_threshold
-was chosen on other held-out pictures and holds for all rows. Boxes count before non-maximum suppression. "absent" is
-what a prompt for one thing that is not in view brings back, on average over such prompts ("worst": the worst of them).
+was chosen on other held-out pictures and holds for all rows. Boxes count after non-maximum suppression at IoU 0.5.
+"absent" is what a prompt for one thing that is not in view brings back, on average over such prompts ("worst": the
+worst of them).
 
 | score | value |
 |---|---|
