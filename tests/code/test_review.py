@@ -312,6 +312,8 @@ def test_browser_asks_again_for_every_file():
         ("box", '[[1, 2, 330, 40, "wipe"]]'),
         ("box", '[[-9, 2, 30, 40, "wipe"]]'),
         ("box", '[[1, 2, NaN, 40, "wipe"]]'),
+        ("box", f'[[1, 2, 1{"0" * 400}, 40, "wipe"]]'),
+        ("box", "[" * 15_000),
     ],
 )
 def test_wrong_answers_are_refused_and_not_written(project, task, decided):
@@ -337,6 +339,7 @@ def test_unknown_items_are_refused(project):
     assert client.get("/page/%2e%2e/%2e%2e/params.yaml").status_code == 404
     assert client.get("/api/items", params={"name": "group", "count": 100_000}).status_code == 422
     assert answer(client, group, "wipe", seconds=-1).status_code == 422
+    assert answer(client, group, "wipe", seconds=1e308).status_code == 422  # a mean of such numbers is no number
     assert client.post("/api/decisions", json={"answers": []}).status_code == 422
     assert client.post("/api/decisions", json={"item_id": "group:0"}).status_code == 422
     assert Journal(journal_file(folder)).rows_after(0)[0] == []
