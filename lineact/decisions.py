@@ -217,24 +217,47 @@ def _checked_rows(path: Path, actions: Sequence[str]) -> Iterator[Decision | Bad
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: expected CSV in UTF-8, found other bytes ({error}); save it as UTF-8") from error
     lines = io.StringIO(text, newline="").readlines()
-    reader = csv.DictReader(lines)
-    if missing := [name for name in DECISION_COLUMNS if name not in (reader.fieldnames or [])]:
+    head = csv.DictReader(lines)
+    names = list(head.fieldnames or [])
+    if missing := [name for name in DECISION_COLUMNS if name not in names]:
         raise InputError(
             f"{path}: expected columns {', '.join(DECISION_COLUMNS)}, found none called {', '.join(missing)}; "
             "restore the header line"
         )
-    try:
-        end = reader.line_num
-        for values in reader:
-            start, end = end, reader.line_num
-            checked = _checked(values, reader.line_num, actions)
-            yield (
-                replace(checked, text="".join(lines[start:end]).strip("\r\n"))
-                if isinstance(checked, BadRow)
-                else checked
+    place = head.line_num
+    while True:
+        for first, last, values in _rows_of(lines, place, names):
+            checked = (
+                _checked(values, first + 1, actions) if isinstance(values, dict) else BadRow(first + 1, "", values)
             )
-    except csv.Error as error:
-        raise InputError(f"{path}: line {reader.line_num}: expected CSV, found: {error}; mend the line") from error
+            if isinstance(checked, Decision):
+                yield checked
+                continue
+            yield replace(checked, text=lines[first].strip("\r\n"))
+            if last > first + 1:  # perhaps a quote was left open: the next line is a row again
+                place = first + 1
+                break
+        else:
+            return
+
+
+def _rows_of(lines: list[str], place: int, names: list[str]) -> Iterator[tuple[int, int, dict | str]]:
+    """First line, the line behind the last, and values of each row from a line on; text says why the last is no CSV."""
+    reader = csv.DictReader(lines[place:], names)
+    first = place
+    while True:
+        while first < len(lines) and not lines[first].strip("\r\n"):
+            first += 1
+        try:
+            values: dict | str | None = next(reader, None)
+        except csv.Error as error:
+            # reads on from the next line
+            yield first, max(place + reader.line_num, first + 2), f"expected CSV, found: {error}"
+            return
+        if values is None:
+            return
+        yield first, place + reader.line_num, values
+        first = place + reader.line_num
 
 
 def _checked(values: dict, row: int, actions: Sequence[str]) -> Decision | BadRow:

@@ -117,6 +117,17 @@ def test_a_bad_row_is_named_and_the_rest_is_kept(tmp_path, row, column):
     assert [(bad.row, bad.column) for bad in decisions.bad] == [(3, column)]
 
 
+def test_a_quote_left_open_takes_no_other_row_with_it(tmp_path):
+    path = tmp_path / "decisions.csv"
+    rows = [GOOD.replace("group:1", f"group:{number}") for number in range(9)]
+    rows[3] = rows[3].replace(",screw,", ',"screw,')
+    rows[6] = rows[6].replace("screw", "s" * 200_000)  # more than a field may hold
+    path.write_text(HEADER + "".join(rows) + "\n\n")
+    decisions = read_decisions(path, ACTIONS)
+    assert [one.item_id[-1] for one in decisions.rows] == list("0124578")
+    assert [(bad.row, bad.text + "\n") for bad in decisions.bad] == [(5, rows[3]), (8, rows[6])]
+
+
 def test_the_later_row_of_an_item_counts(tmp_path):
     path = tmp_path / "decisions.csv"
     path.write_text(HEADER + GOOD + GOOD.replace("screw", "NG"))
