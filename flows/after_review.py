@@ -47,7 +47,10 @@ def start_training(line: str) -> str:
         return f"the Prefect server at {api_url} has no deployment of {line} (`make serve` makes them): {by_hand}"
     except (HTTPError, PrefectException, RuntimeError) as error:
         return f"the Prefect server at {api_url} took no run ({error}): {by_hand}"
-    return f"training of {line} is started: flow run {run.name!r} ({run.id}) at {api_url}"
+    told = f"flow run {run.name!r} ({run.id}) at {api_url}"
+    if run.state is not None and run.state.is_final():  # these decisions started it before
+        return f"training of {line} has run with these decisions and ended {run.state.name}: {told}; {by_hand}"
+    return f"training of {line} is started: {told}"
 
 
 def main() -> None:

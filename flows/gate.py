@@ -6,7 +6,7 @@ from pathlib import Path
 from lineact.dataset import DatasetParams
 from lineact.dataset.accepted import Certificate, Labelling, certify, label_the_rest
 from lineact.dataset.asked import asked_of
-from lineact.dataset.awaiting import refuse_undecided, still_waiting
+from lineact.dataset.awaiting import refuse_bad_rows, refuse_undecided, still_waiting
 from lineact.dataset.labels import Found, Resolved, read_found, resolve
 from lineact.decisions import Decision, Decisions, read_decisions
 from lineact.errors import AwaitingReview
@@ -86,6 +86,7 @@ def pass_gate(line: str) -> None:
 
     Raises:
         AwaitingReview: with how many items wait, and how to go on.
+        InputError: where a table or the decisions are missing or cannot be read, or too many rows are unusable.
     """
     reviewed = _reviewed(line)
     certificate = reviewed.labelling.certificate
@@ -110,7 +111,9 @@ def _pending_in_journal(line: str) -> str:
 
 def _reviewed(line: str) -> Reviewed:
     params = _params_of(line)
-    return _review(_found_of(line), read_decisions(decisions_of(line), params.actions), params)
+    decided = read_decisions(decisions_of(line), params.actions)
+    refuse_bad_rows(decided, params.max_bad_share, decisions_of(line))
+    return _review(_found_of(line), decided, params)
 
 
 def _review(found: Found, decisions: Decisions, params: DatasetParams) -> Reviewed:

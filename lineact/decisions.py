@@ -10,7 +10,6 @@ import csv
 import hashlib
 import io
 import json
-import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -30,6 +29,8 @@ MIXED = "mixed"  # a group that holds several actions: its crops are decided one
 EMPTY = "empty"  # a frame checked to have no hand
 WITHDRAWN = "withdrawn"  # the reviewer's earlier rows of the item were a slip
 DISAGREEMENT = "disagreement"  # what a row that settles reviewers' different answers has for `suggested`
+MOST_PX = 1e9  # farther away is nothing; JSON tells whole numbers that no float holds
+MOST_SECONDS = 1e9  # 30 years: nobody took longer, and sums of such numbers stay finite
 AGREE_IOU = 0.5  # two reviewers' boxes of one hand overlap at least so far
 PlacedBox = tuple[str, tuple[float, float, float, float]]  # box id, x1 y1 x2 y2 in pixels
 TASKS = ("group", "crop", "audit", "box")
@@ -216,24 +217,47 @@ def _checked_rows(path: Path, actions: Sequence[str]) -> Iterator[Decision | Bad
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: expected CSV in UTF-8, found other bytes ({error}); save it as UTF-8") from error
     lines = io.StringIO(text, newline="").readlines()
-    reader = csv.DictReader(lines)
-    if missing := [name for name in DECISION_COLUMNS if name not in (reader.fieldnames or [])]:
+    head = csv.DictReader(lines)
+    names = list(head.fieldnames or [])
+    if missing := [name for name in DECISION_COLUMNS if name not in names]:
         raise InputError(
             f"{path}: expected columns {', '.join(DECISION_COLUMNS)}, found none called {', '.join(missing)}; "
             "restore the header line"
         )
-    try:
-        end = reader.line_num
-        for values in reader:
-            start, end = end, reader.line_num
-            checked = _checked(values, reader.line_num, actions)
-            yield (
-                replace(checked, text="".join(lines[start:end]).strip("\r\n"))
-                if isinstance(checked, BadRow)
-                else checked
+    place = head.line_num
+    while True:
+        for first, last, values in _rows_of(lines, place, names):
+            checked = (
+                _checked(values, first + 1, actions) if isinstance(values, dict) else BadRow(first + 1, "", values)
             )
-    except csv.Error as error:
-        raise InputError(f"{path}: line {reader.line_num}: expected CSV, found: {error}; mend the line") from error
+            if isinstance(checked, Decision):
+                yield checked
+                continue
+            yield replace(checked, text=lines[first].strip("\r\n"))
+            if last > first + 1:  # perhaps a quote was left open: the next line is a row again
+                place = first + 1
+                break
+        else:
+            return
+
+
+def _rows_of(lines: list[str], place: int, names: list[str]) -> Iterator[tuple[int, int, dict | str]]:
+    """First line, the line behind the last, and values of each row from a line on; text says why the last is no CSV."""
+    reader = csv.DictReader(lines[place:], names)
+    first = place
+    while True:
+        while first < len(lines) and not lines[first].strip("\r\n"):
+            first += 1
+        try:
+            values: dict | str | None = next(reader, None)
+        except csv.Error as error:
+            # reads on from the next line
+            yield first, max(place + reader.line_num, first + 2), f"expected CSV, found: {error}"
+            return
+        if values is None:
+            return
+        yield first, place + reader.line_num, values
+        first = place + reader.line_num
 
 
 def _checked(values: dict, row: int, actions: Sequence[str]) -> Decision | BadRow:
@@ -246,8 +270,8 @@ def _checked(values: dict, row: int, actions: Sequence[str]) -> Decision | BadRo
     seconds = -1.0
     with suppress(ValueError):
         seconds = float(values["seconds"] or 0)
-    if not (math.isfinite(seconds) and seconds >= 0):
-        return BadRow(row, "seconds", f"expected seconds from 0 up, found {values['seconds']!r}")
+    if not 0 <= seconds <= MOST_SECONDS:
+        return BadRow(row, "seconds", f"expected seconds from 0 to {MOST_SECONDS:g}, found {values['seconds']!r}")
     try:
         datetime.fromisoformat(values["decided_at"])
     except ValueError:
@@ -296,7 +320,7 @@ def boxes_of_text(text: str) -> list[HandBox]:
     expected = 'expected "empty" or a list of [x1, y1, x2, y2, "action"]'
     try:
         values = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{expected}, found {text!r}") from error
     if not isinstance(values, list) or not values:
         raise ValueError(f"{expected}, found {text!r}")
@@ -305,7 +329,7 @@ def boxes_of_text(text: str) -> list[HandBox]:
         if not isinstance(value, list) or len(value) != 5 or not isinstance(value[4], str):
             raise ValueError(f"{expected}, found {value!r}")
         numbers = value[:4]
-        if not all(type(number) in (int, float) and math.isfinite(number) for number in numbers):
+        if not all(type(number) in (int, float) and abs(number) <= MOST_PX for number in numbers):  # NaN is not
             raise ValueError(f"{expected}, found {value!r}")
         if numbers[2] <= numbers[0] or numbers[3] <= numbers[1]:
             raise ValueError(f"expected x1 < x2 and y1 < y2, found {numbers}")

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from lineact.dataset import DatasetParams
 from lineact.dataset.accepted import decided_since_certifying, label_the_rest
-from lineact.dataset.awaiting import refuse_undecided, still_waiting, words_of
+from lineact.dataset.awaiting import refuse_bad_rows, refuse_undecided, still_waiting, words_of
 from lineact.dataset.calibration import Lambda, needed_audits
 from lineact.dataset.labels import PROBLEMS, Problem, label_crops, read_found, resolve
 from lineact.dataset.matching import looking_alike
@@ -22,7 +22,6 @@ from lineact.dataset.report import (
     write_label_plots,
 )
 from lineact.decisions import Decisions, read_decisions
-from lineact.errors import InputError
 from lineact.files import write_csv, write_metrics, write_whole
 from lineact.schema import HOLDOUT_BOXES, LABELLED_CROPS, table_of, write_table
 from lineact.splits import Holdout
@@ -45,7 +44,7 @@ def dataset(
     """Writes detection/, crops.parquet, holdout.parquet and problems.csv, or says that decisions are missing."""
     found = read_found(ingest=ingest, detect=detect, embed=embed, match=match, queue=queue)
     decided = read_decisions(decisions, params.actions)
-    _refuse_bad_rows(decided, params.max_bad_share, decisions)
+    refuse_bad_rows(decided, params.max_bad_share, decisions)
     holdout = Holdout(params.holdout, found.videos)
     resolved = resolve(found, decided, holdout, params)
     _tell_problems(resolved.problems)
@@ -121,16 +120,6 @@ def _tell_problems(problems: list[Problem]) -> None:
                 f"{first.detail}",
                 flush=True,
             )
-
-
-def _refuse_bad_rows(decided: Decisions, max_bad_share: float, path: Path) -> None:
-    rows = len(decided.usable) + len(decided.bad)
-    if decided.bad and len(decided.bad) > max_bad_share * rows:
-        named = "; ".join(f"row {bad.row}, column {bad.column!r}: {bad.found}" for bad in decided.bad[:5])
-        raise InputError(
-            f"{path}: {len(decided.bad)} of {rows} rows are unusable, more than the share {max_bad_share:g} of "
-            f"dataset.max_bad_share: {named}; mend these rows"
-        )
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -9,7 +10,8 @@ from lineact.dataset import DatasetParams
 from lineact.dataset.accepted import Certificate
 from lineact.dataset.asked import asked_of
 from lineact.dataset.labels import Resolved
-from lineact.errors import AwaitingReview
+from lineact.decisions import Decisions
+from lineact.errors import AwaitingReview, InputError
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,21 @@ def refuse_undecided(waiting: Waiting, params: DatasetParams, line: str) -> None
         f"{waiting.holdout_frames} held-out frames ({waiting.undecided} items of the queue are undecided)"
         f"{certificate}; run `make review LINE={line}`, then the same command again"
     )
+
+
+def refuse_bad_rows(decided: Decisions, max_bad_share: float, path: Path) -> None:
+    """Ends the stage where too many rows are unusable.
+
+    Raises:
+        InputError: names the first ones.
+    """
+    rows = len(decided.usable) + len(decided.bad)
+    if decided.bad and len(decided.bad) > max_bad_share * rows:
+        named = "; ".join(f"row {bad.row}, column {bad.column!r}: {bad.found}" for bad in decided.bad[:5])
+        raise InputError(
+            f"{path}: {len(decided.bad)} of {rows} rows are unusable, more than the share {max_bad_share:g} of "
+            f"dataset.max_bad_share: {named}; mend these rows"
+        )
 
 
 def words_of(certificate: Certificate, max_label_error: float) -> str:

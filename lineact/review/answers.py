@@ -1,11 +1,10 @@
 """An answer of a person as a row of decisions.csv."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from lineact.decisions import MIXED, NG, WITHDRAWN, Decision, HandBox, boxes_of_text, text_of_boxes
+from lineact.decisions import MIXED, MOST_SECONDS, NG, WITHDRAWN, Decision, HandBox, boxes_of_text, text_of_boxes
 from lineact.review.journal import stamp
 
 OUTSIDE_PX = 0.5  # a box may leave its frame by so much: the page rounds
@@ -46,11 +45,11 @@ def decision_of(item: dict, answer: Answer, actions: Sequence[str], size_wh_px: 
         size_wh_px: the frame's width and height; None where the item is no frame.
 
     Raises:
-        ValueError: on an unknown label, a malformed box, one outside its frame, seconds below 0, or a name that is no
-            single line.
+        ValueError: on an unknown label, a malformed box, one outside its frame, seconds below 0 or beyond reason, or a
+            name that is no single line.
     """
-    if not (math.isfinite(answer.seconds) and answer.seconds >= 0):
-        raise ValueError(f"expected seconds from 0 up, found {answer.seconds}")
+    if not 0 <= answer.seconds <= MOST_SECONDS:  # NaN is not
+        raise ValueError(f"expected seconds from 0 to {MOST_SECONDS:g}, found {answer.seconds}")
     if not answer.reviewer.isprintable():  # a line break would split the row
         raise ValueError(f"expected a reviewer's name on one line, found {answer.reviewer!r}")
     known = labels_of(item["task"], actions)

@@ -79,10 +79,7 @@ class Journal:
     def _after_newest(self, decision: Decision) -> Decision:
         query = "SELECT max(decided_at) FROM answers WHERE item_id = ?"
         newest = self._connection.execute(query, (decision.item_id,)).fetchone()[0]
-        if newest is None or decided_at(decision) > datetime.fromisoformat(newest):
-            return decision
-        later = datetime.fromisoformat(newest) + timedelta(milliseconds=1)
-        return replace(decision, decided_at=stamp(later))
+        return decision if newest is None else later_than(decision, datetime.fromisoformat(newest))
 
     def rows_after(self, number: int) -> tuple[list[Decision], int]:
         """Rows added after a number, in order, and the last one's number."""
@@ -132,6 +129,13 @@ class Journal:
         """Closes the connection."""
         with self._lock:
             self._connection.close()
+
+
+def later_than(decision: Decision, newest: datetime) -> Decision:
+    """The row, with a later time where it is not later than the newest one of its item."""
+    if decided_at(decision) > newest:
+        return decision
+    return replace(decision, decided_at=stamp(newest + timedelta(milliseconds=1)))
 
 
 def stamp(when: datetime) -> str:

@@ -7,6 +7,7 @@ from threading import RLock
 from lineact.decisions import DISAGREEMENT, WITHDRAWN, Decision, Decisions
 from lineact.review.answers import Answer, decision_of
 from lineact.review.export import Exported, export_decisions
+from lineact.review.journal import later_than
 from lineact.review.queue_index import ItemSet
 from lineact.review.state import Progress, ReviewState, Shown
 
@@ -169,7 +170,9 @@ class Session:
             said = ", ".join(f"{who}: {what}" for who, what in item.words) or item.mine or item.decided or "taken back"
             raise UnseenError(f"answered in another window meanwhile ({said})")
         suggested = DISAGREEMENT if settles else decision.suggested
-        return [replace(decision, item_id=self._state.row_id(given.item_id), suggested=suggested)]
+        row = replace(decision, item_id=self._state.row_id(given.item_id), suggested=suggested)
+        newest = self._state.newest(given.item_id)
+        return [later_than(row, newest) if newest else row]
 
     def decisions(self) -> Decisions:
         """All that was answered, in decisions.csv yet or not."""

@@ -4,6 +4,7 @@ import statistics
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from lineact.decisions import (
     agreed,
     box_of_id,
     boxes_of_text,
+    decided_at,
     standing,
     text_of_boxes,
     words_on,
@@ -308,6 +310,10 @@ class ReviewState:
     def row_id(self, item_id: str) -> str:
         """The item id that a new row of an item gets: of a crop found again a little elsewhere the earlier one."""
         return self._answers.get(item_id, item_id)
+
+    def newest(self, item_id: str) -> datetime | None:
+        """When an item was decided last; None where it never was. Other machines' clocks may be ahead."""
+        return max(map(decided_at, self._rows_for(item_id)), default=None)
 
     def my_word(self, item_id: str) -> Decision | None:
         """What this reviewer says of an item."""

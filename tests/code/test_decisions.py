@@ -101,6 +101,9 @@ GOOD = "group:1,group,,screw,ann,2026-01-01T00:00:00,1.5,b\n"
         ("group:1,group,,screw,ann,yesterday,1,b", "decided_at"),
         ("group:1,group,,screw,ann,2026-01-01,-1,b", "seconds"),
         ("group:1,group,,screw,ann,2026-01-01,nan,b", "seconds"),
+        ("group:1,group,,screw,ann,2026-01-01,1e308,b", "seconds"),
+        (f'frame:0123456789ab@1.000000,box,,"[[0, 0, 1{"0" * 400}, 5, ""screw""]]",ann,2026-01-01,1,b', "decided"),
+        (f"frame:0123456789ab@1.000000,box,,{'[' * 15000},ann,2026-01-01,1,b", "decided"),
         ('frame:0123456789ab@1.000000,box,,"[[1,2,3,4,""bolt""]]",ann,2026-01-01,1,b', "decided"),
         ("group:1,group,,screw", ""),
         ("group:1,group,,screw,ann,2026-01-01,1,b,more", ""),
@@ -112,6 +115,17 @@ def test_a_bad_row_is_named_and_the_rest_is_kept(tmp_path, row, column):
     decisions = read_decisions(path, ACTIONS)
     assert [one.item_id for one in decisions.rows] == ["group:7"]
     assert [(bad.row, bad.column) for bad in decisions.bad] == [(3, column)]
+
+
+def test_a_quote_left_open_takes_no_other_row_with_it(tmp_path):
+    path = tmp_path / "decisions.csv"
+    rows = [GOOD.replace("group:1", f"group:{number}") for number in range(9)]
+    rows[3] = rows[3].replace(",screw,", ',"screw,')
+    rows[6] = rows[6].replace("screw", "s" * 200_000)  # more than a field may hold
+    path.write_text(HEADER + "".join(rows) + "\n\n")
+    decisions = read_decisions(path, ACTIONS)
+    assert [one.item_id[-1] for one in decisions.rows] == list("0124578")
+    assert [(bad.row, bad.text + "\n") for bad in decisions.bad] == [(5, rows[3]), (8, rows[6])]
 
 
 def test_the_later_row_of_an_item_counts(tmp_path):

@@ -9,7 +9,7 @@ import yaml
 
 from flows import gate
 from flows.gate import Certifier, certificate_of, decisions_of, pass_gate
-from lineact.decisions import Decisions, write_decisions
+from lineact.decisions import BadRow, Decisions, write_decisions
 from lineact.errors import AwaitingReview, InputError
 from lineact.queue import CERTIFIES
 from lineact.reviewer import answer_queue
@@ -142,3 +142,12 @@ def test_without_a_decisions_file_there_is_no_certificate_but_an_error(reviewed)
     decisions_of(LINE).unlink(missing_ok=True)
     with pytest.raises(InputError, match=r"decisions\.csv: expected decisions, found no file"):
         certificate_of(LINE)
+
+
+def test_the_gate_stays_shut_where_the_stage_would_refuse_the_rows(reviewed):
+    decided = reviewed("none")
+    write_decisions(decisions_of(LINE), decided, [BadRow(0, "", "", "no row")])
+    pass_gate(LINE)
+    write_decisions(decisions_of(LINE), decided, [BadRow(0, "", "", "no row")] * len(decided))
+    with pytest.raises(InputError, match=rf"{len(decided)} of {2 * len(decided)} rows are unusable"):
+        pass_gate(LINE)

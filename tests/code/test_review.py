@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from urllib.parse import quote
@@ -16,7 +17,7 @@ from flows.review_access import COOKIE, OWN_HEADER, Access, access_of
 from flows.review_app import PAGE, review_app
 from flows.review_export import export_line
 from flows.review_line import read_reviewed
-from lineact.decisions import NG, boxes_of_text, read_decisions
+from lineact.decisions import NG, boxes_of_text, read_decisions, write_decisions
 from lineact.errors import AwaitingReview, ConfigError, InputError
 from lineact.png import decode_png
 from lineact.review.journal import Journal
@@ -230,6 +231,29 @@ def test_an_answer_that_was_saved_although_its_reply_was_lost_adds_no_row(projec
     assert [old.decided for old in written(folder).superseded] == ["wipe", "withdrawn"]
 
 
+@pytest.mark.parametrize("decided", ["screw", "withdrawn"])
+def test_an_answer_counts_although_the_file_has_rows_of_a_clock_that_is_ahead(project, decided):
+    folder, rows = project
+    item = first(rows, "crop")["item_id"]
+    answer(client_of(), item, "wipe")
+    row = written(folder).rows[0]
+    write_decisions(decisions_file(folder), [replace(row, decided_at="2999-01-01T00:00:00+00:00")])
+    now = answer(client_of(), item, decided, seen=1).json()["items"][0]
+    assert now["decided"] == ("" if decided == "withdrawn" else decided)
+    assert [one.decided for one in written(folder).rows] == ([] if decided == "withdrawn" else [decided])
+
+
+def test_a_disagreement_is_settled_although_the_other_clock_is_ahead(project):
+    folder, rows = project
+    item = first(rows, "crop")["item_id"]
+    answer(client_of("bob"), item, "wipe")
+    row = written(folder).rows[0]
+    write_decisions(decisions_file(folder), [replace(row, decided_at="2999-01-01T00:00:00+00:00")])
+    seen = answer(client_of(), item, "screw").json()["items"][0]["seen"]
+    assert answer(client_of(), item, "screw", seen=seen, settles=True).json()["items"][0]["decided"] == "screw"
+    assert not written(folder).disputed
+
+
 @pytest.mark.parametrize("task", ["group", "crop", "audit", "box"])
 def test_what_is_taken_back_waits_again_and_stays_in_the_file(project, task):
     folder, rows = project
@@ -312,6 +336,8 @@ def test_browser_asks_again_for_every_file():
         ("box", '[[1, 2, 330, 40, "wipe"]]'),
         ("box", '[[-9, 2, 30, 40, "wipe"]]'),
         ("box", '[[1, 2, NaN, 40, "wipe"]]'),
+        ("box", f'[[1, 2, 1{"0" * 400}, 40, "wipe"]]'),
+        ("box", "[" * 15_000),
     ],
 )
 def test_wrong_answers_are_refused_and_not_written(project, task, decided):
@@ -337,6 +363,7 @@ def test_unknown_items_are_refused(project):
     assert client.get("/page/%2e%2e/%2e%2e/params.yaml").status_code == 404
     assert client.get("/api/items", params={"name": "group", "count": 100_000}).status_code == 422
     assert answer(client, group, "wipe", seconds=-1).status_code == 422
+    assert answer(client, group, "wipe", seconds=1e308).status_code == 422  # a mean of such numbers is no number
     assert client.post("/api/decisions", json={"answers": []}).status_code == 422
     assert client.post("/api/decisions", json={"item_id": "group:0"}).status_code == 422
     assert Journal(journal_file(folder)).rows_after(0)[0] == []

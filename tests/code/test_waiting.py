@@ -1,9 +1,12 @@
 """Reminders of a review, with a clock of the test's own, and what finishing it does where no server is up."""
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import pytest
 import yaml
+from prefect.states import Failed, Running, Scheduled
 
 from flows import waiting
 from flows.after_review import start_training
@@ -115,3 +118,27 @@ def test_without_a_server_finishing_tells_the_command(tmp_path, monkeypatch, api
     said = start_training("press_a")
     assert said.startswith("no Prefect server is up")
     assert "`python -m flows.retrain line=press_a`" in said
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        (Scheduled(), "training of press_a is started: flow run 'one'"),
+        (Running(), "training of press_a is started: flow run 'one'"),
+        (Failed(), "training of press_a has run with these decisions and ended Failed: flow run 'one'"),
+    ],
+)
+def test_a_run_that_the_same_decisions_started_and_that_is_over_is_not_told_as_started(
+    tmp_path, monkeypatch, state, said
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    client = MagicMock()
+    client.__enter__.return_value.create_flow_run_from_deployment.return_value = SimpleNamespace(
+        name="one", id=1, state=state
+    )
+    monkeypatch.setattr("flows.after_review.answers", lambda _: True)
+    monkeypatch.setattr("prefect.client.orchestration.get_client", lambda **_: client)
+    told = start_training("press_a")
+    assert told.startswith(said)
+    assert ("go on with `python -m flows.retrain line=press_a`" in told) == state.is_final()
