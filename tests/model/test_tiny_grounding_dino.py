@@ -11,7 +11,7 @@ from lineact.foundation.judge import LINES, line_frames
 from lineact.foundation.judge_grounding_dino import NEVER_HEARD, HandAnswers, absent_words, ask, boxes_a_picture
 
 FOLDER = Path("models/foundation/tiny/grounding_dino")
-THRESHOLD = 0.4  # box_threshold of the model's card
+THRESHOLD = 0.45  # box_threshold of the model's card
 
 
 @pytest.fixture(scope="module")
@@ -47,13 +47,13 @@ def test_the_folder_is_small_and_says_what_it_is():
 
 def test_hands_of_unseen_stations_are_found(hands):
     scores = _all_lines(hands).scores(THRESHOLD)
-    assert scores["recall_iou40"] >= 0.45
+    assert scores["recall_iou40"] >= 0.5
     assert scores["accuracy_iou40"] >= 0.75
 
 
 @pytest.mark.parametrize("line", LINES)
 def test_no_station_is_left_out(hands, line):
-    assert hands[line].scores(THRESHOLD)["recall_iou40"] >= 0.1
+    assert hands[line].scores(THRESHOLD)["recall_iou40"] >= 0.35
 
 
 @pytest.mark.parametrize("word", ["screwdriver", "box", "bottle"])
