@@ -55,4 +55,6 @@ def what_comes_next(line: str) -> str:
         pass_gate(line)
     except LineactError as error:
         return str(error)
+    except (OSError, ValueError) as error:  # the decisions are written all the same
+        return f"the gate cannot be judged ({error}); `python -m flows.retrain line={line}` tries it again"
     return start_training(line)
