@@ -90,8 +90,8 @@ def _queue_sets(line: str, form: str) -> tuple[list[PictureSet], str]:
     frames = [item for item in waiting if item["task"] == "box"]
     crops = [item for item in waiting if item["task"] in ("crop", "audit")]
     groups = [item for item in waiting if item["task"] == "group"]
-    embedded = read_table(folder / "embed" / "crops.parquet", EMBEDDED).select(["box_id", "crop_png"])
-    pngs = dict(zip(*(embedded[name].to_pylist() for name in ("box_id", "crop_png")), strict=True))
+    embedded = read_table(folder / "embed" / "crops.parquet", EMBEDDED, ("box_id", "crop_png"))
+    pngs = dict(zip(*(embedded[name].to_pylist() for name in embedded.column_names), strict=True))
     labels = (*labels_of("box", actions), UNDECIDED)
     sets = [
         PictureSet("frames", labels, len(frames), partial(frames_of_queue, frames, folder / "raw")),

@@ -19,6 +19,7 @@ from lineact.sampling import evenly, spread
 from lineact.schema import QUEUE, table_of
 from lineact.splits import Holdout, HoldoutParams
 
+PLACED = ("video_sha256", "pts_s", "box_id", "crop_sha256")  # what is asked of a crop beside its match
 # Reasons by which later stages know their items.
 EVENLY_SPACED = "for the detector: one of evenly spaced frames"
 CALIBRATES = "random sample: says from which certainty on labels are taken"
@@ -74,7 +75,7 @@ class Labelled:
     Attributes:
         frames: schema FRAMES.
         boxes: schema BOXES.
-        embedded: schema EMBEDDED.
+        embedded: `PLACED` of schema EMBEDDED.
         crops: schema CROPS.
         templates: schema TEMPLATES.
     """
@@ -115,7 +116,7 @@ def build_queue(labelled: Labelled, holdout: Holdout, params: QueueParams) -> pa
 
 def _crop_rows(labelled: Labelled, holdout: Holdout) -> list[dict]:
     """CROPS joined with place and content of each crop, by recording, time and box id."""
-    places = labelled.embedded.select(["video_sha256", "pts_s", "box_id", "crop_sha256"]).to_pylist()
+    places = labelled.embedded.select(PLACED).to_pylist()
     rows = [place | crop for place, crop in zip(places, labelled.crops.to_pylist(), strict=True)]
     for row in rows:
         row["part"] = holdout.part_of(row["video_sha256"], row["pts_s"])

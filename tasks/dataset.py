@@ -23,7 +23,7 @@ from lineact.dataset.report import (
 )
 from lineact.decisions import Decisions, read_decisions
 from lineact.files import write_csv, write_metrics, write_whole
-from lineact.schema import HOLDOUT_BOXES, LABELLED_CROPS, table_of, write_table
+from lineact.schema import EMBEDDED, HOLDOUT_BOXES, LABELLED_CROPS, read_table, table_of, write_table
 from lineact.splits import Holdout
 from tasks.stage import run_stage
 
@@ -58,8 +58,9 @@ def dataset(
     alike = looking_alike(labelling.matches, params.labels.min_hand_certainty)
     frames = frames_for_detector(found, resolved, holdout, alike, params.detector_frames)
     parts = split(crops, frames, resolved.holdout_hands, params)
+    stored = read_table(embed / "crops.parquet", EMBEDDED, ("box_id", "crop_png"))
     rows: list[dict] = []
-    write_whole(out / "detection", lambda folder: rows.extend(write_pictures(raw, parts, params, folder)))
+    write_whole(out / "detection", lambda folder: rows.extend(write_pictures(raw, stored, parts, params, folder)))
     labelled = table_of(rows, LABELLED_CROPS)
     write_table(labelled, out / "crops.parquet", LABELLED_CROPS)
     write_table(table_of(holdout_rows(resolved.holdout_hands), HOLDOUT_BOXES), out / "holdout.parquet", HOLDOUT_BOXES)

@@ -24,6 +24,7 @@ from lineact.schema import BOXES, CROPS, EMBEDDED, FRAMES, QUEUE, TEMPLATES, VID
 from lineact.splits import Holdout
 
 FrameId = tuple[str, float]  # recording, seconds
+PLACES = ("video_sha256", "pts_s", "box_id")  # of the crops, without their pictures
 PROBLEMS = (
     "bad row",
     "superseded",
@@ -46,7 +47,7 @@ class Found:
         videos: schema VIDEOS.
         frames: schema FRAMES.
         boxes: schema BOXES.
-        embedded: schema EMBEDDED.
+        embedded: schema EMBEDDED, without the pictures.
         embeddings: float32, N x D, row by row those of `embedded`.
         crops: schema CROPS.
         templates: schema TEMPLATES.
@@ -112,7 +113,7 @@ class LabelledCrop:
         box_xyxy_px: pixels of the source frame.
         action: one of the line's actions, or NG.
         decided_by: "person" or "match".
-        crop_png: the stored crop; None where it must be cut.
+        drawn: whether a person drew the box, so that no crop of it is stored.
     """
 
     frame: FrameId
@@ -120,7 +121,7 @@ class LabelledCrop:
     box_xyxy_px: tuple[float, float, float, float]
     action: str
     decided_by: str
-    crop_png: bytes | None
+    drawn: bool
 
 
 def read_found(*, ingest: Path, detect: Path, embed: Path, match: Path, queue: Path) -> Found:
@@ -133,7 +134,7 @@ def read_found(*, ingest: Path, detect: Path, embed: Path, match: Path, queue: P
         videos=read_table(ingest / "videos.parquet", VIDEOS),
         frames=read_table(ingest / "frames.parquet", FRAMES),
         boxes=read_table(detect / "boxes.parquet", BOXES),
-        embedded=read_table(embed / "crops.parquet", EMBEDDED),
+        embedded=read_table(embed / "crops.parquet", EMBEDDED, PLACES),
         embeddings=np.load(embed / "embeddings.npy", mmap_mode="r"),
         crops=read_table(match / "crops.parquet", CROPS),
         templates=read_table(match / "templates.parquet", TEMPLATES),
@@ -195,7 +196,6 @@ def label_crops(found: Found, resolved: Resolved, holdout: Holdout, labels: Mapp
     """
     places = {row["box_id"]: row for row in found.boxes.to_pylist()}
     labelled = []
-    pngs = dict(zip(found.embedded["box_id"].to_pylist(), found.embedded["crop_png"], strict=True))
     for crop in found.crops.to_pylist():
         place = places[crop["box_id"]]
         frame = (place["video_sha256"], place["pts_s"])
@@ -207,11 +207,11 @@ def label_crops(found: Found, resolved: Resolved, holdout: Holdout, labels: Mapp
             continue
         box = (place["x1"], place["y1"], place["x2"], place["y2"])
         by = "match" if decided is None else "person"
-        labelled.append(LabelledCrop(frame, crop["box_id"], box, action, by, pngs[crop["box_id"]].as_py()))
+        labelled.append(LabelledCrop(frame, crop["box_id"], box, action, by, drawn=False))
     for frame, hands in resolved.hands.items():
         for number, hand in enumerate(hands):
             box_id = _drawn_id(frame, hand, number)
-            labelled.append(LabelledCrop(frame, box_id, hand.box_xyxy_px, hand.action, "person", None))
+            labelled.append(LabelledCrop(frame, box_id, hand.box_xyxy_px, hand.action, "person", drawn=True))
     return sorted(labelled, key=lambda crop: (crop.frame, crop.box_id))
 
 

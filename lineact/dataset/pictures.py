@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import yaml
 
 from lineact.boxes import crop_square
@@ -18,11 +19,12 @@ from lineact.video import PTS_TOLERANCE_S, read_frames, videos_by_sha256
 HAND = 0  # the detector's only class
 
 
-def write_pictures(raw: Path, parts: Parts, params: DatasetParams, folder: Path) -> list[dict]:
+def write_pictures(raw: Path, stored: pa.Table, parts: Parts, params: DatasetParams, folder: Path) -> list[dict]:
     """Writes the detection set and returns the rows of the crops.
 
     Args:
         raw: the folder of recordings.
+        stored: box_id and crop_png of schema EMBEDDED: crops of the boxes that nobody drew.
         parts: see `split`.
         params: the settings.
         folder: gets data.yaml, images/{train,val}/*.jpg and labels/{train,val}/*.txt (class, centre and size as shares
@@ -37,12 +39,14 @@ def write_pictures(raw: Path, parts: Parts, params: DatasetParams, folder: Path)
     frames = {one.frame: (name, one) for name in ("train", "val") for one in parts.frames[name]}
     drawn: dict[FrameId, list[LabelledCrop]] = {}
     for crop in (crop for name in ("train", "val") for crop in parts.crops[name]):
-        if crop.crop_png is None:
+        if crop.drawn:
             drawn.setdefault(crop.frame, []).append(crop)
     for name in ("train", "val"):
         (folder / "images" / name).mkdir(parents=True)
         (folder / "labels" / name).mkdir(parents=True)
-    pngs: dict[str, bytes] = {}
+    wanted = {crop.box_id for name in ("train", "val") for crop in parts.crops[name]}
+    rows = zip(stored["box_id"].to_pylist(), stored["crop_png"], strict=True)
+    pngs = {box_id: png.as_py() for box_id, png in rows if box_id in wanted}
     for frame, image_rgb in _decoded(raw, sorted(set(frames) | set(drawn))):
         if frame in frames:
             name, labelled = frames[frame]
@@ -53,8 +57,8 @@ def write_pictures(raw: Path, parts: Parts, params: DatasetParams, folder: Path)
     # No `path`: ultralytics then takes the folder that holds the file.
     content = {"train": "images/train", "val": "images/val", "names": {HAND: "hand"}}
     (folder / "data.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
-    rows = [_crop_row(crop, name, pngs) for name in ("train", "val") for crop in parts.crops[name]]
-    return sorted(rows, key=lambda row: (row["video_sha256"], row["pts_s"], row["box_id"]))
+    crops = [_crop_row(crop, name, pngs) for name in ("train", "val") for crop in parts.crops[name]]
+    return sorted(crops, key=lambda row: (row["video_sha256"], row["pts_s"], row["box_id"]))
 
 
 def yolo_lines(boxes_xyxy_px: tuple[BoxPx, ...], size_wh: tuple[int, int]) -> list[str]:
@@ -111,5 +115,5 @@ def _crop_row(crop: LabelledCrop, name: str, pngs: dict[str, bytes]) -> dict:
         "action": crop.action,
         "split": name,
         "decided_by": crop.decided_by,
-        "crop_png": crop.crop_png or pngs[crop.box_id],
+        "crop_png": pngs[crop.box_id],
     }

@@ -162,7 +162,7 @@ def count_metrics(
         "groups_mixed": sum(name == MIXED for name in resolved.names.values()),
         "items_undecided": waiting.undecided,
         "crops_guard": parts.guard_crops,
-        "crops_drawn": sum(crop.crop_png is None for crops in parts.crops.values() for crop in crops),
+        "crops_drawn": sum(crop.drawn for crops in parts.crops.values() for crop in crops),
         "frames_guard": parts.guard_frames,
         "frames_val_unfit_left_out": parts.unfit_frames,
     }

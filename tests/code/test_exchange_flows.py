@@ -24,7 +24,7 @@ from lineact.exchange.pictures import montage
 from lineact.files import write_json
 from lineact.png import decode_png, encode_png
 from lineact.review.journal import Journal
-from lineact.schema import BOXES, HOLDOUT_BOXES, LABELLED_CROPS, VIDEOS, read_table, table_of, write_table
+from lineact.schema import BOXES, EMBEDDED, HOLDOUT_BOXES, LABELLED_CROPS, VIDEOS, read_table, table_of, write_table
 from tests.labelled_line import ACTIONS, dataset_params
 from tests.reviewed_line import LINE, configure, decisions_file, journal_file, write_project
 
@@ -377,7 +377,7 @@ def finished(queue):  # noqa: ARG001 - in its project
             (row["x1"], row["y1"], row["x2"], row["y2"]),
             action,
             "match",
-            None,
+            drawn=False,
         )
         for row, action in zip(boxes[:2], ("screw", "wipe"), strict=True)
     ]
@@ -387,7 +387,8 @@ def finished(queue):  # noqa: ARG001 - in its project
     )
     parts = Parts({"train": crops[:1], "val": crops[1:]}, {"train": [frames[0], half], "val": frames[1:]}, 0, 0, 0)
     folder = Path("data", LINE, "dataset")
-    rows = write_pictures(Path("data", LINE, "raw"), parts, dataset_params(), folder / "detection")
+    stored = read_table(Path("data", LINE, "embed", "crops.parquet"), EMBEDDED)
+    rows = write_pictures(Path("data", LINE, "raw"), stored, parts, dataset_params(), folder / "detection")
     write_table(table_of(rows, LABELLED_CROPS), folder / "crops.parquet", LABELLED_CROPS)
     empty = {"video_sha256": boxes[0]["video_sha256"], "pts_s": 1.9, "decided_by": "ada"}
     write_table(table_of([empty], HOLDOUT_BOXES), folder / "holdout.parquet", HOLDOUT_BOXES)

@@ -4,6 +4,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -135,6 +137,19 @@ def test_the_page_is_told_the_same_without_labelling_anew_after_each_certifying_
     monkeypatch.setattr(gate, "label_the_rest", lambda *_: pytest.fail("labelled anew"))
     for rows, expected in zip(files, told, strict=True):
         assert certifier.certificate(Decisions(tuple(rows), (), ())) == expected
+
+
+def test_no_picture_is_read_to_judge_the_gate(reviewed, monkeypatch):
+    write_decisions(decisions_of(LINE), reviewed("required"))
+    read = pq.read_table
+
+    def without_pictures(path, columns=None):
+        table = read(path, columns=columns)
+        assert not any(field.type == pa.binary() for field in table.schema)
+        return table
+
+    monkeypatch.setattr(pq, "read_table", without_pictures)
+    pass_gate(LINE)
 
 
 def test_without_a_decisions_file_there_is_no_certificate_but_an_error(reviewed):

@@ -600,8 +600,8 @@ def test_a_held_out_frame_among_the_crops_is_a_leak(line, found, decided):
         split(crops, frames, leaking, dataset_params())
 
 
-def test_pictures_and_labels_show_the_hands(line, parts, tmp_path):
-    rows = write_pictures(line.raw, parts, dataset_params(), tmp_path)
+def test_pictures_and_labels_show_the_hands(line, embedded, parts, tmp_path):
+    rows = write_pictures(line.raw, embedded.crops, parts, dataset_params(), tmp_path)
     table = table_of(rows, LABELLED_CROPS)
     assert table.num_rows == len(parts.crops["train"]) + len(parts.crops["val"])
     for row in rows:  # the middle of the crop wears the colour of its action
