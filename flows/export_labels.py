@@ -11,7 +11,7 @@ from pathlib import Path
 
 from flows import command_line
 from flows.gate import decisions_of
-from lineact.dataset.labels import boxes_on_frames
+from lineact.dataset.today import boxes_on_frames
 from lineact.decisions import NG
 from lineact.errors import ConfigError, InputError
 from lineact.exchange import UNDECIDED

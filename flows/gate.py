@@ -8,6 +8,7 @@ from lineact.dataset.accepted import Certificate, Labelling, certify, label_the_
 from lineact.dataset.asked import asked_of
 from lineact.dataset.awaiting import refuse_bad_rows, refuse_undecided, still_waiting
 from lineact.dataset.labels import Found, Resolved, read_found, resolve
+from lineact.dataset.today import boxes_on_frames, decided_late, today_of
 from lineact.decisions import Decision, Decisions, read_decisions
 from lineact.errors import AwaitingReview
 from lineact.review.export import journal_path
@@ -67,10 +68,13 @@ class Certifier:
         self._params = _params_of(line)
         self._found = _found_of(line)
         self._certifying = asked_of(self._found.queue).certifying
+        boxes, frames = boxes_on_frames(self._found.boxes), self._found.frames
+        holdout = Holdout(self._params.holdout, self._found.videos)
+        self._today = today_of(self._found.queue, boxes, frames, holdout, self._params.min_iou)
         self._named_by: tuple[Decision, ...] | None = None
 
     def certificate(self, decisions: Decisions) -> Certificate:
-        """By these decisions, in the file yet or not."""
+        """By these decisions, in the file yet or not; replaced ones tell what was said when a look was made."""
         certifies = set(self._certifying)
         named_by = tuple(one for one in decisions.rows if one.item_id not in certifies)
         if named_by != self._named_by:
@@ -78,7 +82,8 @@ class Certifier:
             self._named_by = named_by
         answers = {one.item_id: one.decided for one in decisions.rows if one.item_id in certifies}
         decided = self._reviewed.resolved.crop_actions | answers
-        return certify(self._reviewed.labelling.accepted, self._certifying, decided, self._params)
+        late = decided_late(decisions, self._certifying, self._today)
+        return certify(self._reviewed.labelling.accepted, self._certifying, decided, late, self._params)
 
 
 def pass_gate(line: str) -> None:

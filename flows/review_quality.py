@@ -36,7 +36,7 @@ class Quality:
         max_label_error = section_of(self._line, "dataset")["max_label_error"]
         bounds = {"all together": certificate.pooled} | certificate.actions
         return {
-            "words": words_of(certificate, max_label_error),
+            "words": words_of(certificate, max_label_error, self._line),
             "max_label_error": max_label_error,
             "bounds": [{"label": label} | asdict(bound) for label, bound in bounds.items()],
         }

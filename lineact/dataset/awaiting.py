@@ -70,7 +70,7 @@ def refuse_undecided(waiting: Waiting, params: DatasetParams, line: str) -> None
     uncertified = params.policy != "none" and not waiting.certificate.pooled.met and not waiting.groups
     if not (waiting.groups or items or waiting.holdout_frames or uncertified):
         return
-    certificate = f"; {words_of(waiting.certificate, params.max_label_error)}" if uncertified else ""
+    certificate = f"; {words_of(waiting.certificate, params.max_label_error, line)}" if uncertified else ""
     raise AwaitingReview(
         f"awaiting review: still needed are {waiting.groups} names of groups, {items} of the crops and frames, "
         f"{waiting.holdout_frames} held-out frames ({waiting.undecided} items of the queue are undecided)"
@@ -93,20 +93,26 @@ def refuse_bad_rows(decided: Decisions, max_bad_share: float, path: Path) -> Non
         )
 
 
-def words_of(certificate: Certificate, max_label_error: float) -> str:
+def words_of(certificate: Certificate, max_label_error: float, line: str) -> str:
     """The certificate of the accepted labels in a sentence."""
     pooled = certificate.pooled
     if not pooled.population:
         return "no crop has a label that nobody decided"
+    late = ""
+    if certificate.spent:
+        late = (
+            f"; {certificate.spent} earlier looks certify nothing any more, since {certificate.late} names, crops or "
+            "frames were decided after them: only random crops that nobody had seen by then do"
+        )
     error = "unknown" if pooled.error is None else f"{pooled.error:.1%}"
     said = (
         f"label error of {pooled.population} accepted crops: {error}, at most {pooled.upper:.1%} (95 %), "
         f"{pooled.looked} looked at"
     )
-    return f"{said}, {_what_remains(certificate, max_label_error)}"
+    return f"{said}, {_what_remains(certificate, max_label_error, line)}{late}"
 
 
-def _what_remains(certificate: Certificate, max_label_error: float) -> str:
+def _what_remains(certificate: Certificate, max_label_error: float, line: str) -> str:
     pooled = certificate.pooled
     if pooled.looked == pooled.population:
         return "so that nobody's word is missing"
@@ -119,5 +125,8 @@ def _what_remains(certificate: Certificate, max_label_error: float) -> str:
         )
     needed = f"{pooled.needed} more looks needed for {max_label_error:.1%}"
     if pooled.needed > len(certificate.next_items):
-        needed += f", of which the queue has {len(certificate.next_items)} (queue.audit_certify asks for more)"
+        needed += (
+            f", of which the queue has {len(certificate.next_items)} (raise queue.audit_certify in "
+            f"conf/line/{line}.yaml, then `python -m flows.label_line line={line}` asks for more)"
+        )
     return needed

@@ -9,8 +9,9 @@ import yaml
 
 from lineact.boxes import crop_square
 from lineact.dataset import DatasetParams
-from lineact.dataset.labels import FrameId, LabelledCrop
+from lineact.dataset.labels import LabelledCrop
 from lineact.dataset.parts import BoxPx, LabelledFrame, Parts
+from lineact.dataset.today import FrameId
 from lineact.errors import InputError
 from lineact.png import encode_png
 from lineact.progress import Progress

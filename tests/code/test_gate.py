@@ -1,6 +1,6 @@
 """The review gate of the flows, from files: what each policy waits for, and the certificate of today's decisions."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,9 @@ import yaml
 
 from flows import gate
 from flows.gate import Certifier, certificate_of, decisions_of, pass_gate
-from lineact.decisions import BadRow, Decisions, write_decisions
+from flows.review_quality import Quality
+from lineact.dataset.awaiting import words_of
+from lineact.decisions import BadRow, Decisions, standing, write_decisions
 from lineact.errors import AwaitingReview, InputError
 from lineact.queue import CERTIFIES
 from lineact.reviewer import answer_queue
@@ -137,6 +139,24 @@ def test_the_page_is_told_the_same_without_labelling_anew_after_each_certifying_
     monkeypatch.setattr(gate, "label_the_rest", lambda *_: pytest.fail("labelled anew"))
     for rows, expected in zip(files, told, strict=True):
         assert certifier.certificate(Decisions(tuple(rows), (), ())) == expected
+
+
+def test_a_group_named_after_the_looks_shuts_the_gate_and_page_and_gate_say_how_it_opens(reviewed):
+    decided = reviewed("sampled")
+    write_decisions(decisions_of(LINE), decided)
+    pass_gate(LINE)
+    name = next(one for one in decided if one.task == "group")
+    late = replace(name, decided="wipe" if name.decided != "wipe" else "screw", decided_at="2030-01-01T00:00:00+00:00")
+    write_decisions(decisions_of(LINE), [*decided, late])
+    with pytest.raises(AwaitingReview) as awaited:
+        pass_gate(LINE)
+    said = str(awaited.value)
+    assert "earlier looks certify nothing any more, since 1 names, crops or frames were decided after them" in said
+    assert f"raise queue.audit_certify in conf/line/{LINE}.yaml, then `python -m flows.label_line line={LINE}`" in said
+    rows = standing([*decided, late])
+    assert Certifier(LINE).certificate(rows) == certificate_of(LINE)
+    assert words_of(Certifier(LINE).certificate(rows), 0.1, LINE) in said
+    assert Quality(LINE).told(rows)["words"] in said
 
 
 def test_no_picture_is_read_to_judge_the_gate(reviewed, monkeypatch):
