@@ -17,19 +17,7 @@ from lineact.queue import Labelled, build_queue
 from lineact.reviewer import answer_queue
 from lineact.schema import table_of
 from lineact.simulate_review import SimulatedTruth, asked_until_certified
-from tests.labelled_line import ACTIONS, Line, dataset_params, match_params, queue_params, review_params
-
-
-@pytest.fixture(scope="module")
-def line(tmp_path_factory):
-    return Line(tmp_path_factory.mktemp("line"))
-
-
-@pytest.fixture(scope="module")
-def embedded(line, tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(tmp_path_factory.mktemp("work"))
-        return line.embed()
+from tests.labelled_line import ACTIONS, dataset_params, match_params, queue_params, review_params
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,10 @@
 """The review gate of the flows, from files: what each policy waits for, and the certificate of today's decisions."""
 
-from dataclasses import asdict, replace
-from pathlib import Path
+from dataclasses import replace
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import yaml
 
 from flows import gate
 from flows.gate import Certifier, certificate_of, decisions_of, pass_gate
@@ -17,11 +14,10 @@ from lineact.decisions import BadRow, Decisions, standing, write_decisions
 from lineact.errors import AwaitingReview, InputError
 from lineact.queue import CERTIFIES
 from lineact.reviewer import answer_queue
-from lineact.schema import BOXES, CROPS, EMBEDDED, FRAMES, QUEUE, TEMPLATES, VIDEOS, read_table, write_table
+from lineact.schema import QUEUE, read_table, write_table
 from lineact.simulate_review import SimulatedTruth
-from tests.labelled_line import Line, dataset_params, match_params, queue_params, review_params
-
-LINE = "press_a"
+from tests.labelled_line import Line, dataset_params, match_params, queue_params, review_params, section_of
+from tests.reviewed_line import LINE, configure
 
 
 @pytest.fixture(scope="module")
@@ -33,23 +29,8 @@ def project(tmp_path_factory):
         line = Line(folder / "data" / LINE)
         embedded = line.embed()
         matched = line.match(embedded, match_params())
-        at = folder / "data" / LINE
-        np.save(made(at / "embed") / "embeddings.npy", embedded.embeddings)
-        for name, table, schema in (
-            ("ingest/videos", line.videos, VIDEOS),
-            ("ingest/frames", line.frames, FRAMES),
-            ("detect/boxes", line.boxes, BOXES),
-            ("embed/crops", embedded.crops, EMBEDDED),
-            ("match/crops", matched.crops, CROPS),
-            ("match/templates", matched.templates, TEMPLATES),
-        ):
-            write_table(table, at / f"{name}.parquet", schema)
+        line.write(folder / "data" / LINE, embedded, matched)
         return folder, line, embedded, matched
-
-
-def made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 @pytest.fixture
@@ -61,19 +42,10 @@ def reviewed(project, monkeypatch):
     def set_policy(policy):
         queue = line.queue(embedded, matched, queue_params(policy=policy))
         write_table(queue, folder / "data" / LINE / "queue" / "queue.parquet", QUEUE)
-        # through JSON-like values, as params.yaml holds them
-        settings = yaml.safe_load(yaml.safe_dump(plain(asdict(dataset_params(policy=policy)))))
-        (folder / "params.yaml").write_text(yaml.safe_dump({"lines": {LINE: {"dataset": settings}}}))
+        configure(folder, dataset=section_of(dataset_params(policy=policy)))
         return answer_queue(queue, line.boxes, SimulatedTruth(line.truth, 0.4), review_params().reviewer).decisions
 
     return set_policy
-
-
-def plain(value):
-    """Tuples as lists."""
-    if isinstance(value, dict):
-        return {name: plain(one) for name, one in value.items()}
-    return [plain(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 @pytest.mark.parametrize(
