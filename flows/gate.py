@@ -10,7 +10,7 @@ from lineact.dataset.awaiting import refuse_bad_rows, refuse_undecided, still_wa
 from lineact.dataset.labels import Found, Resolved, read_found, resolve
 from lineact.dataset.today import boxes_on_frames, decided_late, today_of
 from lineact.decisions import Decision, Decisions, read_decisions
-from lineact.errors import AwaitingReview
+from lineact.errors import AwaitingReview, ConfigError
 from lineact.review.export import journal_path
 from lineact.review.journal import Journal
 from lineact.settings import from_mapping
@@ -21,7 +21,7 @@ STAGES = ("ingest", "detect", "embed", "match", "queue")
 
 
 @dataclass(frozen=True)
-class Reviewed:
+class Judged:
     """A line as its decisions leave it now.
 
     Attributes:
@@ -40,6 +40,15 @@ class Reviewed:
 def decisions_of(line: str) -> Path:
     """The line's decisions file, a versioned input (of simulated lines, an output of `simulate_review`)."""
     return Path("data") / line / "review" / "decisions.csv"
+
+
+def is_simulated(line: str) -> bool:
+    """Whether a stage writes the line's decisions."""
+    try:
+        section_of(line, "simulate_review")
+    except ConfigError:
+        return False
+    return True
 
 
 def certificate_of(line: str) -> Certificate:
@@ -114,17 +123,17 @@ def _pending_in_journal(line: str) -> str:
     return told if rows else ""
 
 
-def _reviewed(line: str) -> Reviewed:
+def _reviewed(line: str) -> Judged:
     params = _params_of(line)
     decided = read_decisions(decisions_of(line), params.actions)
     refuse_bad_rows(decided, params.max_bad_share, decisions_of(line))
     return _review(_found_of(line), decided, params)
 
 
-def _review(found: Found, decisions: Decisions, params: DatasetParams) -> Reviewed:
+def _review(found: Found, decisions: Decisions, params: DatasetParams) -> Judged:
     holdout = Holdout(params.holdout, found.videos)
     resolved = resolve(found, decisions, holdout, params)
-    return Reviewed(found, params, resolved, label_the_rest(found, resolved, holdout, params))
+    return Judged(found, params, resolved, label_the_rest(found, resolved, holdout, params))
 
 
 def _params_of(line: str) -> DatasetParams:

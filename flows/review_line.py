@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flows.gate import decisions_of
+from flows.gate import decisions_of, is_simulated
 from flows.pipeline import stages_of
 from lineact.decisions import box_of_id
-from lineact.errors import ConfigError, InputError
+from lineact.errors import InputError
 from lineact.review.export import journal_path, read_written
 from lineact.review.journal import Journal
 from lineact.review.pictures import Crops, Frames
@@ -94,7 +94,7 @@ def read_reviewed(line: str, reviewer: str) -> Reviewed:
     shown = pc.list_flatten(queue.filter(pc.not_equal(queue["task"], "box"))["box_ids"]).to_pylist()
     crops = _crops_of(folder, line, [*shown, *(box_id for ids in templates.values() for box_id in ids)])
     decisions = decisions_of(line)
-    simulated = _simulated(line)
+    simulated = is_simulated(line)
     read_written(decisions, actions)  # a broken file is told now, not at the first answer
     frames = Frames(folder / "raw")
     state = ReviewState(
@@ -145,11 +145,3 @@ def _boxes_of(path: Path) -> Boxes:
     found = read_table(path, BOXES, ("box_id", "dropped_by", *sides))
     stay = found.filter(pc.is_null(found["dropped_by"]))
     return Boxes(stay["box_id"], np.stack([stay[side].to_numpy() for side in sides], axis=1))
-
-
-def _simulated(line: str) -> bool:
-    try:
-        section_of(line, "simulate_review")
-    except ConfigError:
-        return False
-    return True

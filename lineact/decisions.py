@@ -194,7 +194,16 @@ def _says_the_same(one: Decision, other: Decision) -> bool:
 
 def decided_at(row: Decision) -> datetime:
     """When a row was decided; a time without zone is UTC."""
-    when = datetime.fromisoformat(row.decided_at)
+    return time_of(row.decided_at)
+
+
+def time_of(text: str) -> datetime:
+    """A time in ISO 8601; without zone it is UTC.
+
+    Raises:
+        ValueError: on anything else.
+    """
+    when = datetime.fromisoformat(text)
     return when if when.tzinfo else when.replace(tzinfo=UTC)
 
 

@@ -7,14 +7,14 @@ knows nothing of what a crop shows. The most doubtful first would be a biased sa
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 
-from lineact.decisions import HandBox, basis_of, frame_item, text_of_boxes
+from lineact.decisions import EMPTY, HandBox, basis_of, boxes_of_text, frame_item, text_of_boxes
 from lineact.sampling import evenly, spread
 from lineact.schema import QUEUE, table_of
 from lineact.splits import Holdout, HoldoutParams
@@ -112,6 +112,21 @@ def build_queue(labelled: Labelled, holdout: Holdout, params: QueueParams) -> pa
     for priority, item in enumerate(items):
         item["priority"] = priority
     return table_of(items, QUEUE)
+
+
+def suggestion_of(item: Mapping, names: Mapping[str, str]) -> str:
+    """What a person is told of an item: a label, of a frame its boxes with labels; "" where no name is known.
+
+    Args:
+        item: row of schema QUEUE; an audit is asked without a hint.
+        names: item id of a group to its name.
+    """
+    if item["task"] == "audit":
+        return ""
+    if item["task"] != "box":
+        return names.get(item["suggested"], "")
+    boxes = boxes_of_text(item["suggested"] or EMPTY)
+    return text_of_boxes(HandBox(box.box_xyxy_px, names.get(box.action, "")) for box in boxes)
 
 
 def _crop_rows(labelled: Labelled, holdout: Holdout) -> list[dict]:

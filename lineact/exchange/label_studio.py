@@ -8,13 +8,13 @@ import json
 import math
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lineact.decisions import MOST_SECONDS, HandBox
+from lineact.decisions import MOST_SECONDS, HandBox, time_of
 from lineact.errors import InputError
 from lineact.exchange import Heard, Picture, Said, refuse
+from lineact.review.journal import stamp
 
 BOXES, CHOICE, IMAGE = "boxes", "choice", "image"  # names of the controls in the labelling interface
 MODEL = "lineact"
@@ -176,10 +176,7 @@ def _reviewer(annotation: dict) -> str:
 
 def _said_at(annotation: dict) -> str:
     text = annotation.get("updated_at") or annotation.get("created_at")
-    if text is None:
-        return ""
-    time = datetime.fromisoformat(text)
-    return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC).isoformat(timespec="milliseconds")
+    return "" if text is None else stamp(time_of(text))
 
 
 def _words(error: Exception) -> str:

@@ -231,7 +231,7 @@ def frame_coco(queue: dict[str, dict], **changes) -> dict:
         ({"images_width": 640}, r"expected a picture of 320 x 180 pixels, found \(640, 180\)"),
         ({"categories_name": "hand"}, "expected one of screw, wipe, NG, found 'hand'"),
         ({"categories_name": "mixed"}, "found 'mixed'"),
-        ({"annotations_bbox": [310, 10, 20, 20]}, "expected boxes inside 320 x 180 pixels"),
+        ({"annotations_bbox": [310, 10, 20, 20]}, "expected a box inside the frame of 320 x 180 pixels"),
         ({"annotations_bbox": [10, 10, 0.001, 20]}, "x1 < x2"),
         ({"annotations_bbox": [-0.4, 10, 0.2, 20]}, "x1 < x2"),
     ],
