@@ -711,8 +711,16 @@ def test_the_end_says_so_and_tells_what_comes_next(open_window, started):
         window.press("e" if window.rows[window.item_id]["task"] == "box" else "1")
         window.decided(count + 1)
     window.says("All decided")
+    meanwhile = []
+
+    def slowly(route):
+        meanwhile.append(window.page.get_by_role("status").inner_text())
+        route.continue_()
+
+    window.page.route("**/api/finish", slowly)
     window.press("f")
     window.says("Next: ")
+    assert [said.startswith("Writing decisions.csv, then asking the gate") for said in meanwhile] == [True]
     written = read_decisions(decisions_file(server.folder), ACTIONS)
     assert sorted(row.item_id for row in written.rows) == sorted(row["item_id"] for row in rows)
 

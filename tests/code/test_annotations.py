@@ -1,6 +1,7 @@
 """Annotation files as the reviewer: what they know is decided, queued or not, and what does not fit is named."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -103,11 +104,13 @@ def project(line, embedded, tmp_path, monkeypatch):
 
 def test_annotations_decide_what_they_know_once(line, project):
     path = write(project / "a.json", content())
+    os.utime(path, (1767225600, 1767225600))
     added = answer_from_annotations("bench", path)
     decisions = read_decisions(project / "data" / "bench" / "review" / "decisions.csv", ACTIONS)
     assert not decisions.bad
     assert len(decisions.rows) == added
     assert {one.reviewer for one in decisions.rows} == {"annotations"}
+    assert {one.decided_at for one in decisions.rows} == {"2026-01-01T00:00:00.000+00:00"}  # not before what they show
     video = line.videos["video_sha256"][0].as_py()
     frames = {one.item_id: boxes_of_text(one.decided) for one in decisions.rows if one.task == "box"}
     assert {item: len(hands) for item, hands in frames.items()} == {
