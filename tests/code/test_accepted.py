@@ -281,6 +281,25 @@ def test_reviewers_who_stop_when_it_is_met_are_told_too_little_in_at_most_5_perc
     assert under / runs <= allowed
 
 
+def test_who_mends_by_name_what_the_looks_showed_certifies_no_more_than_before():
+    """Of 600 accepted labels just over 5 % are wrong; those among the first looks are mended, and the rest are not."""
+    params, runs, count, mended = dataset_params(max_label_error=0.05), 100, 600, 90
+    names = crops(count)
+    certified = {"spent": 0, "not spent": 0}
+    for seed in range(runs):
+        rng = np.random.default_rng(seed)
+        order = [names[index] for index in rng.permutation(count)]
+        said = dict.fromkeys(names, "wipe")
+        wrong = [names[index] for index in rng.choice(count, 32, replace=False)]
+        accepted = said | dict.fromkeys(set(wrong) - set(order[:mended]), "screw")
+        for what, late in (("spent", Late(frozenset({"group:0"}), frozenset(order[:mended]))), ("not spent", Late())):
+            looks = {crop: said[crop] for crop in order[: mended + 150]}
+            until = [dict(list(looks.items())[:end]) for end in range(mended, len(looks) + 1, 10)]
+            certified[what] += any(certify(accepted, order, some, late, params).pooled.met for some in until)
+    assert certified["not spent"] > 0.9 * runs
+    assert certified["spent"] / runs <= 1 - LEVEL + 3 * ((1 - LEVEL) * LEVEL / runs) ** 0.5
+
+
 def test_a_simulated_reviewer_stops_where_the_page_stops_asking(line, found):
     reviewer = review_params().reviewer
     everything = answer_queue(found.queue, line.boxes, SimulatedTruth(line.truth, 0.4), reviewer)
