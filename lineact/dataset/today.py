@@ -112,9 +112,9 @@ def decided_late(decisions: Decisions, certifying: Iterable[str], today: Today) 
         today: what they answer.
     """
     looks = set(certifying)
-    item_of = today.answered(decisions.rows)
     rows = decisions.usable
     audits = [row for row in rows if row.task == "audit" and row.decided != WITHDRAWN]
+    item_of = today.answered(decisions.rows) if audits else {}
     looked = [row for row in audits if item_of.get(row.item_id, row.item_id) in looks]
     first = min(map(decided_at, looked), default=None)
     others = [row for row in rows if row.task != "audit"]
