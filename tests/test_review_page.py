@@ -665,10 +665,10 @@ def test_a_fingertip_draws_moves_and_selects(open_window, started):
 
     drag((240, 20), (270, 50), (290, 60))
     drag((265, 40), (260, 45), (255, 50))  # into its middle: moves it
-    window.press("1")
+    window.page.locator("#label-0").tap()  # at once: no swipe of the browser's is under way
     window.page.touchscreen.tap(*window.on_screen((x1 + x2) / 2, (y1 + y2) / 2))
-    window.press("2")
-    window.press("Enter")
+    window.page.locator("#label-1").tap()
+    window.page.locator("#save").tap()
     window.decided(1)
     (decided,) = saved_in(server.folder).values()
     old, new = rounded(decided)
