@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 
 from flows.review_access import Access, guard
 from flows.review_line import Reviewed
-from flows.review_quality import Quality, what_comes_next
+from flows.review_quality import what_comes_next
 from lineact.decisions import TASKS
 from lineact.errors import LineactError
 from lineact.review.answers import labels_of
@@ -120,11 +120,9 @@ def _add_answers(app: FastAPI, reviewed: Reviewed) -> None:
     def progress() -> dict[str, Any]:
         return _progress(reviewed)
 
-    quality = Quality(reviewed.line)
-
     @app.get("/api/quality")
     def certificate() -> dict[str, Any]:
-        return quality.told(session.decisions())
+        return reviewed.quality.told(session.decisions())
 
     @app.post("/api/decisions")
     def decide(posted: Posted) -> dict[str, Any]:
@@ -155,12 +153,13 @@ def _refuse_simulated(reviewed: Reviewed) -> None:
 def _progress(reviewed: Reviewed) -> dict[str, Any]:
     state, progress, sets = reviewed.session.overview()
     listed = [
-        {"name": one.name, "task": one.task, "action": one.action, "total": len(one.rows), "waiting": waiting}
-        for one, waiting in sets
+        {"name": one.name, "task": one.task, "action": one.action, "total": asked, "waiting": waiting}
+        for one, asked, waiting in sets
     ]
     return asdict(progress) | {
         "disputed": len(progress.disputed),
         "sets": listed,
+        "certified": reviewed.session.certified,
         "pending": state.pending,
         "bad": [{"row": bad.row, "column": bad.column, "found": bad.found} for bad in state.bad],
     }

@@ -832,7 +832,7 @@ def test_names_and_labels_are_text_whatever_they_are(open_window, started):
     server, _ = started
     server.kill()
     label = "<img src=x onerror=alert(1)>"
-    configure(server.folder, dataset={"actions": [label, "<b>wipe</b>"], "min_iou": 0.5})
+    configure(server.folder, dataset={"actions": [label, "<b>wipe</b>"], "min_iou": 0.5, "policy": "required"})
     with served(server.folder, reviewer="<script>alert(2)</script>") as other:
         window = open_window(url=other.url)
         window.page.on("dialog", lambda dialog: window.errors.append(dialog.message))

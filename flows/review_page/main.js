@@ -7,10 +7,9 @@ import * as frames from "./frames.js";
 import * as grid from "./grid.js";
 import {HELP, keyOf, keyOfLabel, labelOfKey} from "./keys.js";
 import {forget, lookAhead, pageAt, sizeOf} from "./pages.js";
-import {restart} from "./pace.js";
 import * as single from "./single.js";
 import {
-  DISAGREEMENTS, LOOKING_ONLY, app, inWordsOf, kept, names, recall, setOf, showProgress, titleOf, viewOf,
+  DISAGREEMENTS, LOOKING_ONLY, app, certifiedInWords, inWordsOf, kept, names, recall, setOf, showProgress, titleOf, viewOf,
 } from "./state.js";
 
 const SCROLLING = /^(space|arrow.*|page.*|home|end|backspace|['/])$/; // the browser has meanings of its own for these
@@ -74,9 +73,13 @@ function show(mark = -1) {
   showState();
   if (view !== grid && focused && at(focused)) at(focused).focus(); // a keyboard must not lose its place
   if (app.line.simulated) say(LOOKING_ONLY);
-  else if (app.progress.decided === app.progress.total) say("All decided. Finish (F) writes decisions.csv.");
-  restart();
+  else if (app.progress.decided === app.progress.total) say(endInWords());
   return shown;
+}
+
+function endInWords() {
+  const all = app.progress.unasked ? "All that is asked is decided." : "All decided.";
+  return `${all} ${app.progress.certified ? `${certifiedInWords()} ` : ""}Finish (F) writes decisions.csv.`;
 }
 
 function showLabels() {
@@ -100,6 +103,7 @@ function stateOf(item) {
     return ["open", `reviewers differ: ${item.words.map(([who, what]) => `${who}: ${inWordsOf(item.task, what)}`).join(" · ")}`];
   }
   if (item.decided) return ["done", `saved: ${inWordsOf(item.task, item.decided)}`];
+  if (!item.asked) return ["done", "not asked"];
   return ["open", "not decided"];
 }
 
@@ -147,7 +151,9 @@ async function afterSaving(reply, pageDone = true) {
     await open(app.name, app.place);
     return say(told, true);
   }
-  if (view === grid && !pageDone) return refreshHead();
+  const waiting = view === grid && setOf(app.name).waiting;
+  if (waiting && reply.asksOthers) return open(app.name, app.place, {waiting: true, message: said()}); // of this page, too
+  if (waiting && !pageDone) return refreshHead();
   return nextWaiting(said());
 }
 
