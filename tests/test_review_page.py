@@ -11,6 +11,7 @@ import sys
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
+from flows.gate import pass_gate
 from lineact.decisions import read_decisions
 from tests.labelled_line import ACTIONS
 from tests.review_window import (
@@ -25,7 +26,7 @@ from tests.review_window import (
     saved_in,
     served,
 )
-from tests.reviewed_line import LINE, configure, decisions_file, forget_decisions, write_project
+from tests.reviewed_line import LINE, answers_of, configure, decisions_file, forget_decisions, write_project
 
 SCREW, WIPE = ACTIONS
 BROKEN_OFF = ("ERR_CONNECTION_", "ERR_EMPTY_RESPONSE", "ERR_SOCKET_NOT_CONNECTED", "ERR_INCOMPLETE_CHUNKED")
@@ -157,7 +158,9 @@ def test_what_keyboard_and_mouse_decide_is_in_the_file_and_on_the_page_again(ope
 
     window.press("f")
     window.says("8 rows, 8 of them new")
-    window.says(f"{len(rows) - 8} items still wait")
+    asked = re.search(r"8 of (\d+) decided", window.page.locator("#progress").inner_text())
+    assert asked
+    window.says(f"{int(asked[1]) - 8} items still wait")
     saved = {row.item_id: row.decided for row in read_decisions(decisions_file(server.folder), ACTIONS).rows}
     near = rounded(saved.pop(drawn_on))
     assert near[0] == [*old, "NG"]
@@ -702,19 +705,52 @@ def test_quality_is_shown_on_demand(open_window, started):
     expect(quality).to_be_hidden()
 
 
-def test_the_end_says_so_and_tells_what_comes_next(open_window, started):
+def test_the_page_stops_asking_when_the_bound_is_met_and_tells_what_comes_next(open_window, started):
     server, rows = started
     window = open_window()
-    for count in range(name_groups(window, rows), len(rows)):
+    said, key = answers_of(rows), {SCREW: "1", WIPE: "2", "NG": "n", "empty": "e"}
+    audits = {row["item_id"] for row in rows if row["task"] == "audit"}
+    given: list[str] = []
+    while len(given) < len(rows) - len(audits):
         window.ready()
         window.state("not decided")
-        window.press("e" if window.rows[window.item_id]["task"] == "box" else "1")
-        window.decided(count + 1)
-    window.says("All decided")
+        given.append(window.item_id)
+        window.press(key[said[given[-1]]])
+        window.decided(len(given))
+    window.ready()
+    asked = window.page.locator(".cell:not(.done):not(.unasked)").count()
+    assert 0 < asked < len(audits)
+    for left in reversed(range(asked)):
+        window.state("not decided")
+        given.append(window.item_id)
+        window.press(key[said[given[-1]]])
+        window.decided(len(given))
+        window.ready()
+        expect(window.page.locator(".cell:not(.done):not(.unasked)")).to_have_count(left)
+    unasked = len(audits) - asked
+    window.says("All that is asked is decided. The bound is met (label error of 36 accepted crops: 0.0%, at most 8.3%")
+    window.says(f"{unasked} random crops are no longer asked. Finish (F)")
+    expect(window.page.locator("#progress")).to_contain_text(f"{len(given)} of {len(rows) - unasked} decided")
+    expect(window.page.locator("#question")).to_contain_text("These are not asked")
+    window.keep("bound_met")
+
+    window.page.locator(".cell.unasked").first.click()  # whoever wants to goes on
+    window.state("not asked")
+    given.append(window.item_id)
+    window.press(key[said[given[-1]]])
+    window.decided(len(given))
     window.press("f")
     window.says("Next: ")
     written = read_decisions(decisions_file(server.folder), ACTIONS)
-    assert sorted(row.item_id for row in written.rows) == sorted(row["item_id"] for row in rows)
+    assert {row.item_id: row.decided for row in written.rows} == {item: said[item] for item in given}
+    pass_gate_in(server.folder)
+
+
+def pass_gate_in(folder):
+    """Raises where the line's gate is shut."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        pass_gate(LINE)
 
 
 def test_a_simulated_line_is_looked_at_only(open_window, started):

@@ -25,7 +25,15 @@ from lineact.review.journal import Journal
 from lineact.video import read_frames, videos_by_sha256
 from tests.generated_videos import SIZE_WH
 from tests.labelled_line import ACTIONS, dataset_params
-from tests.reviewed_line import LINE, configure, decisions_file, forget_decisions, journal_file, write_project
+from tests.reviewed_line import (
+    LINE,
+    answers_of,
+    configure,
+    decisions_file,
+    forget_decisions,
+    journal_file,
+    write_project,
+)
 
 LOCAL = Access("127.0.0.1", "")
 
@@ -682,15 +690,6 @@ def test_finishing_tells_what_the_gate_waits_for_and_starts_training_when_it_ope
 
 def test_screens_are_kept_out_of_git():
     assert "/screenshots/" in (Path(__file__).resolve().parents[2] / ".gitignore").read_text().split()
-
-
-def answers_of(rows):
-    """What is said of each item: of a group and its crops one name, of frames that no hand is there."""
-    names = dict(zip([row["item_id"] for row in rows if row["task"] == "group"], (*ACTIONS, NG), strict=True))
-    return {
-        row["item_id"]: "empty" if row["task"] == "box" else names.get(row["suggested"] or row["item_id"], NG)
-        for row in rows
-    }
 
 
 def waiting_audits(client):
