@@ -112,7 +112,7 @@ def suggested_box(window) -> list[float]:
 
 @pytest.mark.parametrize(("size_wh", "name"), [(DESK_WH, "desk"), (TABLET_WH, "tablet")], ids=["desk", "tablet"])
 def test_what_keyboard_and_mouse_decide_is_in_the_file_and_on_the_page_again(open_window, started, size_wh, name):
-    server, rows = started
+    server, _ = started
     window = open_window(size_wh)
     window.keep(f"groups_{name}")
     decided = {window.item_id: WIPE}
