@@ -692,6 +692,42 @@ def test_time_left_is_told_from_the_reviewers_pace(open_window, started):
     expect(window.page.locator("#progress")).to_contain_text("at least 10 s left")
 
 
+def test_all_seconds_at_work_are_some_answers_seconds(open_window, started):
+    """By a clock that is put forward: looking elsewhere, an answer taken back and one that failed cost time."""
+    server, _ = started
+    window = open_window()
+    window.page.clock.install()
+    window.page.reload()
+    window.decided(0)
+
+    def work_10_s() -> None:
+        window.page.clock.fast_forward(10_000)
+        window.page.mouse.move(5, 5)
+        window.page.mouse.move(6, 6)
+
+    work_10_s()
+    window.look_at("frames")
+    work_10_s()
+    window.look_at("groups")
+    window.press("1")
+    window.decided(1)
+    work_10_s()
+    window.press("u")
+    window.decided(0)
+    work_10_s()
+    window.page.route("**/api/decisions", lambda route: route.abort())
+    window.press("2")
+    window.says("Not saved")
+    window.page.unroute("**/api/decisions")
+    work_10_s()
+    window.press("2")
+    window.decided(1)
+    rows = journal_rows(server.folder)
+    assert [row.decided for row in rows] == [SCREW, "withdrawn", WIPE]
+    assert [row.seconds >= least for row, least in zip(rows, (20, 0, 30), strict=True)] == [True] * 3
+    forgive(window, "ERR_FAILED")
+
+
 def test_quality_is_shown_on_demand(open_window, started):
     _, rows = started
     window = open_window()
