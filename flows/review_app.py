@@ -1,5 +1,6 @@
 """What the review page asks for: `review_app` of a line that was read by `flows.review`."""
 
+from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -93,7 +94,7 @@ def _add_pictures(app: FastAPI, reviewed: Reviewed) -> None:
     def crop(box_id: str) -> Response:
         if box_id not in crops:
             raise UnknownItemError(f"unknown crop {box_id!r}")
-        return Response(crops.png(box_id), media_type="image/png", headers=FOREVER)
+        return Response(crops.pngs([box_id])[box_id], media_type="image/png", headers=FOREVER)
 
     @app.get("/api/frame")
     def frame(item_id: str) -> Response:
@@ -110,11 +111,17 @@ def _add_answers(app: FastAPI, reviewed: Reviewed) -> None:
 
     @app.get("/api/items")
     def items(
-        name: str, place: int = 0, count: int = Query(PAGE_ITEMS, ge=1, le=MOST_ITEMS), waiting: bool = False
+        name: str,
+        place: int = 0,
+        count: int = Query(PAGE_ITEMS, ge=1, le=MOST_ITEMS),
+        waiting: bool = False,
+        pictures: bool = False,
     ) -> dict[str, Any]:
         reviewed.refuse_another_queue()
         page = session.next_waiting(name, place, count) if waiting else session.page(name, place, count)
-        return asdict(page) | {"name": name, "progress": _progress(reviewed)}
+        shown = [box_id for item in page.items if item.task != "box" for box_id in item.box_ids] if pictures else []
+        crops = {box_id: b64encode(png).decode() for box_id, png in reviewed.crops.pngs(shown).items()}
+        return asdict(page) | {"name": name, "progress": _progress(reviewed), "crops": crops}
 
     @app.get("/api/progress")
     def progress() -> dict[str, Any]:

@@ -33,7 +33,7 @@ def annotation_cost(
     dataset: Path,
     out: Path,
 ) -> None:
-    """Writes plots/cost.md and cost.csv, the table; plots/effort.csv, by task, action and reviewer; and metrics.json."""
+    """Writes plots/cost.md and cost.csv, the table; plots/effort.csv, what each reviewer did; and metrics.json."""
     decided = read_decisions(decisions, params.actions)
     items = read_table(queue / "queue.parquet", QUEUE).to_pylist()
     shown = {item["item_id"]: len(item["box_ids"]) for item in items if item["task"] == "group"}

@@ -1,9 +1,9 @@
 // A page of crops: most doubtful first. One mark, moved by arrows; ranges of crops are selected and answered together.
 
-import {cropUrl} from "./api.js";
 import {save} from "./answers.js";
 import {fitCells} from "./cells.js";
 import {at, element, image, say} from "./dom.js";
+import {pictureOf} from "./pages.js";
 import {DISAGREEMENTS, app, setOf} from "./state.js";
 
 let page = null;
@@ -29,7 +29,7 @@ export function show(shown, place = -1) {
 function cellOf(item, index) {
   const cell = element("button", {
     id: `cell-${index}`, className: "cell", title: item.reason, tabIndex: -1, onfocus: () => { mark = index; drawMark(); },
-  }, image(cropUrl(item.box_ids[0], app.line.version), {
+  }, image(pictureOf(item.box_ids[0]), {
     alt: "", onerror: () => say("A crop cannot be shown. Is the command still running?", true),
   }), element("span", {className: "said"}), element("span", {className: "similarity"}));
   cell.onclick = (event) => pick(index, event);

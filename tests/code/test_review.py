@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+from base64 import b64decode
 from dataclasses import asdict, replace
 from io import BytesIO
 from pathlib import Path
@@ -22,6 +23,7 @@ from lineact.errors import AwaitingReview, ConfigError, InputError
 from lineact.png import decode_png
 from lineact.queue import CALIBRATES
 from lineact.review.journal import Journal
+from lineact.schema import EMBEDDED, read_table
 from lineact.video import read_frames, videos_by_sha256
 from tests.generated_videos import SIZE_WH
 from tests.labelled_line import ACTIONS, dataset_params
@@ -394,6 +396,19 @@ def test_crop_is_the_stored_picture(project):
         reply = client.get("/api/crop", params={"box_id": box_id})
         assert reply.status_code == 200
         assert decode_png(reply.content).shape == (32, 32, 3)
+
+
+def test_a_page_brings_the_pictures_of_its_crops(project):
+    folder, rows = project
+    client = client_of()
+    stored = read_table(folder / "data" / LINE / "embed" / "crops.parquet", EMBEDDED)
+    pictures = dict(zip(stored["box_id"].to_pylist(), stored["crop_png"].to_pylist(), strict=True))
+    for name, shown in (("group", first(rows, "group")["box_ids"]), ("audit", [first(rows, "audit")["item_id"]])):
+        reply = client.get("/api/items", params={"name": name, "count": 1, "pictures": True}).json()
+        assert {box_id: b64decode(text) for box_id, text in reply["crops"].items()} == {
+            box_id: pictures[box_id] for box_id in shown
+        }
+    assert client.get("/api/items", params={"name": "box", "pictures": True}).json()["crops"] == {}
 
 
 def rewrite(folder, change):
