@@ -33,13 +33,37 @@ def write_bert_tokenizer(folder: Path) -> None:
     BertTokenizer(vocab={word: number for number, word in enumerate(words)}).save_pretrained(folder)
 
 
+def small_config(backbone: Any, text: dict[str, Any], layers: int, heads: int, **others: Any) -> Any:
+    """A `GroundingDinoConfig` of 10 queries with narrow layers.
+
+    Args:
+        backbone: its configuration.
+        text: arguments of the `BertConfig`.
+        layers: of the encoder; the decoder has at least two, for one layer cannot tie its box heads.
+        heads: of each layer's attention.
+        others: what else differs from the defaults.
+    """
+    from transformers import BertConfig, GroundingDinoConfig
+
+    return GroundingDinoConfig(
+        backbone_config=backbone,
+        text_config=BertConfig(**text),
+        encoder_layers=layers,
+        decoder_layers=max(layers, 2),
+        encoder_attention_heads=heads,
+        decoder_attention_heads=heads,
+        encoder_ffn_dim=32,
+        decoder_ffn_dim=32,
+        num_queries=10,
+        **others,
+    )
+
+
 def write_hub_model(folder: Path) -> Path:
     """Config, safetensors, tokenizer and image processor in the hub's layout."""
     import torch
     from transformers import (
         AutoTokenizer,
-        BertConfig,
-        GroundingDinoConfig,
         GroundingDinoForObjectDetection,
         GroundingDinoImageProcessor,
         GroundingDinoProcessor,
@@ -55,19 +79,7 @@ def write_hub_model(folder: Path) -> Path:
         window_size=4,
         out_indices=[2, 3, 4],
     )
-    config = GroundingDinoConfig(
-        backbone_config=backbone,
-        text_config=BertConfig(**TEXT),
-        d_model=32,
-        encoder_layers=1,
-        decoder_layers=2,  # one layer cannot tie its box heads
-        encoder_attention_heads=2,
-        decoder_attention_heads=2,
-        encoder_ffn_dim=32,
-        decoder_ffn_dim=32,
-        num_queries=10,
-        max_text_len=16,
-    )
+    config = small_config(backbone, TEXT, layers=1, heads=2, d_model=32, max_text_len=16)
     write_tokenizer(folder)
     GroundingDinoForObjectDetection(config).save_pretrained(folder)
     processor = GroundingDinoImageProcessor(size={"shortest_edge": 64, "longest_edge": 96})

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lineact.detect.backend import Backend, Detections, Recording
-from lineact.detect.filters import RULES, FilterParams, clipped, drop_by_rules, drop_flicker, drop_resting
+from lineact.detect.filters import RULES, FilterParams, clipped, drop_by_rules, drop_over_time
 from lineact.detect.grounding_dino import EMBEDDED, GroundingDinoParams
 from lineact.detect.groundingdino_py import GroundingDinoPyParams
 from lineact.detect.motion import MotionParams
@@ -123,9 +123,7 @@ def detect_boxes(raw: Path, frames: pa.Table, params: DetectParams, backend: Bac
         detections = detect_recording(recording, pts_s, params.shard_frames, backend)
         found = [clipped(one, size_wh) for one, size_wh in zip(detections, sizes_wh, strict=True)]
         dropped = [drop_by_rules(one, size_wh, params.filters) for one, size_wh in zip(found, sizes_wh, strict=True)]
-        boxes = [one.boxes_xyxy_px for one in found]
-        for over_time in (drop_resting, drop_flicker):
-            dropped = over_time(pts_s, boxes, dropped, params.filters)
+        dropped = drop_over_time(pts_s, [one.boxes_xyxy_px for one in found], dropped, params.filters)
         frames_rows = zip(pts_s, found, dropped, strict=True)
         rows = [row for time_s, one, rules in frames_rows for row in _rows(sha256, time_s, one, rules, params.backend)]
         tables.append(table_of(rows, BOXES))

@@ -134,35 +134,43 @@ def drop_by_rules(found: Detections, size_wh: tuple[int, int], params: FilterPar
     return [verdicts[index] for index in range(len(boxes))]
 
 
-def drop_resting(
+def drop_over_time(
     pts_s: Sequence[float],
     boxes_xyxy_px: Sequence[np.ndarray],
     dropped: Sequence[list[str | None]],
     params: FilterParams,
 ) -> list[list[str | None]]:
-    """The rule over time: drops what lies in the same place for `rest_s`.
+    """The rules over time: `resting` drops what lies in one place, then `flicker` what no neighbouring frame confirms.
 
     Args:
         pts_s: times of a recording's frames, ascending.
         boxes_xyxy_px: per frame, N x 4.
-        dropped: per frame, the rule that dropped each box already; a dropped box tells nothing.
+        dropped: per frame, the rule that dropped each box already; a dropped box tells nothing of others.
         params: the rules.
 
     Returns:
-        `dropped` with `resting` where it applies.
+        `dropped` with the two rules where they apply.
     """
     verdicts = [list(of_frame) for of_frame in dropped]
-    if params.rest_s == 0:
-        return verdicts
-    stays = [np.array([rule is None for rule in of_frame], bool) for of_frame in dropped]
-    staying = [np.asarray(boxes).reshape(-1, 4)[chosen] for boxes, chosen in zip(boxes_xyxy_px, stays, strict=True)]
-    for frame, boxes in enumerate(staying):
-        for index, box in zip(np.flatnonzero(stays[frame]), boxes, strict=True):
-            first = _last_seen(box, staying, range(frame - 1, -1, -1), frame)
-            last = _last_seen(box, staying, range(frame + 1, len(pts_s)), frame)
-            if pts_s[last] - pts_s[first] >= params.rest_s:
-                verdicts[frame][index] = "resting"
+    for rule, drops in (("resting", _rests), ("flicker", _flickers)):
+        stays = [np.array([one is None for one in of_frame], bool) for of_frame in verdicts]
+        staying = [np.asarray(boxes).reshape(-1, 4)[chosen] for boxes, chosen in zip(boxes_xyxy_px, stays, strict=True)]
+        for frame, boxes in enumerate(staying):
+            for index, box in zip(np.flatnonzero(stays[frame]), boxes, strict=True):
+                if drops(box, frame, pts_s, staying, params):
+                    verdicts[frame][index] = rule
     return verdicts
+
+
+def _rests(
+    box_xyxy_px: np.ndarray, frame: int, pts_s: Sequence[float], staying: Sequence[np.ndarray], params: FilterParams
+) -> bool:
+    """Whether a frame's box is found in its place for `rest_s`."""
+    if params.rest_s == 0:
+        return False
+    first = _last_seen(box_xyxy_px, staying, range(frame - 1, -1, -1), frame)
+    last = _last_seen(box_xyxy_px, staying, range(frame + 1, len(pts_s)), frame)
+    return pts_s[last] - pts_s[first] >= params.rest_s
 
 
 def _last_seen(box_xyxy_px: np.ndarray, staying: Sequence[np.ndarray], frames: range, seen: int) -> int:
@@ -177,38 +185,15 @@ def _last_seen(box_xyxy_px: np.ndarray, staying: Sequence[np.ndarray], frames: r
     return seen
 
 
-def drop_flicker(
-    pts_s: Sequence[float],
-    boxes_xyxy_px: Sequence[np.ndarray],
-    dropped: Sequence[list[str | None]],
-    params: FilterParams,
-) -> list[list[str | None]]:
-    """The rule over time: drops what no neighbouring frame confirms.
-
-    Args:
-        pts_s: times of a recording's frames, ascending.
-        boxes_xyxy_px: per frame, N x 4.
-        dropped: per frame, the rule that dropped each box already; a dropped box confirms nothing.
-        params: the rules.
-
-    Returns:
-        `dropped` with `flicker` where it applies.
-    """
-    verdicts = [list(of_frame) for of_frame in dropped]
+def _flickers(
+    box_xyxy_px: np.ndarray, frame: int, pts_s: Sequence[float], staying: Sequence[np.ndarray], params: FilterParams
+) -> bool:
+    """Whether there are frames within `flicker_s` of a box's frame, next to it, and none of their boxes is near."""
     if params.flicker_s == 0:
-        return verdicts
-    stays = [np.array([rule is None for rule in of_frame], bool) for of_frame in dropped]
-    for frame, boxes in enumerate(boxes_xyxy_px):
-        near = [
-            other
-            for other in (frame - 1, frame + 1)
-            if 0 <= other < len(pts_s) and abs(pts_s[other] - pts_s[frame]) <= params.flicker_s
-        ]
-        others = [np.asarray(boxes_xyxy_px[other]).reshape(-1, 4)[stays[other]] for other in near]
-        for index in np.flatnonzero(stays[frame]) if near else []:
-            if not _is_confirmed(boxes[index], np.concatenate(others), params.flicker_reach):
-                verdicts[frame][index] = "flicker"
-    return verdicts
+        return False
+    neighbours = [other for other in (frame - 1, frame + 1) if 0 <= other < len(pts_s)]
+    near = [staying[other] for other in neighbours if abs(pts_s[other] - pts_s[frame]) <= params.flicker_s]
+    return bool(near) and not _is_confirmed(box_xyxy_px, np.concatenate(near), params.flicker_reach)
 
 
 def clipped(found: Detections, size_wh: tuple[int, int]) -> Detections:

@@ -13,7 +13,7 @@ import yaml
 
 from lineact.detect import DetectParams, count_metrics, detect_boxes
 from lineact.detect.backend import Detections, Recording
-from lineact.detect.filters import RULES, FilterParams, clipped, drop_by_rules, drop_flicker, drop_resting
+from lineact.detect.filters import RULES, FilterParams, clipped, drop_by_rules, drop_over_time
 from lineact.detect.grounding_dino import GroundingDino, GroundingDinoParams
 from lineact.detect.groundingdino_py import GroundingDinoPyParams
 from lineact.detect.motion import MotionParams
@@ -333,7 +333,7 @@ def rested(*frames, rest_s=1.0):
     """Verdicts over frames of (time, boxes), all of them kept by the other rules."""
     boxes = [np.array(of_frame, np.float32).reshape(-1, 4) for _, of_frame in frames]
     params = replace(FILTERS, rest_s=rest_s)
-    return drop_resting([time_s for time_s, _ in frames], boxes, [[None] * len(one) for one in boxes], params)
+    return drop_over_time([time_s for time_s, _ in frames], boxes, [[None] * len(one) for one in boxes], params)
 
 
 NEXT_TO_A = tuple(value + 2.0 for value in A)
@@ -361,7 +361,7 @@ def test_what_stays_in_its_place_rests(frames, dropped):
 
 def test_a_dropped_box_does_not_rest():
     boxes = [np.array([A], np.float32)] * 3
-    verdicts = drop_resting([0.0, 0.5, 1.0], boxes, [["size"], [None], [None]], replace(FILTERS, rest_s=1.0))
+    verdicts = drop_over_time([0.0, 0.5, 1.0], boxes, [["size"], [None], [None]], replace(FILTERS, rest_s=1.0))
     assert verdicts == [["size"], [None], [None]]
 
 
@@ -369,7 +369,7 @@ def flickered(*frames, flicker_s=0.4):
     """Verdicts over frames of (time, boxes with scores), all of them kept by the other rules."""
     boxes = [found_boxes(*((box, 0.9) for box in of_frame)).boxes_xyxy_px for _, of_frame in frames]
     params = replace(FILTERS, flicker_s=flicker_s, flicker_reach=1.0)
-    return drop_flicker([time_s for time_s, _ in frames], boxes, [[None] * len(one) for one in boxes], params)
+    return drop_over_time([time_s for time_s, _ in frames], boxes, [[None] * len(one) for one in boxes], params)
 
 
 @pytest.mark.parametrize(
@@ -388,10 +388,21 @@ def test_what_no_neighbouring_frame_confirms_flickers(frames, dropped):
     assert flickered(*frames, flicker_s=0.0) == [[None] * len(boxes) for _, boxes in frames]
 
 
+def test_a_resting_box_confirms_nothing():
+    boxes = [np.array(of_frame, np.float32) for of_frame in ([A], [A, NEXT_TO_A], [A])]
+    params = replace(FILTERS, rest_s=1.0, flicker_s=0.5)
+    verdicts = drop_over_time([0.0, 0.5, 1.0], boxes, [[None], ["size", None], [None]], params)
+    assert verdicts == [["resting"], ["size", "resting"], ["resting"]]
+    moving = tuple(value + 6.0 for value in A)  # near, but not in the same place
+    boxes[1] = np.array([A, moving], np.float32)
+    verdicts = drop_over_time([0.0, 0.5, 1.0], boxes, [[None], [None, None], [None]], params)
+    assert verdicts == [["resting"], ["resting", "flicker"], ["resting"]]
+
+
 def test_a_dropped_box_confirms_nothing():
     boxes = [found_boxes((A, 0.9)).boxes_xyxy_px] * 2
     params = replace(FILTERS, flicker_s=1.0)
-    assert drop_flicker([0.0, 0.3], boxes, [["size"], [None]], params) == [["size"], ["flicker"]]
+    assert drop_over_time([0.0, 0.3], boxes, [["size"], [None]], params) == [["size"], ["flicker"]]
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import torch
 
 from lineact.detect.bert_masks import local_text_encoder
 from tests.converted_grounding_dino import converted
-from tests.tiny_grounding_dino import TEXT, write_bert_tokenizer, write_original_model
+from tests.tiny_grounding_dino import TEXT, small_config, write_bert_tokenizer, write_original_model
 
 LAYERS = 2
 AGREEMENT = 1e-4  # of the picture's sides, and of scores
@@ -41,7 +41,7 @@ def original(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def port(original):
-    from transformers import BertConfig, GroundingDinoConfig, GroundingDinoForObjectDetection, SwinConfig
+    from transformers import GroundingDinoForObjectDetection, SwinConfig
 
     swin_t = SwinConfig(  # type: ignore[call-arg]
         image_size=224,
@@ -51,17 +51,7 @@ def port(original):
         window_size=7,
         out_indices=[2, 3, 4],
     )
-    config = GroundingDinoConfig(
-        backbone_config=swin_t,
-        text_config=BertConfig(**TEXT_OF_BERTS_SIZE),
-        encoder_layers=LAYERS,
-        decoder_layers=LAYERS,
-        encoder_attention_heads=4,
-        decoder_attention_heads=4,
-        encoder_ffn_dim=32,
-        decoder_ffn_dim=32,
-        num_queries=10,
-    )
+    config = small_config(swin_t, TEXT_OF_BERTS_SIZE, LAYERS, heads=4)
     model = GroundingDinoForObjectDetection(config)
     state = converted(original.state_dict(), LAYERS)
     absent = set(model.state_dict()) - set(state)

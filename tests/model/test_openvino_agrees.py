@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 
 from lineact.detect.grounding_dino import GroundingDino, GroundingDinoParams
 from lineact.foundation.judge import line_frames
@@ -12,7 +13,7 @@ from lineact.foundation.judge_grounding_dino import HandAnswers
 
 pytestmark = pytest.mark.slow
 EMBEDDED = Path(__file__).parents[2] / "models" / "foundation" / "tiny" / "grounding_dino"
-THRESHOLD = 0.35  # of conf/detector/grounding_dino_tiny.yaml
+SETTINGS = Path(__file__).parents[2] / "conf" / "detector" / "grounding_dino_tiny.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +40,7 @@ def test_the_same_boxes(answers):
 
 
 def test_the_same_recall(answers):
-    by_torch, by_openvino = (one.scores(THRESHOLD) for one in answers)
+    threshold = OmegaConf.load(SETTINGS).filters.box_threshold
+    by_torch, by_openvino = (one.scores(threshold) for one in answers)
     assert by_torch["recall_iou40"] > 0.5
     assert by_openvino == by_torch
