@@ -5,7 +5,6 @@ from pathlib import Path
 
 from lineact.dataset import DatasetParams
 from lineact.dataset.accepted import Certificate, Labelling, certify, label_the_rest
-from lineact.dataset.asked import asked_of
 from lineact.dataset.awaiting import (
     AskedAudits,
     Waiting,
@@ -15,7 +14,7 @@ from lineact.dataset.awaiting import (
     still_waiting,
 )
 from lineact.dataset.labels import Found, Resolved, read_found, resolve
-from lineact.dataset.today import boxes_on_frames, decided_late, today_of
+from lineact.dataset.today import decided_late, today_of
 from lineact.decisions import Decision, Decisions, read_decisions
 from lineact.errors import AwaitingReview, ConfigError
 from lineact.review.export import journal_path
@@ -86,10 +85,11 @@ class Certifier:
         self._line = line
         self._params = _params_of(line)
         self._found = _found_of(line)
-        self._certifying = asked_of(self._found.queue).certifying
-        boxes, frames = boxes_on_frames(self._found.boxes), self._found.frames
+        self._certifying = self._found.asked.certifying
         holdout = Holdout(self._params.holdout, self._found.videos)
-        self._today = today_of(self._found.queue, boxes, frames, holdout, self._params.min_iou)
+        self._today = today_of(
+            self._found.queue, self._found.placed_boxes, self._found.frames, holdout, self._params.min_iou
+        )
         self._named_by: tuple[Decision, ...] | None = None
 
     def certificate(self, decisions: Decisions) -> Certificate:
@@ -150,7 +150,7 @@ def _review(found: Found, decisions: Decisions, params: DatasetParams) -> Judged
     holdout = Holdout(params.holdout, found.videos)
     resolved = resolve(found, decisions, holdout, params)
     labelling = label_the_rest(found, resolved, holdout, params)
-    waiting = still_waiting(found.queue, resolved, labelling.certificate, params)
+    waiting = still_waiting(found, resolved, labelling.certificate, params)
     return Judged(found, params, resolved, labelling, waiting)
 
 

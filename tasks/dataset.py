@@ -47,7 +47,7 @@ def dataset(
     resolved = resolve(found, decided, holdout, params)
     _tell_problems(resolved.problems)
     labelling = label_the_rest(found, resolved, holdout, params)
-    waiting = still_waiting(found.queue, resolved, labelling.certificate, params)
+    waiting = still_waiting(found, resolved, labelling.certificate, params)
     refuse_undecided(waiting, params, line)
 
     _tell_lambdas(labelling.lambdas, params.labels.precision)

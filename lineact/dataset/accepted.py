@@ -18,7 +18,6 @@ from dataclasses import dataclass
 
 from lineact.certificate import Bound, Target, bound_of
 from lineact.dataset import DatasetParams
-from lineact.dataset.asked import asked_of
 from lineact.dataset.calibration import Lambda, Sample, calibrate, labels_taken, sample_of
 from lineact.dataset.labels import Found, Resolved
 from lineact.dataset.matching import Match, match_to_named
@@ -96,7 +95,7 @@ def label_the_rest(found: Found, resolved: Resolved, holdout: Holdout, params: D
         holdout: resolved from the settings.
         params: the settings.
     """
-    asked = asked_of(found.queue)
+    asked = found.asked
     matches = match_to_named(found, resolved, holdout, params)
     sample = sample_of(found, resolved, holdout)
     lambdas = calibrate(matches, sample, params.labels.precision, params.labels.min_certainty)

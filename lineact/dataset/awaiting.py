@@ -9,12 +9,9 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-
 from lineact.dataset import DatasetParams
 from lineact.dataset.accepted import Certificate
-from lineact.dataset.asked import asked_of
-from lineact.dataset.labels import Resolved
+from lineact.dataset.labels import Found, Resolved
 from lineact.decisions import Decisions
 from lineact.errors import AwaitingReview, InputError
 
@@ -58,17 +55,17 @@ class AskedAudits:
     shuts_gate: bool
 
 
-def still_waiting(queue: pa.Table, resolved: Resolved, certificate: Certificate, params: DatasetParams) -> Waiting:
+def still_waiting(found: Found, resolved: Resolved, certificate: Certificate, params: DatasetParams) -> Waiting:
     """Counts what is undecided.
 
     Args:
-        queue: schema QUEUE.
+        found: the tables.
         resolved: see `resolve`.
         certificate: of the accepted labels.
         params: the settings.
     """
-    items = list(zip(*(queue[name].to_pylist() for name in ("item_id", "task", "holdout")), strict=True))
-    asked = asked_of(queue)
+    items = list(zip(*(found.queue[name].to_pylist() for name in ("item_id", "task", "holdout")), strict=True))
+    asked = found.asked
     certifying = set(asked.certifying)
     groups = [item for item, task, _ in items if task == "group"]
     others = [item for item, task, holdout in items if task != "group" and not holdout and item not in certifying]

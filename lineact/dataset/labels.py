@@ -2,19 +2,21 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from lineact.dataset import DatasetParams
-from lineact.dataset.asked import asked_of
+from lineact.dataset.asked import Asked, asked_of
 from lineact.dataset.today import FrameId, Late, Today, boxes_on_frames, decided_late, today_of
 from lineact.decisions import (
     MIXED,
     Decision,
     Decisions,
     HandBox,
+    PlacedBox,
     boxes_of_text,
     frame_key,
     frame_of_item,
@@ -60,6 +62,16 @@ class Found:
     crops: pa.Table
     templates: pa.Table
     queue: pa.Table
+
+    @cached_property
+    def asked(self) -> Asked:
+        """See `asked_of`."""
+        return asked_of(self.queue)
+
+    @cached_property
+    def placed_boxes(self) -> dict[FrameId, list[PlacedBox]]:
+        """See `boxes_on_frames`."""
+        return boxes_on_frames(self.boxes)
 
 
 @dataclass(frozen=True)
@@ -167,9 +179,8 @@ def resolve(found: Found, decisions: Decisions, holdout: Holdout, params: Datase
         said = " and ".join(f"{word.decided} ({word.reviewer})" for word in words)
         detail = f"reviewers say {said}; settle it on the review page"
         resolved.problems.append(Problem(words[-1].item_id, words[-1].task, "disputed", detail))
-    boxes = boxes_on_frames(found.boxes)
-    today = today_of(found.queue, boxes, found.frames, holdout, params.min_iou)
-    resolved.late = decided_late(decisions, asked_of(found.queue).certifying, today)
+    today = today_of(found.queue, found.placed_boxes, found.frames, holdout, params.min_iou)
+    resolved.late = decided_late(decisions, found.asked.certifying, today)
     for decision in decisions.rows:
         if today.bases.get(decision.item_id, decision.basis) != decision.basis:
             detail = "what was shown has changed since" + ("; decide it again" if decision.task == "group" else "")
@@ -267,7 +278,7 @@ def _resolve_crops(decided: list[Decision], today: Today, answered: Mapping[str,
 
 def _drop_contradicted_names(found: Found, resolved: Resolved) -> None:
     # No witnesses are crops far from their group's templates, and audits: they judge what names make of the others.
-    audits = asked_of(found.queue).audits
+    audits = found.asked.audits
     groups = {
         crop["box_id"]: crop["group"]
         for crop in found.crops.to_pylist()

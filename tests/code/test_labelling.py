@@ -499,7 +499,7 @@ def test_what_each_policy_waits_for(line, found, decided, policy, left_out, wait
 def waiting_of(line, found, decided, **changes):
     resolved, params = resolved_of(line, found, decided), dataset_params(**changes)
     certificate = label_the_rest(found, resolved, line.holdout, params).certificate
-    return still_waiting(found.queue, resolved, certificate, params)
+    return still_waiting(found, resolved, certificate, params)
 
 
 def kind_of(one, found):
