@@ -137,7 +137,7 @@ def build_clip(out: Path, run: EncoderRun = CLIP_RUN) -> Encoder:
 
 
 def build_start(start: str, out: Path) -> None:
-    """Makes an embedded start that is not committed; minutes to an hour on two cores.
+    """Makes an embedded start that is not committed: 20 to 31 minutes of one core, and the corpus before the first.
 
     Args:
         start: one of `MADE_ON_DEMAND`.
