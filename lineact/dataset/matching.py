@@ -15,7 +15,8 @@ import numpy as np
 from lineact.boxes import iou_matrix, match_one_to_one
 from lineact.dataset import DatasetParams
 from lineact.dataset.asked import asked_of
-from lineact.dataset.labels import Found, FrameId, Resolved, boxes_on_frames
+from lineact.dataset.labels import Found, Resolved
+from lineact.dataset.today import FrameId, boxes_on_frames
 from lineact.decisions import MIXED
 from lineact.similarity import centred
 from lineact.splits import Holdout

@@ -5,7 +5,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from lineact.dataset import DatasetParams
-from lineact.dataset.labels import Found, FrameId, LabelledCrop, Resolved, boxes_on_frames
+from lineact.dataset.labels import Found, LabelledCrop, Resolved
+from lineact.dataset.today import FrameId, boxes_on_frames
 from lineact.decisions import NG
 from lineact.errors import InputError
 from lineact.queue import EVENLY_SPACED
