@@ -429,7 +429,7 @@ def test_every_choice_composes(choice, foundation):
 
 
 def test_an_unknown_choice_or_key_is_named():
-    with pytest.raises(ConfigError, match="choice 'vit_xl': expected one of cnn_scratch, "):
+    with pytest.raises(ConfigError, match="choice 'vit_xl': expected one of clip_finetuned, "):
         classifier_of(ROOT / "conf", "vit_xl")
     with pytest.raises(ConfigError, match="unknown key 'rank'"):
         classifier_of(ROOT / "conf", "vit_s", overrides=["+classifier.rank=3"])
