@@ -26,6 +26,21 @@ class CropSet:
     def __len__(self) -> int:
         return len(self.classes)
 
+    def at_side(self, side_px: int) -> "CropSet":
+        """The same crops, scaled to another side."""
+        if self.images_rgb.shape[1] == side_px:
+            return self
+        scaled = [scale_image(image_rgb, side_px) for image_rgb in self.images_rgb]
+        return CropSet(np.stack(scaled) if scaled else np.empty((0, side_px, side_px, 3), np.uint8), self.classes)
+
+
+def scale_image(image: np.ndarray, side_px: int) -> np.ndarray:
+    """uint8, H x W x 3, scaled to a square."""
+    import cv2
+
+    interpolation = cv2.INTER_AREA if image.shape[0] > side_px else cv2.INTER_LINEAR
+    return cv2.resize(image, (side_px, side_px), interpolation=interpolation)
+
 
 def load_splits(path: Path, labels: tuple[str, ...], side_px: int, split_gap_s: float) -> tuple[CropSet, CropSet]:
     """Reads the training and the validation crops of a line.
@@ -51,12 +66,31 @@ def load_splits(path: Path, labels: tuple[str, ...], side_px: int, split_gap_s: 
         )
     refuse_leaks(table, path, split_gap_s)
     train, val = (_decode(_of_split(table, split), path, labels, side_px) for split in ("train", "val"))
+    refuse_unusable(train, val, labels, str(path))
+    return train, val
+
+
+def refuse_unusable(train: CropSet, val: CropSet, labels: tuple[str, ...], where: str) -> None:
+    """Refuses crops from which nothing can be learned.
+
+    Args:
+        train: training crops.
+        val: validation crops.
+        labels: class names.
+        where: what to call the crops in errors.
+
+    Raises:
+        InputError: where a split is empty, or only one class is trained.
+    """
     for name, crops in (("training", train), ("validation", val)):
         if not len(crops):
-            raise InputError(f"{path}: expected {name} crops, found none; review more recordings or set another split")
-    if len(np.unique(train.classes)) < 2:
-        raise InputError(f"{path}: expected training crops of at least two classes, found only those of one")
-    return train, val
+            raise InputError(f"{where}: expected {name} crops, found none; review more recordings or set another split")
+    present = np.unique(train.classes)
+    if len(present) < 2:
+        raise InputError(
+            f"{where}: expected training crops of at least two classes, found only those of one, "
+            f"{labels[present[0]]}; review more of the queue, or set another split"
+        )
 
 
 def refuse_leaks(table: pa.Table, path: Path, split_gap_s: float) -> None:
@@ -135,10 +169,6 @@ def _decode(table: pa.Table, path: Path, labels: tuple[str, ...], side_px: int) 
         image_bgr = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
         if image_bgr is None:
             raise InputError(f"{path}: crop of box {box_id}: expected a PNG image, found none; run `dvc repro dataset`")
-        shrinks = image_bgr.shape[0] > side_px
-        scaled = cv2.resize(
-            image_bgr, (side_px, side_px), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        )
-        images_rgb[row] = scaled[..., ::-1]
+        images_rgb[row] = scale_image(image_bgr, side_px)[..., ::-1]
     classes = np.array([labels.index(action) for action in table["action"].to_pylist()], np.int64)
     return CropSet(images_rgb, classes)
