@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from lineact.dataset import DatasetParams
+from lineact.dataset.detection import BoxPx
 from lineact.dataset.labels import Found, FrameId, LabelledCrop, Resolved, boxes_on_frames
 from lineact.decisions import NG
 from lineact.errors import InputError
@@ -12,7 +13,6 @@ from lineact.queue import EVENLY_SPACED
 from lineact.sampling import evenly
 from lineact.splits import Holdout, ValidationBlocks, choose_validation, refuse_leak
 
-BoxPx = tuple[float, float, float, float]
 LEAST_CHECKED = 10  # so many frames at least validate the detector, before less fit ones have to help
 
 
