@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 from flows import command_line
-from flows.lines import Content, actions_of, import_line, refuse_choice, refuse_name
+from flows.lines import Content, import_line, refuse_choice, refuse_name
 from lineact.decisions import NG
 from lineact.errors import ConfigError
 from lineact.import_crops import classes_in, list_crops
@@ -42,8 +42,8 @@ def add_labelled(arguments: Sequence[str]) -> None:
         classes, copies = _crops(Path(values["crops"]))
     else:
         data_yaml = Path(values["data_yaml"]) if "data_yaml" in values else None
-        classes, copies = _yolo(Path(values["yolo"]), data_yaml, actions_of(values.get("names", "")))
-    actions = _ordered(classes, actions_of(values.get("actions", "")))
+        classes, copies = _yolo(Path(values["yolo"]), data_yaml, _names(values.get("names", "")))
+    actions = _ordered(classes, _names(values.get("actions", "")))
     text = _line_file(sources[0], foundation, actions)
     import_line(values["name"], copies, text, "files", reviewed=False)
     weights = {"hub": "full-size, fetched at first use", "tiny": "embedded; FOUNDATION=hub takes full-size ones"}
@@ -62,16 +62,20 @@ def _yolo(folder: Path, data_yaml: Path | None, names: Sequence[str]) -> tuple[l
     copies: dict[Path, Content] = {}
     lists: dict[str, list[str]] = {}
     for name, part in found.pictures:
-        copies[Path(name)] = found.base / name
-        labels = found.base / label_file(name)
-        if labels.is_file():
-            copies[Path(label_file(name))] = labels
+        # what is missing stays in its list: the stage names and counts it
+        pair = {Path(one): found.base / one for one in (name, label_file(name))}
+        copies |= {relative: path for relative, path in pair.items() if path.is_file()}
         if part is not None:
             lists.setdefault(KEY_OF_PART[part], []).append(name)
     content = {key: f"{key}.txt" for key in lists} | {"names": found.names}
     copies |= {Path(f"{key}.txt"): "".join(f"{name}\n" for name in listed).encode() for key, listed in lists.items()}
     copies[Path("data.yaml")] = yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode()
     return [name for name in found.names.values() if name != NG], copies
+
+
+def _names(text: str) -> list[str]:
+    """Names with commas between them; they are quoted in the line's file, so that any word may be one."""
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _ordered(classes: Sequence[str], wanted: Sequence[str]) -> list[str]:

@@ -169,13 +169,10 @@ def _results_text(source: str) -> str:
     lacking = LACKING.get(source)
     if lacking is None:
         return text
-    named = {
-        kind: [
-            one for one in entries if (one if isinstance(one, str) else next(iter(one))).split("/")[0] not in lacking
-        ]
-        for kind, entries in yaml.safe_load(text).items()
-    }
-    return yaml.safe_dump(named, sort_keys=False)
+    results = yaml.safe_load(text)
+    metrics = [path for path in results["metrics"] if path.split("/")[0] not in lacking]
+    plots = [plot for plot in results["plots"] if next(iter(plot)).split("/")[0] not in lacking]
+    return yaml.safe_dump({"metrics": metrics, "plots": plots}, sort_keys=False)
 
 
 def is_plain_word(text: str) -> bool:

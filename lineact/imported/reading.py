@@ -112,7 +112,10 @@ def decode_picture(path: Path) -> np.ndarray:
     """
     import cv2
 
-    content = np.frombuffer(path.read_bytes(), np.uint8)
+    try:
+        content = np.frombuffer(path.read_bytes(), np.uint8)
+    except OSError as error:
+        raise ValueError(f"expected a picture, found none that can be read ({error.strerror})") from error
     image_bgr = cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) else None
     if image_bgr is None:
         raise ValueError("expected a picture, found something that cannot be decoded")
