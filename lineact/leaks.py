@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from lineact.errors import InputError
-from lineact.splits import TIME_TOLERANCE_S
+
+TOLERANCE = 1e-6
 
 
 class Frame(NamedTuple):
@@ -61,7 +62,7 @@ def refuse_near_frames(
     if not pairs:
         return
     distance, frame_a, frame_b = min(pairs)
-    if distance < gap - TIME_TOLERANCE_S or distance == 0:
+    if distance < gap - TOLERANCE or distance == 0:
         raise InputError(
             f"{parts[0]} and {parts[1]} leak: {frame_a.name} (at {frame_a.at:g}) and {frame_b.name} (at "
             f"{frame_b.at:g}) are of one recording, {distance:g} {unit} apart; expected at least {gap:g}: split by "

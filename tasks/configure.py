@@ -138,13 +138,13 @@ def lists_of_lines(conf: Path) -> dict[str, list[str]]:
     path = conf / "lines.yaml"
     lists = read_yaml(path)
     way_out = f"mend it, or bring it back with `git checkout {path}`"
-    if not isinstance(lists, dict) or not set(LISTS) <= set(lists):
-        raise ConfigError(f"{path}: expected the lists {', '.join(LISTS)}, found {lists!r}; {way_out}")
-    for name, lines in lists.items():
+    for name, lines in lists.items() if isinstance(lists, dict) else ():
         if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
             raise ConfigError(
                 f"{path}: {name}: expected a list of names ([] where there is none), found {lines!r}; {way_out}"
             )
+    if not isinstance(lists, dict) or not set(LISTS) <= set(lists):
+        raise ConfigError(f"{path}: expected the lists {', '.join(LISTS)}, found {lists!r}; {way_out}")
     return lists
 
 

@@ -3,11 +3,10 @@
 import re
 from collections import Counter
 from collections.abc import Iterable
-from pathlib import PurePosixPath
 from typing import NamedTuple
 
 LEAST_PICTURES = 5  # names that give fewer pictures to a recording on average are no names of recordings
-_NUMBERED = re.compile(r"(?P<recording>.*?)(?P<number>\d+)")
+_NUMBERED = re.compile(r"(?P<recording>.*?)(?P<number>\d+)(\.[^./]*)?", re.DOTALL)
 _DIGITS = re.compile(r"(\d+)")
 
 
@@ -44,7 +43,7 @@ def places_of(names: Iterable[str]) -> Places:
         names: paths with slashes, without folders that name a class or a part.
     """
     ordered = sorted(set(names), key=_natural)
-    found = {name: _NUMBERED.fullmatch(str(PurePosixPath(name).with_suffix(""))) for name in ordered}
+    found = {name: _NUMBERED.fullmatch(name) for name in ordered}
     recordings = Counter(match["recording"] for match in found.values() if match)
     if not all(found.values()) or len(ordered) < LEAST_PICTURES * len(recordings):
         return Places({name: Place("", float(index)) for index, name in enumerate(ordered)}, told=False)

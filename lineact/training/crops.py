@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from lineact.errors import InputError
+from lineact.leaks import frames_of, refuse_near_frames
 from lineact.schema import LABELLED_CROPS, read_table
 
 
@@ -63,26 +64,10 @@ def refuse_leaks(table: pa.Table, path: Path, split_gap_s: float) -> None:
     """Refuses a table whose validation crops are near in time to training crops of the same video.
 
     Raises:
-        InputError: naming the video and the two times.
+        InputError: naming the nearest pair.
     """
-    times: dict[str, dict[str, list[float]]] = {}
-    columns = (table[name].to_pylist() for name in ("video_sha256", "split", "pts_s"))
-    for video, split, pts_s in zip(*columns, strict=True):
-        times.setdefault(video, {}).setdefault(split, []).append(pts_s)
-    for video, of_split in times.items():
-        if len(of_split) < 2:
-            continue
-        train_s, val_s = np.sort(of_split["train"]), np.asarray(of_split["val"])
-        after = np.searchsorted(train_s, val_s)
-        left, right = train_s[np.maximum(after - 1, 0)], train_s[np.minimum(after, len(train_s) - 1)]
-        nearest_s = np.minimum(np.abs(val_s - left), np.abs(val_s - right))
-        worst = int(nearest_s.argmin())
-        if nearest_s[worst] < split_gap_s or nearest_s[worst] == 0:
-            raise InputError(
-                f"{path}: the split leaks: video {video[:12]} has a validation crop at {val_s[worst]:.3f} s, "
-                f"{nearest_s[worst]:.3f} s from a training crop; expected at least {split_gap_s} s; "
-                "split by recording or by time block with a guard gap"
-            )
+    train, val = (frames_of(_of_split(table, split)) for split in ("train", "val"))
+    refuse_near_frames(train, val, (f"{path}: training", "validation"), split_gap_s, "s")
 
 
 def epoch_order(count: int, batch_size: int, seed: int, epoch: int) -> Iterator[np.ndarray]:
