@@ -164,7 +164,7 @@ def results_of(line: str) -> Path:
 
 
 def _results_text(source: str) -> str:
-    """RESULTS_FILE, without stages that a kind of line lacks."""
+    """RESULTS_FILE; of a line without recordings the stages that it has."""
     text = RESULTS_FILE.read_text()
     lacking = LACKING.get(source)
     if lacking is None:
@@ -172,6 +172,9 @@ def _results_text(source: str) -> str:
     results = yaml.safe_load(text)
     metrics = [path for path in results["metrics"] if path.split("/")[0] not in lacking]
     plots = [plot for plot in results["plots"] if next(iter(plot)).split("/")[0] not in lacking]
+    confusion = {"x": "predicted", "y": "actual", "template": "confusion", "title": "student, held-out crops"}
+    metrics.append("evaluate_crops/metrics.json")
+    plots.append({"evaluate_crops/plots/confusion.csv": confusion})
     return yaml.safe_dump({"metrics": metrics, "plots": plots}, sort_keys=False)
 
 

@@ -22,7 +22,7 @@ from flows.register import Registration, register
 from flows.summary import print_summary
 from flows.train_line import train_line
 
-NOT_RELEASED = "nothing is released: a line without recordings has nothing to evaluate and time a pair on"
+NOT_RELEASED = "nothing is released: a line without recordings has no video to evaluate and time a pair on"
 
 
 @task(name="register", cache_policy=NO_CACHE)

@@ -106,6 +106,8 @@ RESULTS = {
     "train_detector": "val mAP50 {val_map50}",
     "train_teacher": "val accuracy {val_accuracy}",
     "distil": "val accuracy {val_accuracy}",
+    "evaluate_crops": "{crops} held-out crops: student accuracy {student_accuracy}, macro F1 {student_macro_f1}; "
+    "teacher accuracy {teacher_accuracy} (majority {majority_accuracy})",
     "export": "",
     "benchmark": "classifier p50/p95/p99 {classifier_p50_ms}/{classifier_p95_ms}/{classifier_p99_ms} ms; "
     "frame p95 {frame_p95_ms} ms",

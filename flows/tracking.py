@@ -25,6 +25,7 @@ HEADLINES = {
     "import_crops": ("crops_train", "crops_val", "crops_holdout"),
     "import_yolo": ("crops_train", "crops_val", "crops_holdout"),
     "annotation_cost": ("hours_all", "hours_all_by_hand"),
+    "evaluate_crops": ("student_accuracy", "student_macro_f1", "teacher_accuracy", "majority_accuracy"),
     "evaluate": (
         "detection_recall_iou40",
         "detection_accuracy_iou40",

@@ -17,6 +17,7 @@ from lineact.distil import DistilParams
 from lineact.embed import EmbedParams
 from lineact.errors import ConfigError, LineactError
 from lineact.evaluate import EvaluateParams
+from lineact.evaluate_crops import EvaluateCropsParams
 from lineact.export import ExportParams
 from lineact.files import write_text
 from lineact.import_crops import ImportCropsParams
@@ -36,6 +37,7 @@ from lineact.train_teacher import TrainTeacherParams
 KINDS = {"simulation": "simulated_lines", "videos": "video_lines", "crops": "crop_lines", "yolo": "yolo_lines"}
 # What stages ask of a line, and the kinds that have it: dvc.yaml can loop over a list only, not over several.
 UNIONS = {
+    "labelled_lines": ("crop_lines", "yolo_lines"),
     "recorded_lines": ("simulated_lines", "video_lines"),
     "detector_lines": ("simulated_lines", "video_lines", "yolo_lines"),
     "active_lines": tuple(KINDS.values()),
@@ -93,6 +95,7 @@ class LineParams:
     simulate_review: SimulateReviewParams | None = None
     import_crops: ImportCropsParams | None = None
     import_yolo: ImportYoloParams | None = None
+    evaluate_crops: EvaluateCropsParams | None = None
 
 
 # Keys of conf/config.yaml that sections refer to by interpolation; no stage receives them by themselves.

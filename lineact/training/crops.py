@@ -43,13 +43,7 @@ def load_splits(path: Path, labels: tuple[str, ...], side_px: int, split_gap_s: 
     Raises:
         InputError: where crops are missing, unreadable, of unknown actions, or the split leaks.
     """
-    table = read_table(path, LABELLED_CROPS)
-    unknown = sorted(set(table["action"].to_pylist()) - set(labels))
-    if unknown:
-        raise InputError(
-            f"{path}: expected the actions {', '.join(labels)}, found {', '.join(unknown)}; "
-            "run `dvc repro` after changing the line's actions"
-        )
+    table = _read(path, labels)
     refuse_leaks(table, path, split_gap_s)
     train, val = (_decode(_of_split(table, split), path, labels, side_px) for split in ("train", "val"))
     for name, crops in (("training", train), ("validation", val)):
@@ -58,6 +52,23 @@ def load_splits(path: Path, labels: tuple[str, ...], side_px: int, split_gap_s: 
     if len(np.unique(train.classes)) < 2:
         raise InputError(f"{path}: expected training crops of at least two classes, found only those of one")
     return train, val
+
+
+def load_holdout(path: Path, labels: tuple[str, ...], side_px: int) -> CropSet:
+    """Reads the crops that measure a line: all of a LABELLED_CROPS table with the split "holdout".
+
+    Args:
+        path: the table.
+        labels: class names; a crop's class is its action's place in here.
+        side_px: crops are scaled to this side.
+
+    Raises:
+        InputError: where crops are missing, unreadable, of unknown actions, or of another split.
+    """
+    table = _read(path, labels)
+    if set(table["split"].to_pylist()) != {"holdout"}:
+        raise InputError(f"{path}: expected held-out crops, found {sorted(set(table['split'].to_pylist()))}")
+    return _decode(table, path, labels, side_px)
 
 
 def refuse_leaks(table: pa.Table, path: Path, split_gap_s: float) -> None:
@@ -102,6 +113,17 @@ def class_weights(classes: np.ndarray, class_count: int, power: float) -> np.nda
     present = counts > 0
     weights = np.where(present, np.power(counts.mean() / np.where(present, counts, 1.0), power), 0.0)
     return (weights / (weights[classes].mean())).astype(np.float32)
+
+
+def _read(path: Path, labels: tuple[str, ...]) -> pa.Table:
+    table = read_table(path, LABELLED_CROPS)
+    unknown = sorted(set(table["action"].to_pylist()) - set(labels))
+    if unknown:
+        raise InputError(
+            f"{path}: expected the actions {', '.join(labels)}, found {', '.join(unknown)}; "
+            "run `dvc repro` after changing the line's actions"
+        )
+    return table
 
 
 def _of_split(table: pa.Table, split: str) -> pa.Table:

@@ -50,18 +50,19 @@ def test_folders_of_crops_become_a_line(project, tmp_path):
     sections = compose_line(Path("conf"), "signs")
     assert sections["distil"]["actions"] == ["0", "no"]  # words that YAML reads otherwise stay words
     assert sections["distil"]["foundation"] == "tiny"
-    assert set(sections) == {"hub_cache", "import_crops", "train_teacher", "distil"}
+    assert set(sections) == {"hub_cache", "import_crops", "train_teacher", "distil", "evaluate_crops"}
     configure(Path("conf"), Path("params.yaml"))
-    assert stages_of("signs") == ["import_crops", "train_teacher", "distil"]
-    assert labelling_and_training("signs") == (["import_crops"], ["train_teacher", "distil"])
+    assert stages_of("signs") == ["import_crops", "train_teacher", "distil", "evaluate_crops"]
+    assert labelling_and_training("signs") == (["import_crops"], ["train_teacher", "distil", "evaluate_crops"])
     found = lists()
     assert (found["crop_lines"], found["active_lines"]) == (["signs"], ["demo", "signs"])
     assert found["recorded_lines"] == found["detector_lines"] == ["demo"]
     assert active_lines(Path("conf")) == ["demo", "signs"]
     assert not (project / "data/signs/review").exists()
     results = yaml.safe_load(Path("models/signs/dvc.yaml").read_text())
-    assert results["metrics"] == ["train_teacher/metrics.json", "distil/metrics.json"]
-    assert {next(iter(plot)).split("/")[0] for plot in results["plots"]} == {"train_teacher", "distil"}
+    trained = ("train_teacher", "distil", "evaluate_crops")
+    assert results["metrics"] == [f"{stage}/metrics.json" for stage in trained]
+    assert {next(iter(plot)).split("/")[0] for plot in results["plots"]} == set(trained)
 
 
 def test_a_yolo_folder_becomes_a_line(project, tmp_path):
@@ -72,7 +73,14 @@ def test_a_yolo_folder_becomes_a_line(project, tmp_path):
     assert not (project / "data/fingers/raw/runs").exists()
     sections = compose_line(Path("conf"), "fingers")
     assert sections["import_yolo"]["actions"] == ["closed", "open"]
-    assert stages_of("fingers") == ["import_yolo", "train_detector", "train_teacher", "distil", "export"]
+    assert stages_of("fingers") == [
+        "import_yolo",
+        "train_detector",
+        "train_teacher",
+        "distil",
+        "evaluate_crops",
+        "export",
+    ]
     assert lists()["detector_lines"] == ["demo", "fingers"]
     import_yolo(yolo_params(), Path("data/fingers/raw"), tmp_path / "dataset", tmp_path / "out")
     import_yolo(yolo_params(), raw, tmp_path / "dataset_there", tmp_path / "out_there")
@@ -138,9 +146,7 @@ def test_flows_that_need_recordings_say_so(tmp_path):
     assert has_recordings("demo")
     refuse_without_recordings("demo")
     assert not has_recordings("signs")
-    with pytest.raises(
-        ConfigError, match=r"signs has no recordings: .* no queue, no review .* flows\.retrain line=signs"
-    ):
+    with pytest.raises(ConfigError, match=r"signs has no recordings: .* no queue, no review .*line=signs"):
         refuse_without_recordings("signs")
     with pytest.raises(ConfigError, match="unknown line 'press_z'"):
         refuse_without_recordings("press_z")
