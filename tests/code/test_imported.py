@@ -131,11 +131,14 @@ def test_broken_pictures_are_named_counted_and_left_out(run, tmp_path):
     raw = write_class_folders(tmp_path / "raw")
     (raw / "open" / "img_0002.png").write_bytes(b"\x89PNG broken")
     (raw / "open" / "img_0004.png").write_bytes(b"")
+    cut = cv2.imencode(".jpg", draw(6))[1].tobytes()[:-20]
+    (raw / "open" / "img_0006.png").unlink()
+    (raw / "open" / "img_0006.jpg").write_bytes(cut)
     rows, metrics = run(import_crops, crops_params(), raw)
-    assert metrics["pictures_bad"] == 2
-    assert set(problems_in(tmp_path)) == {"open/img_0002.png", "open/img_0004.png"}
+    assert metrics["pictures_bad"] == 3
+    assert set(problems_in(tmp_path)) == {"open/img_0002.png", "open/img_0004.png", "open/img_0006.jpg"}
     assert not {row["box_id"] for row in rows} & set(problems_in(tmp_path))
-    with pytest.raises(InputError, match=r"2 of 80 pictures cannot be used.*open/img_0002\.png.*max_bad_share"):
+    with pytest.raises(InputError, match=r"3 of 80 pictures cannot be used.*open/img_0002\.png.*max_bad_share"):
         run(import_crops, crops_params(max_bad_share=0.02), raw)
 
 
