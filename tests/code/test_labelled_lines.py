@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -30,9 +31,9 @@ def project(tmp_path, monkeypatch):
 
     def dvc_add(command, **_):
         Path(f"{command[-1]}.dvc").write_text("outs: []\n")
-        return type("Done", (), {"returncode": 0, "stderr": ""})
+        return SimpleNamespace(returncode=0, stderr="")
 
-    monkeypatch.setattr("flows.lines.subprocess.run", dvc_add)
+    monkeypatch.setattr("flows.lines.subprocess", SimpleNamespace(run=dvc_add))
     monkeypatch.chdir(folder)
     return folder
 
@@ -159,3 +160,18 @@ def test_the_summary_says_why_nothing_is_released(tmp_path, capsys):
     told = capsys.readouterr().out
     assert "nothing is released: a line without recordings" in told
     assert "make review" not in told
+
+
+@pytest.mark.usefixtures("project")
+def test_a_line_without_recordings_has_a_deployment_and_no_schedule(tmp_path, monkeypatch):
+    """Its pictures change by hand alone."""
+    import prefect
+
+    from flows.serve import serve_lines
+
+    add_labelled(["name=signs", f"crops={write_class_folders(tmp_path / 'crops', count=4)}"])
+    served = []
+    monkeypatch.setattr(prefect, "serve", lambda *deployments, **_: served.extend(deployments))
+    serve_lines()
+    schedules = {deployment.name: len(deployment.schedules or []) for deployment in served}
+    assert schedules == {"reviews": 1, "demo": 1, "signs": 0}
