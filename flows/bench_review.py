@@ -56,7 +56,7 @@ def bench_review(crops: int) -> dict[str, list[float]]:
         raise InputError("expected the system package chromium, found none; run `make system` as root")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        settings = {"dataset": {"actions": ACTIONS, "min_iou": 0.5}}
+        settings = {"dataset": {"actions": ACTIONS, "min_iou": 0.5, "policy": "required"}}
         (folder / "params.yaml").write_text(yaml.safe_dump({"lines": {LINE: settings}}))
         print(f"generating a line with {crops} queued crops", flush=True)
         write_generated_line(folder / "data" / LINE, crops)

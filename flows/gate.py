@@ -1,12 +1,19 @@
 """The review gate: the truth is the decisions file, how much of the queue it answers, and what that certifies."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lineact.dataset import DatasetParams
 from lineact.dataset.accepted import Certificate, Labelling, certify, label_the_rest
 from lineact.dataset.asked import asked_of
-from lineact.dataset.awaiting import refuse_bad_rows, refuse_undecided, still_waiting
+from lineact.dataset.awaiting import (
+    AskedAudits,
+    Waiting,
+    asked_audits,
+    refuse_bad_rows,
+    refuse_undecided,
+    still_waiting,
+)
 from lineact.dataset.labels import Found, Resolved, read_found, resolve
 from lineact.decisions import Decision, Decisions, read_decisions
 from lineact.errors import AwaitingReview
@@ -28,12 +35,14 @@ class Reviewed:
         params: the settings.
         resolved: names and decisions.
         labelling: of the crops that nobody decided.
+        waiting: what a person still has to decide.
     """
 
     found: Found
     params: DatasetParams
     resolved: Resolved
     labelling: Labelling
+    waiting: Waiting
 
 
 def decisions_of(line: str) -> Path:
@@ -52,7 +61,7 @@ def certificate_of(line: str) -> Certificate:
 
 
 class Certifier:
-    """Tells a line's certificate again and again, as its page needs it after every answer.
+    """Tells a line's certificate, and which random crops it asks, again and again, as its page needs it.
 
     What certifies changes no label, so the crops are labelled anew only where something else was decided since.
     """
@@ -80,6 +89,14 @@ class Certifier:
         decided = self._reviewed.resolved.crop_actions | answers
         return certify(self._reviewed.labelling.accepted, self._certifying, decided, self._params)
 
+    def asked_audits(self, decisions: Decisions) -> AskedAudits:
+        """Which random crops are still asked after these decisions, as the gate would say it."""
+        certificate = self.certificate(decisions)
+        answered = {one.item_id for one in decisions.rows}
+        waiting = self._reviewed.waiting
+        certifying = tuple(item for item in waiting.certifying if item not in answered)
+        return asked_audits(replace(waiting, certifying=certifying, certificate=certificate), self._params)
+
 
 def pass_gate(line: str) -> None:
     """Lets a line through whose queue is decided far enough; `dataset` judges by the same words.
@@ -89,10 +106,8 @@ def pass_gate(line: str) -> None:
         InputError: where a table or the decisions are missing or cannot be read, or too many rows are unusable.
     """
     reviewed = _reviewed(line)
-    certificate = reviewed.labelling.certificate
-    waiting = still_waiting(reviewed.found.queue, reviewed.resolved, certificate, reviewed.params)
     try:
-        refuse_undecided(waiting, reviewed.params, line)
+        refuse_undecided(reviewed.waiting, reviewed.params, line)
     except AwaitingReview as awaiting:
         raise AwaitingReview(f"{awaiting}{_pending_in_journal(line)}") from None
 
@@ -119,7 +134,9 @@ def _reviewed(line: str) -> Reviewed:
 def _review(found: Found, decisions: Decisions, params: DatasetParams) -> Reviewed:
     holdout = Holdout(params.holdout, found.videos)
     resolved = resolve(found, decisions, holdout, params)
-    return Reviewed(found, params, resolved, label_the_rest(found, resolved, holdout, params))
+    labelling = label_the_rest(found, resolved, holdout, params)
+    waiting = still_waiting(found.queue, resolved, labelling.certificate, params)
+    return Reviewed(found, params, resolved, labelling, waiting)
 
 
 def _params_of(line: str) -> DatasetParams:

@@ -11,6 +11,8 @@ import pyarrow.parquet as pq
 
 from flows.gate import decisions_of
 from flows.pipeline import refuse_without_recordings
+from flows.review_quality import Quality
+from lineact.dataset.awaiting import asks_audits
 from lineact.decisions import box_of_id
 from lineact.errors import ConfigError, InputError
 from lineact.review.export import journal_path, read_written
@@ -39,6 +41,7 @@ class Reviewed:
         crops: of queue and templates.
         frames: of the recordings.
         session: the reviewer's.
+        quality: what is certified so far.
     """
 
     line: str
@@ -52,6 +55,7 @@ class Reviewed:
     crops: Crops
     frames: Frames
     session: Session
+    quality: Quality
 
     def box_of(self, item_id: str) -> tuple[float, ...] | None:
         """The box that a crop's item asks about, in pixels of its frame; None of another item."""
@@ -107,8 +111,15 @@ def read_reviewed(line: str, reviewer: str) -> Reviewed:
         Journal(Path(":memory:") if simulated else journal_path(decisions)),
         reviewer,
     )
-    session = Session(state, lambda item: frames.size_wh_px(item["video_sha256"], item["pts_s"]))
-    return Reviewed(line, actions, reviewer, simulated, decisions, path, version, templates, crops, frames, session)
+    quality = Quality(line)
+    session = Session(
+        state,
+        lambda item: frames.size_wh_px(item["video_sha256"], item["pts_s"]),
+        quality.asked_audits if asks_audits(settings["policy"]) else None,
+    )
+    return Reviewed(
+        line, actions, reviewer, simulated, decisions, path, version, templates, crops, frames, session, quality
+    )
 
 
 def _version_of(path: Path) -> str:

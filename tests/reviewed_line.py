@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import yaml
 
+from lineact.decisions import EMPTY, NG
 from lineact.embed import embed_boxes
 from lineact.schema import BOXES, CROPS, EMBEDDED, FRAMES, QUEUE, TEMPLATES, VIDEOS, write_table
 from tests.labelled_line import (
+    ACTIONS,
     Line,
     colour_encoder,
     dataset_params,
@@ -52,6 +54,18 @@ def configure(folder: Path, **sections: dict) -> None:
     dataset = json.loads(json.dumps(asdict(dataset_params())))  # tuples as lists, as params.yaml holds them
     line = {"dataset": dataset} | sections
     (folder / "params.yaml").write_text(yaml.safe_dump({"lines": {LINE: line}}))
+
+
+def answers_of(rows: list[dict]) -> dict[str, str]:
+    """What is said of each item: of a group and its crops one label, of a frame that no hand is there.
+
+    Every label that matching takes is right by it.
+    """
+    names = dict(zip([row["item_id"] for row in rows if row["task"] == "group"], (*ACTIONS, NG), strict=True))
+    return {
+        row["item_id"]: EMPTY if row["task"] == "box" else names.get(row["suggested"] or row["item_id"], NG)
+        for row in rows
+    }
 
 
 def decisions_file(folder: Path) -> Path:

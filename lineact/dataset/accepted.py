@@ -10,6 +10,7 @@ Only an unbroken run counts: where a crop of the order is left out, what is answ
 somebody who leaves out the hard ones draws no random sample.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -51,6 +52,7 @@ class Certificate:
             not with the pooled one.
         looks: the answers that count, in their random order.
         next_items: items of the queue to look at next, in order; empty where the queue asks no more.
+        wanted: of these, the first ones: those that would meet the target at the share of wrong labels so far.
         uncounted: answers that wait for one that was left out before them.
     """
 
@@ -58,6 +60,7 @@ class Certificate:
     actions: dict[str, Bound]
     looks: tuple[Look, ...]
     next_items: tuple[str, ...]
+    wanted: tuple[str, ...]
     uncounted: int
 
 
@@ -118,9 +121,11 @@ def certify(
     labels = (*params.actions, NG)
     # Bonferroni over the line's labels, which are known before anything is looked at
     each = Target(params.max_label_error, 1 - (1 - LEVEL) / len(labels))
-    sizes = {label: sum(action == label for action in accepted.values()) for label in labels}
+    sizes = Counter(accepted.values())
     actions = {label: _bound([look for look in looks if look.action == label], sizes[label], each) for label in labels}
-    return Certificate(pooled, actions, looks, tuple(unseen), len(order) - len(unseen) - counted)
+    end = None if pooled.needed is None else counted + pooled.needed
+    wanted = tuple(box_id for box_id in order[:end] if box_id not in decided)
+    return Certificate(pooled, actions, looks, tuple(unseen), wanted, len(order) - len(unseen) - counted)
 
 
 def decided_since_certifying(decisions: Iterable[Decision], queue: pa.Table) -> int:

@@ -1,4 +1,9 @@
-"""Whether enough of the queue is decided to train from it."""
+"""Whether enough of the queue is decided to train from it, and which random crops are asked until then.
+
+The random crops are asked until the certificate of the accepted labels is met, by its bound alone, and in the queue's
+random order: so somebody who stops where the asking stops has a bound that holds (`lineact.certificate`). What
+calibrates is no longer asked then either: its answers would move lambda, and with it the labels that were certified.
+"""
 
 import math
 from dataclasses import dataclass
@@ -23,6 +28,8 @@ class Waiting:
         items: further doubtful crops, calibrating crops and frames that must be decided before the share is reached.
         holdout_frames: further held-out frames that must be decided.
         undecided: all items of the queue without an answer; not all of them are needed.
+        calibrating: undecided crops that calibrate lambda, in random order.
+        certifying: undecided crops that certify, in random order.
         certificate: of the accepted labels.
     """
 
@@ -30,7 +37,25 @@ class Waiting:
     items: int
     holdout_frames: int
     undecided: int
+    calibrating: tuple[str, ...]
+    certifying: tuple[str, ...]
     certificate: Certificate
+
+
+@dataclass(frozen=True)
+class AskedAudits:
+    """The random crops that are still asked.
+
+    Attributes:
+        items: items of the queue: those that calibrate, then those that certify, each in random order.
+        certified: where the bound is met, so that what is left undecided is not asked any more: the certificate in
+            words; else "".
+        shuts_gate: whether training waits for them.
+    """
+
+    items: tuple[str, ...]
+    certified: str
+    shuts_gate: bool
 
 
 def still_waiting(queue: pa.Table, resolved: Resolved, certificate: Certificate, params: DatasetParams) -> Waiting:
@@ -42,11 +67,12 @@ def still_waiting(queue: pa.Table, resolved: Resolved, certificate: Certificate,
         certificate: of the accepted labels.
         params: the settings.
     """
-    asked = list(zip(*(queue[name].to_pylist() for name in ("item_id", "task", "holdout")), strict=True))
-    certifying = set(asked_of(queue).certifying)
-    groups = [item for item, task, _ in asked if task == "group"]
-    others = [item for item, task, holdout in asked if task != "group" and not holdout and item not in certifying]
-    measures = [item for item, _, holdout in asked if holdout]
+    items = list(zip(*(queue[name].to_pylist() for name in ("item_id", "task", "holdout")), strict=True))
+    asked = asked_of(queue)
+    certifying = set(asked.certifying)
+    groups = [item for item, task, _ in items if task == "group"]
+    others = [item for item, task, holdout in items if task != "group" and not holdout and item not in certifying]
+    measures = [item for item, _, holdout in items if holdout]
     needed = math.ceil(len(others) * params.min_decided_share)
     # Imported annotations decide held-out frames that nobody queued; they measure as well as queued ones.
     measured = len(resolved.holdout_hands)
@@ -54,9 +80,40 @@ def still_waiting(queue: pa.Table, resolved: Resolved, certificate: Certificate,
         groups=sum(item not in resolved.answered for item in groups),
         items=max(needed - sum(item in resolved.answered for item in others), 0),
         holdout_frames=max(min(params.min_holdout_frames, len(measures)) - measured, 0),
-        undecided=sum(item not in resolved.answered for item, _, _ in asked),
+        undecided=sum(item not in resolved.answered for item, _, _ in items),
+        calibrating=tuple(item for item in asked.calibrating if item not in resolved.answered),
+        certifying=tuple(item for item in asked.certifying if item not in resolved.answered),
         certificate=certificate,
     )
+
+
+def asks_audits(policy: str) -> bool:
+    """Whether a line of this `DatasetParams.policy` ever asks random crops."""
+    return policy != "none"
+
+
+def asked_audits(waiting: Waiting, params: DatasetParams) -> AskedAudits:
+    """Which random crops are still asked: the page asks these, and the gate waits for what they show.
+
+    Of those that certify, as many as would meet the target at the share of wrong labels so far; a wrong one makes them
+    more. Crops whose label is not accepted say nothing of those that are, so they are never asked to certify.
+
+    Args:
+        waiting: see `still_waiting`.
+        params: the settings.
+    """
+    if not asks_audits(params.policy):
+        return AskedAudits((), certified="", shuts_gate=False)
+    if waiting.groups:  # before the groups are named nothing is accepted: nobody knows yet which crops certify
+        return AskedAudits((*waiting.calibrating, *waiting.certifying), certified="", shuts_gate=False)
+    certificate = waiting.certificate
+    if not certificate.pooled.met:
+        return AskedAudits((*waiting.calibrating, *certificate.wanted), certified="", shuts_gate=True)
+    if not certificate.pooled.population:  # what calibrates may let some labels be accepted
+        return AskedAudits(waiting.calibrating, certified="", shuts_gate=False)
+    owed = params.policy == "required" and waiting.items > 0
+    items = waiting.calibrating if owed else ()
+    return AskedAudits(items, words_of(certificate, params.max_label_error), shuts_gate=False)
 
 
 def refuse_undecided(waiting: Waiting, params: DatasetParams, line: str) -> None:
@@ -66,8 +123,7 @@ def refuse_undecided(waiting: Waiting, params: DatasetParams, line: str) -> None
         AwaitingReview: says how much waits and how to go on.
     """
     items = waiting.items if params.policy == "required" else 0
-    # Before the groups are named nothing is accepted, and of nothing there is nothing to certify.
-    uncertified = params.policy != "none" and not waiting.certificate.pooled.met and not waiting.groups
+    uncertified = asked_audits(waiting, params).shuts_gate
     if not (waiting.groups or items or waiting.holdout_frames or uncertified):
         return
     certificate = f"; {words_of(waiting.certificate, params.max_label_error)}" if uncertified else ""

@@ -82,19 +82,24 @@ class Crops:
         """Whether it is one of those wanted."""
         return box_id in self._row_of
 
-    def png(self, box_id: str) -> bytes:
-        """A crop that is wanted."""
-        kept = self._kept.get(box_id)
-        if kept is not None:
-            return kept
-        row = int(self._row_of[box_id])
-        group = int(np.searchsorted(self._ends, row, side="right"))
-        with self._lock:
-            read = self._file.read_row_group(group, columns=["crop_png"])
-        start = int(self._ends[group]) - read.num_rows
-        picture = read["crop_png"][row - start].as_py()
-        self._kept.put(box_id, picture)
-        return picture
+    def pngs(self, box_ids: Iterable[str]) -> dict[str, bytes]:
+        """Crops that are wanted, by id; what lies together in the table is read once."""
+        found = {box_id: self._kept.get(box_id) for box_id in box_ids}
+        groups: dict[int, list[str]] = {}
+        for box_id, kept in found.items():
+            if kept is None:
+                groups.setdefault(int(np.searchsorted(self._ends, self._row_of[box_id], side="right")), []).append(
+                    box_id
+                )
+        pictures = {box_id: kept for box_id, kept in found.items() if kept is not None}
+        for group, of_group in sorted(groups.items()):
+            with self._lock:
+                read = self._file.read_row_group(group, columns=["crop_png"])["crop_png"]
+            start = int(self._ends[group]) - len(read)
+            for box_id in of_group:
+                pictures[box_id] = read[int(self._row_of[box_id]) - start].as_py()
+                self._kept.put(box_id, pictures[box_id])
+        return pictures
 
 
 class Frames:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lineact.dataset.accepted import LEVEL, certify, decided_since_certifying, label_the_rest
 from lineact.dataset.asked import asked_of
-from lineact.dataset.awaiting import words_of
+from lineact.dataset.awaiting import AskedAudits, Waiting, asked_audits, words_of
 from lineact.dataset.labels import resolve
 from lineact.decisions import Decisions
 from lineact.reviewer import answer_queue
@@ -168,6 +168,77 @@ def test_names_decided_after_the_first_certifying_answer_are_counted(found, deci
     assert later(held_out, "2026-01-01T12:00:00+00:00") == 0  # they name nothing
     nothing_certified = [one for one in decided if one.item_id not in certifying]
     assert decided_since_certifying(nothing_certified, found.queue) == 0
+
+
+# --- what is asked
+
+
+def waiting(said, accepted=None, order=None, **counts):
+    """Of 300 accepted crops, all of which may be looked at, two more calibrate lambda."""
+    order = crops(300) if order is None else order
+    accepted = dict.fromkeys(order, "screw") if accepted is None else accepted
+    certificate = certify(accepted, order, said, dataset_params(max_label_error=0.05))
+    unseen = tuple(item for item in order if item not in said)
+    return Waiting(**({"groups": 0, "items": 0} | counts), holdout_frames=0, undecided=0, calibrating=("a", "b"),
+                   certifying=unseen, certificate=certificate)  # fmt: skip
+
+
+def asked(waits, policy="required"):
+    return asked_audits(waits, dataset_params(policy=policy, max_label_error=0.05))
+
+
+@pytest.mark.parametrize("policy", ["required", "sampled"])
+def test_before_the_bound_is_met_as_many_are_asked_as_would_meet_it(policy):
+    for looks in (0, 1, 40):
+        waits = waiting(dict.fromkeys(crops(looks), "screw"))
+        audits = asked(waits, policy)
+        needed = waits.certificate.pooled.needed
+        assert needed is not None
+        assert audits.items == ("a", "b", *crops(300)[looks : looks + needed])
+        assert (audits.certified, audits.shuts_gate) == ("", True)
+
+
+def test_what_was_left_out_is_asked_first_and_what_follows_it_counts_then():
+    said = dict.fromkeys(crops(300)[1:20], "screw")
+    needed = waiting({}).certificate.pooled.needed
+    assert asked(waiting(said)).items == ("a", "b", "crop000", *crops(300)[20:needed])
+
+
+def test_a_sample_that_will_not_do_is_asked_to_its_end():
+    said = dict.fromkeys(crops(20), "wipe")
+    assert asked(waiting(said)).items == ("a", "b", *crops(300)[20:])
+
+
+def test_crops_that_are_not_accepted_are_not_asked_to_certify():
+    order = crops(300)
+    audits = asked(waiting({}, accepted=dict.fromkeys(order[::2], "screw")))
+    assert set(audits.items[2:]) <= set(order[::2])
+    assert audits.items[2:5] == ("crop000", "crop002", "crop004")
+
+
+@pytest.mark.parametrize(
+    ("policy", "owed", "asked_still"), [("required", 0, ()), ("required", 1, ("a", "b")), ("sampled", 1, ())]
+)
+def test_nothing_is_asked_when_the_bound_is_met_but_what_the_gate_is_owed(policy, owed, asked_still):
+    needed = waiting({}).certificate.pooled.needed
+    assert asked(waiting(dict.fromkeys(crops(needed - 1), "screw"))).items[2:] == (crops(300)[needed - 1],)
+    audits = asked(waiting(dict.fromkeys(crops(needed), "screw"), items=owed), policy)
+    assert (audits.items, audits.shuts_gate) == (asked_still, False)
+    assert "no more looks needed for 5.0%" in audits.certified
+
+
+def test_before_the_groups_are_named_nobody_knows_which_crops_certify():
+    audits = asked(waiting({}, accepted={}, groups=1))
+    assert audits == AskedAudits(("a", "b", *crops(300)), "", shuts_gate=False)
+
+
+def test_where_nothing_is_accepted_crops_calibrate_and_none_certifies():
+    assert asked(waiting({}, accepted={})) == AskedAudits(("a", "b"), "", shuts_gate=False)
+
+
+@pytest.mark.parametrize("groups", [0, 1])
+def test_no_policy_no_audit(groups):
+    assert asked(waiting({}, groups=groups), "none") == AskedAudits((), "", shuts_gate=False)
 
 
 # --- reviewers

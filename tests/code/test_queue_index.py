@@ -1,6 +1,7 @@
 """A long queue: its pages, in the order in which a person should see them."""
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from lineact.review.generated import GROUPS, crop_row, write_generated_line
@@ -51,15 +52,24 @@ def test_the_most_doubtful_come_first_then_all_stretches_of_time_in_turn(index):
         assert own == sorted(own)
 
 
-def test_a_crop_is_read_by_its_row_group(line):
+def test_crops_are_read_by_their_row_groups_each_once(line, monkeypatch):
     path = line / "embed" / "crops.parquet"
     table = read_table(path, EMBEDDED)
     ids = table["box_id"].to_pylist()
     crops = Crops(path, ids[::7])
     assert crops._file.metadata.row_group(0).num_rows == PICTURES_PER_ROW_GROUP
-    for row in (0, 63, 70, 126, 595):
-        if ids[row] in crops:
-            assert crops.png(ids[row]) == table["crop_png"][row].as_py()
+    groups: list[int] = []
+    read = pq.ParquetFile.read_row_group
+
+    def counted(file, group, **rest):
+        groups.append(group)
+        return read(file, group, **rest)
+
+    monkeypatch.setattr(pq.ParquetFile, "read_row_group", counted)
+    for rows in ((595, 0, 63), (0, 70, 126, 63)):
+        found = crops.pngs([ids[row] for row in rows])
+        assert found == {ids[row]: table["crop_png"][row].as_py() for row in rows}
+    assert groups == [0, 9, 1]  # of 64 crops each; what is kept is not read again
     assert ids[1] not in crops
 
 

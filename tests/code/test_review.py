@@ -3,7 +3,8 @@
 import json
 import os
 import stat
-from dataclasses import replace
+from base64 import b64decode
+from dataclasses import asdict, replace
 from io import BytesIO
 from pathlib import Path
 from urllib.parse import quote
@@ -20,11 +21,21 @@ from flows.review_line import read_reviewed
 from lineact.decisions import NG, boxes_of_text, read_decisions, write_decisions
 from lineact.errors import AwaitingReview, ConfigError, InputError
 from lineact.png import decode_png
+from lineact.queue import CALIBRATES
 from lineact.review.journal import Journal
+from lineact.schema import EMBEDDED, read_table
 from lineact.video import read_frames, videos_by_sha256
 from tests.generated_videos import SIZE_WH
-from tests.labelled_line import ACTIONS
-from tests.reviewed_line import LINE, configure, decisions_file, forget_decisions, journal_file, write_project
+from tests.labelled_line import ACTIONS, dataset_params
+from tests.reviewed_line import (
+    LINE,
+    answers_of,
+    configure,
+    decisions_file,
+    forget_decisions,
+    journal_file,
+    write_project,
+)
 
 LOCAL = Access("127.0.0.1", "")
 
@@ -387,6 +398,19 @@ def test_crop_is_the_stored_picture(project):
         assert decode_png(reply.content).shape == (32, 32, 3)
 
 
+def test_a_page_brings_the_pictures_of_its_crops(project):
+    folder, rows = project
+    client = client_of()
+    stored = read_table(folder / "data" / LINE / "embed" / "crops.parquet", EMBEDDED)
+    pictures = dict(zip(stored["box_id"].to_pylist(), stored["crop_png"].to_pylist(), strict=True))
+    for name, shown in (("group", first(rows, "group")["box_ids"]), ("audit", [first(rows, "audit")["item_id"]])):
+        reply = client.get("/api/items", params={"name": name, "count": 1, "pictures": True}).json()
+        assert {box_id: b64decode(text) for box_id, text in reply["crops"].items()} == {
+            box_id: pictures[box_id] for box_id in shown
+        }
+    assert client.get("/api/items", params={"name": "box", "pictures": True}).json()["crops"] == {}
+
+
 def rewrite(folder, change):
     """Edits decisions.csv by hand."""
     export_line(LINE)
@@ -681,3 +705,114 @@ def test_finishing_tells_what_the_gate_waits_for_and_starts_training_when_it_ope
 
 def test_screens_are_kept_out_of_git():
     assert "/screenshots/" in (Path(__file__).resolve().parents[2] / ".gitignore").read_text().split()
+
+
+def waiting_audits(client):
+    """Item ids of the random crops that the page asks, in its order."""
+    return [item["item_id"] for item in items_of(client, "audit") if item["asked"] and not item["decided"]]
+
+
+@pytest.fixture
+def named(project):
+    """A client of a line on which all is decided but the random crops; what there is to say; and the queue's rows."""
+    _, rows = project
+    client, said = client_of(), answers_of(rows)
+    for row in rows:
+        if row["task"] != "audit":
+            assert answer(client, row["item_id"], said[row["item_id"]]).status_code == 200
+    return client, said, rows
+
+
+def gate_opens(client):
+    client.post("/api/finish")
+    try:
+        pass_gate(LINE)
+    except AwaitingReview:
+        return False
+    return True
+
+
+def test_random_crops_are_asked_until_the_gate_opens_and_no_longer(named):
+    client, said, rows = named
+    audits = [row["item_id"] for row in rows if row["task"] == "audit"]
+    asked = waiting_audits(client)
+    assert 0 < len(asked) < len(audits)
+    assert asked == [item for item in audits if item in set(asked)]  # in the queue's random order
+    calibrating = [row["item_id"] for row in rows if row["reason"] == CALIBRATES]
+    needed = client.get("/api/quality").json()["bounds"][0]["needed"]
+    assert (asked[: len(calibrating)], len(asked)) == (calibrating, len(calibrating) + needed)
+    for place, item in enumerate(asked):
+        assert not gate_opens(client)
+        progress = answer(client, item, said[item]).json()["progress"]
+        assert progress["waiting"]["audit"] == progress["total"] - progress["decided"] == len(asked) - place - 1
+        assert bool(progress["certified"]) == (item == asked[-1])
+    assert gate_opens(client)
+    assert "36 accepted crops: 0.0%, at most 8.3%" in progress["certified"]
+    assert progress["unasked"] == len(audits) - len(asked)
+    again = client_of()
+    assert not waiting_audits(again)
+    assert again.get("/api/progress").json()["unknown"] == 0
+
+
+def test_a_wrong_label_makes_more_random_crops_asked(named):
+    client, said, rows = named
+    calibrating = {row["item_id"] for row in rows if row["reason"] == CALIBRATES}
+    before = [item for item in waiting_audits(client) if item not in calibrating]
+    wrong = next(label for label in ACTIONS if label != said[before[0]])
+    answer(client, before[0], wrong)
+    now = [item for item in waiting_audits(client) if item not in calibrating]
+    assert len(now) > len(before)
+    assert now[: len(before) - 1] == before[1:]
+
+
+def test_more_random_crops_than_are_asked_may_be_answered(named):
+    client, said, _ = named
+    for item in waiting_audits(client):
+        answer(client, item, said[item])
+    before = client.get("/api/progress").json()
+    beyond = next(item["item_id"] for item in items_of(client, "audit") if not item["asked"])
+    now = answer(client, beyond, said[beyond]).json()
+    assert (now["items"][0]["decided"], now["items"][0]["asked"]) == (said[beyond], True)
+    progress = now["progress"]
+    assert (progress["decided"], progress["unasked"]) == (before["decided"] + 1, before["unasked"] - 1)
+    assert progress["certified"]
+
+
+def test_a_name_taken_back_when_the_bound_was_met_opens_the_question_until_it_is_given_again(named):
+    client, said, rows = named
+    for item in waiting_audits(client):
+        answer(client, item, said[item])
+    group = first(rows, "group")["item_id"]
+    answer(client, group, "withdrawn", seen=1)
+    assert waiting_audits(client)
+    assert not client.get("/api/progress").json()["certified"]
+    assert not gate_opens(client)
+    progress = answer(client, group, said[group], seen=2).json()["progress"]
+    assert progress["waiting"]["audit"] > 0  # as it was when they were looked at last
+    assert not waiting_audits(client)
+    assert client.get("/api/progress").json()["certified"]
+    assert gate_opens(client)
+
+
+def test_where_the_policy_wants_no_certificate_no_random_crop_is_asked(project):
+    folder, rows = project
+    configure(folder, dataset=json.loads(json.dumps(asdict(dataset_params(policy="none")))))
+    client = client_of()
+    audits = [row["item_id"] for row in rows if row["task"] == "audit"]
+    progress = client.get("/api/progress").json()
+    assert (progress["total"], progress["unasked"]) == (len(rows) - len(audits), len(audits))
+    assert not waiting_audits(client)
+    assert [one["waiting"] for one in progress["sets"] if one["task"] == "audit"] == [0]
+    assert answer(client, audits[0], "wipe").json()["progress"]["decided"] == 1
+
+
+def test_an_answer_is_saved_although_nothing_can_be_certified(named, monkeypatch):
+    client, said, _ = named
+    (item, *_) = waiting_audits(client)
+    monkeypatch.setattr("flows.gate.certify", raising_input_error)
+    assert answer(client, item, said[item]).json()["items"][0]["decided"] == said[item]
+    assert "no tables" in client.get("/api/quality").json()["detail"]
+
+
+def raising_input_error(*_):
+    raise InputError("no tables")
