@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, HTTPException, Query, Request, Response
-from fastapi.middleware.trustedhost import TrustedHostMiddleware
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, Field
@@ -46,8 +46,6 @@ def review_app(reviewed: Reviewed, access: Access) -> FastAPI:
     """The page and what it asks for."""
     app = FastAPI(title=f"review of {reviewed.line}", docs_url=None, redoc_url=None, openapi_url=None)
     app.middleware("http")(guard(access))
-    # A foreign page whose name resolves to this machine must not read or answer.
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=access.hosts)
     app.mount("/page", StaticFiles(directory=PAGE))
     _tell_errors(app)
     _add_pictures(app, reviewed)
@@ -79,6 +77,12 @@ def _tell_errors(app: FastAPI) -> None:
 
     for kind, status in ((LineactError, 500), (UnknownItemError, 404), (UnseenError, 409), (OSError, 500)):
         app.add_exception_handler(kind, telling(status))
+
+    @app.exception_handler(RequestValidationError)
+    def unusable(_: Request, error: RequestValidationError) -> JSONResponse:
+        # without what was found, which may be text that no encoding holds
+        wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        return JSONResponse({"detail": wrong}, 422)
 
 
 def _add_pictures(app: FastAPI, reviewed: Reviewed) -> None:
@@ -129,6 +133,7 @@ def _add_answers(app: FastAPI, reviewed: Reviewed) -> None:
 
     @app.get("/api/quality")
     def certificate() -> dict[str, Any]:
+        reviewed.refuse_another_queue()
         return reviewed.quality.told(session.decisions())
 
     @app.post("/api/decisions")

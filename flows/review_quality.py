@@ -35,7 +35,7 @@ class Quality:
         max_label_error = section_of(self._line, "dataset")["max_label_error"]
         bounds = {"all together": certificate.pooled} | certificate.actions
         return {
-            "words": words_of(certificate, max_label_error),
+            "words": words_of(certificate, max_label_error, self._line),
             "max_label_error": max_label_error,
             "bounds": [{"label": label} | asdict(bound) for label, bound in bounds.items()],
         }
@@ -70,4 +70,6 @@ def what_comes_next(line: str) -> str:
         pass_gate(line)
     except LineactError as error:
         return str(error)
+    except (OSError, ValueError) as error:  # the decisions are written all the same
+        return f"the gate cannot be judged ({error}); `python -m flows.retrain line={line}` tries it again"
     return start_training(line)

@@ -63,7 +63,7 @@ def annotation_cost(
 def _material(ingest: Path, detect: Path, dataset: Path) -> Material:
     boxes = read_table(detect / "boxes.parquet", BOXES).to_pylist()
     metrics = json.loads((dataset / "metrics.json").read_text())
-    crops = read_table(dataset / "crops.parquet", LABELLED_CROPS)
+    crops = read_table(dataset / "crops.parquet", LABELLED_CROPS, ("box_id",))
     return Material(
         frames=read_table(ingest / "frames.parquet", FRAMES).num_rows,
         frames_with_boxes=len({(box["video_sha256"], box["pts_s"]) for box in boxes if box["dropped_by"] is None}),

@@ -775,8 +775,16 @@ def test_the_page_stops_asking_when_the_bound_is_met_and_tells_what_comes_next(o
     given.append(window.item_id)
     window.press(key[said[given[-1]]])
     window.decided(len(given))
+    meanwhile = []
+
+    def slowly(route):
+        meanwhile.append(window.page.get_by_role("status").inner_text())
+        route.continue_()
+
+    window.page.route("**/api/finish", slowly)
     window.press("f")
     window.says("Next: ")
+    assert [said.startswith("Writing decisions.csv, then asking the gate") for said in meanwhile] == [True]
     written = read_decisions(decisions_file(server.folder), ACTIONS)
     assert {row.item_id: row.decided for row in written.rows} == {item: said[item] for item in given}
     pass_gate_in(server.folder)
@@ -916,15 +924,14 @@ def test_names_and_labels_are_text_whatever_they_are(open_window, started):
         window.page.close()
 
 
-def test_elsewhere_the_printed_address_opens_the_page(open_window, started):
+def test_elsewhere_the_token_opens_the_page(open_window, started):
     server, _ = started
     token = server.folder / "token"
     token.write_text("0123456789abcdefgh")
     token.chmod(0o600)
     with served(server.folder, reviewer="bob", options=(f"token_file={token}",)) as guarded:
-        printed = re.search(r"http://\S+", guarded.log.read_text())
-        assert printed
-        window = open_window(url=printed[0])
+        assert token.read_text() not in guarded.log.read_text()
+        window = open_window(url=f"{guarded.url}?token={token.read_text()}")
         assert window.page.url == guarded.url  # the token is in no history
         window.press("1")
         window.decided(1)

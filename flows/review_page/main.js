@@ -206,6 +206,7 @@ async function undo() {
 
 async function finish() {
   if (app.line.simulated) return say(LOOKING_ONLY);
+  say("Writing decisions.csv, then asking the gate: of a long line that takes a minute or more …");
   try {
     const reply = await sendFinish();
     app.progress = reply.progress;
@@ -214,7 +215,7 @@ async function finish() {
     const still = waits ? ` ${waits} items still wait.` : "";
     return say(`${app.line.decisions}: ${reply.rows} rows, ${reply.added} of them new.${still} Next: ${reply.next}`);
   } catch (error) {
-    return say(`Not written: ${error.message}. The answers are kept in the journal.`, true);
+    return say(`Not written${error.told ? "" : " for certain"}: ${error.message}. The answers are kept in the journal.`, true);
   }
 }
 

@@ -9,12 +9,9 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-
 from lineact.dataset import DatasetParams
 from lineact.dataset.accepted import Certificate
-from lineact.dataset.asked import asked_of
-from lineact.dataset.labels import Resolved
+from lineact.dataset.labels import Found, Resolved
 from lineact.decisions import Decisions
 from lineact.errors import AwaitingReview, InputError
 
@@ -58,17 +55,17 @@ class AskedAudits:
     shuts_gate: bool
 
 
-def still_waiting(queue: pa.Table, resolved: Resolved, certificate: Certificate, params: DatasetParams) -> Waiting:
+def still_waiting(found: Found, resolved: Resolved, certificate: Certificate, params: DatasetParams) -> Waiting:
     """Counts what is undecided.
 
     Args:
-        queue: schema QUEUE.
+        found: the tables.
         resolved: see `resolve`.
         certificate: of the accepted labels.
         params: the settings.
     """
-    items = list(zip(*(queue[name].to_pylist() for name in ("item_id", "task", "holdout")), strict=True))
-    asked = asked_of(queue)
+    items = list(zip(*(found.queue[name].to_pylist() for name in ("item_id", "task", "holdout")), strict=True))
+    asked = found.asked
     certifying = set(asked.certifying)
     groups = [item for item, task, _ in items if task == "group"]
     others = [item for item, task, holdout in items if task != "group" and not holdout and item not in certifying]
@@ -92,7 +89,7 @@ def asks_audits(policy: str) -> bool:
     return policy != "none"
 
 
-def asked_audits(waiting: Waiting, params: DatasetParams) -> AskedAudits:
+def asked_audits(waiting: Waiting, params: DatasetParams, line: str) -> AskedAudits:
     """Which random crops are still asked: the page asks these, and the gate waits for what they show.
 
     Of those that certify, as many as would meet the target at the share of wrong labels so far; a wrong one makes them
@@ -101,6 +98,7 @@ def asked_audits(waiting: Waiting, params: DatasetParams) -> AskedAudits:
     Args:
         waiting: see `still_waiting`.
         params: the settings.
+        line: its name, for words.
     """
     if not asks_audits(params.policy):
         return AskedAudits((), certified="", shuts_gate=False)
@@ -113,7 +111,7 @@ def asked_audits(waiting: Waiting, params: DatasetParams) -> AskedAudits:
         return AskedAudits(waiting.calibrating, certified="", shuts_gate=False)
     owed = params.policy == "required" and waiting.items > 0
     items = waiting.calibrating if owed else ()
-    return AskedAudits(items, words_of(certificate, params.max_label_error), shuts_gate=False)
+    return AskedAudits(items, words_of(certificate, params.max_label_error, line), shuts_gate=False)
 
 
 def refuse_undecided(waiting: Waiting, params: DatasetParams, line: str) -> None:
@@ -123,10 +121,10 @@ def refuse_undecided(waiting: Waiting, params: DatasetParams, line: str) -> None
         AwaitingReview: says how much waits and how to go on.
     """
     items = waiting.items if params.policy == "required" else 0
-    uncertified = asked_audits(waiting, params).shuts_gate
+    uncertified = asked_audits(waiting, params, line).shuts_gate
     if not (waiting.groups or items or waiting.holdout_frames or uncertified):
         return
-    certificate = f"; {words_of(waiting.certificate, params.max_label_error)}" if uncertified else ""
+    certificate = f"; {words_of(waiting.certificate, params.max_label_error, line)}" if uncertified else ""
     raise AwaitingReview(
         f"awaiting review: still needed are {waiting.groups} names of groups, {items} of the crops and frames, "
         f"{waiting.holdout_frames} held-out frames ({waiting.undecided} items of the queue are undecided)"
@@ -149,20 +147,26 @@ def refuse_bad_rows(decided: Decisions, max_bad_share: float, path: Path) -> Non
         )
 
 
-def words_of(certificate: Certificate, max_label_error: float) -> str:
+def words_of(certificate: Certificate, max_label_error: float, line: str) -> str:
     """The certificate of the accepted labels in a sentence."""
     pooled = certificate.pooled
     if not pooled.population:
         return "no crop has a label that nobody decided"
+    late = ""
+    if certificate.spent:
+        late = (
+            f"; {certificate.spent} earlier looks certify nothing any more, since {certificate.late} names, crops or "
+            "frames were decided after them: only random crops that nobody had seen by then do"
+        )
     error = "unknown" if pooled.error is None else f"{pooled.error:.1%}"
     said = (
         f"label error of {pooled.population} accepted crops: {error}, at most {pooled.upper:.1%} (95 %), "
         f"{pooled.looked} looked at"
     )
-    return f"{said}, {_what_remains(certificate, max_label_error)}"
+    return f"{said}, {_what_remains(certificate, max_label_error, line)}{late}"
 
 
-def _what_remains(certificate: Certificate, max_label_error: float) -> str:
+def _what_remains(certificate: Certificate, max_label_error: float, line: str) -> str:
     pooled = certificate.pooled
     if pooled.looked == pooled.population:
         return "so that nobody's word is missing"
@@ -175,5 +179,8 @@ def _what_remains(certificate: Certificate, max_label_error: float) -> str:
         )
     needed = f"{pooled.needed} more looks needed for {max_label_error:.1%}"
     if pooled.needed > len(certificate.next_items):
-        needed += f", of which the queue has {len(certificate.next_items)} (queue.audit_certify asks for more)"
+        needed += (
+            f", of which the queue has {len(certificate.next_items)} (raise queue.audit_certify in "
+            f"conf/line/{line}.yaml, then `python -m flows.label_line line={line}` asks for more)"
+        )
     return needed

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from lineact.errors import InputError
 from lineact.png import encode_png
+from lineact.schema import EMBEDDED, read_table
 from lineact.video import PTS_TOLERANCE_S, Frame, read_frames, video_facts, videos_by_sha256
 
 KEPT_BYTES = 64 * 2**20  # of crops, and of frames and loops
@@ -61,17 +62,17 @@ class Crops:
             wanted: box ids.
 
         Raises:
-            InputError: where some are not in the table.
+            InputError: where some are not in the table, or it cannot be read.
         """
         wanted = list(dict.fromkeys(wanted))
-        self._file = pq.ParquetFile(path, memory_map=False)
-        listed = pq.read_table(path, columns=["box_id"])["box_id"].combine_chunks()
+        listed = read_table(path, EMBEDDED, ("box_id",))["box_id"].combine_chunks()
         rows = pc.index_in(pa.array(wanted, pa.string()), value_set=listed)
         if rows.null_count:
             lost = wanted[pc.indices_nonzero(rows.is_null())[0].as_py()]
             raise InputError(
                 f"{path}: expected {len(wanted)} crops, found {rows.null_count} of them missing, e.g. {lost}"
             )
+        self._file = pq.ParquetFile(path, memory_map=False)
         self._row_of = dict(zip(wanted, rows.to_numpy(), strict=True))
         lengths = [self._file.metadata.row_group(group).num_rows for group in range(self._file.num_row_groups)]
         self._ends = np.cumsum(lengths)

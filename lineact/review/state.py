@@ -12,7 +12,6 @@ import pyarrow as pa
 
 from lineact.attach import answered_items
 from lineact.decisions import (
-    EMPTY,
     MIXED,
     NG,
     TASKS,
@@ -20,17 +19,15 @@ from lineact.decisions import (
     BadRow,
     Decision,
     Decisions,
-    HandBox,
     PlacedBox,
     agreed,
     box_of_id,
-    boxes_of_text,
     decided_at,
     standing,
-    text_of_boxes,
     words_on,
 )
-from lineact.review.export import read_written
+from lineact.queue import suggestion_of
+from lineact.review.export import not_written, read_written
 from lineact.review.journal import Journal
 from lineact.review.queue_index import ItemSet, QueueIndex
 
@@ -175,8 +172,7 @@ class ReviewState:
             self._decided = np.zeros(self.queue.table.num_rows, bool)
             self.changes += 1
             pending, self._seen_up_to = self.journal.rows_after(read[1])
-            there = {(row.item_id, row.reviewer, row.decided_at) for row in written.usable}
-            new = [row for row in pending if (row.item_id, row.reviewer, row.decided_at) not in there]
+            new = not_written(written, pending)
             self.pending = len(new)
             self._take([*written.usable, *new])
             self._read = read
@@ -323,7 +319,7 @@ class ReviewState:
             box_ids=item["box_ids"],
             group=item["suggested"] if hint else "",
             similarity=None if np.isnan(similarity) else round(similarity, 3),
-            suggested=_suggested(item, names),
+            suggested=suggestion_of(item, names),
             decided=words[-1].decided if words and not disputed else "",
             mine=mine.decided if (mine := self.my_word(item_id)) else "",
             words=[(word.reviewer, word.decided) for word in words] if disputed else [],
@@ -351,15 +347,6 @@ class ReviewState:
     def my_word(self, item_id: str) -> Decision | None:
         """What this reviewer says of an item."""
         return next((word for word in self._words_for(item_id) if word.reviewer == self.reviewer), None)
-
-
-def _suggested(item: dict, names: dict[str, str]) -> str:
-    if item["task"] == "audit":
-        return ""
-    if item["task"] != "box":
-        return names.get(item["suggested"], "")
-    boxes = boxes_of_text(item["suggested"] or EMPTY)
-    return text_of_boxes(HandBox(box.box_xyxy_px, names.get(box.action, "")) for box in boxes)
 
 
 def _stat_of(path: Path) -> tuple[int, int, int] | None:

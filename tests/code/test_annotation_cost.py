@@ -20,10 +20,10 @@ from lineact.annotation_cost import (
 from lineact.decisions import Decision, Decisions, HandBox, standing, text_of_boxes, write_decisions
 from lineact.files import write_metrics
 from lineact.reviewer import answer_queue
-from lineact.schema import BOXES, FRAMES, LABELLED_CROPS, QUEUE, VIDEOS, empty_table, write_table
+from lineact.schema import LABELLED_CROPS, empty_table, write_table
 from lineact.simulate_review import SimulatedTruth
 from tasks.annotation_cost import annotation_cost
-from tests.labelled_line import ACTIONS, HELD_OUT, Line, match_params, queue_params, review_params
+from tests.labelled_line import ACTIONS, HELD_OUT, match_params, queue_params, review_params
 
 PARAMS = AnnotationCostParams(actions=ACTIONS, stations=20, same_iou=0.7, holdout=HELD_OUT)
 TRAIN, MEASURE = "a" * 12, "b" * 12
@@ -185,21 +185,12 @@ def test_settings_out_of_range(name, value):
         replace(PARAMS, **{name: value})
 
 
-def test_the_stage_reads_what_a_reviewer_did(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    line = Line(tmp_path)
-    embedded = line.embed()
+def test_the_stage_reads_what_a_reviewer_did(line, embedded, tmp_path):
     matched = line.match(embedded, match_params())
     queue = line.queue(embedded, matched, queue_params())
     answers = answer_queue(queue, line.boxes, SimulatedTruth(line.truth, 0.4), review_params().reviewer).decisions
-    for name, table, schema in (
-        ("ingest/videos", line.videos, VIDEOS),
-        ("ingest/frames", line.frames, FRAMES),
-        ("detect/boxes", line.boxes, BOXES),
-        ("queue/queue", queue, QUEUE),
-        ("dataset/crops", empty_table(LABELLED_CROPS), LABELLED_CROPS),
-    ):
-        write_table(table, tmp_path / f"{name}.parquet", schema)
+    line.write(tmp_path, embedded, matched, queue)
+    write_table(empty_table(LABELLED_CROPS), tmp_path / "dataset" / "crops.parquet", LABELLED_CROPS)
     write_metrics(tmp_path / "dataset", {"frames_train": 15, "frames_val": 5, "crops_drawn": 0})
     write_decisions(tmp_path / "decisions.csv", answers)
     stages = {name: tmp_path / name for name in ("ingest", "detect", "queue", "dataset")}

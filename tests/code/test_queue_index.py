@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from lineact.review.generated import GROUPS, crop_row, write_generated_line
+from lineact.review.generated import AUDITS, GROUPS, crop_row, write_generated_line
 from lineact.review.pictures import Crops, Kept
 from lineact.review.queue_index import FIRST_ITEMS, QueueIndex
 from lineact.schema import EMBEDDED, PICTURES_PER_ROW_GROUP, QUEUE, read_table
@@ -33,8 +33,8 @@ def test_every_generated_crop_has_an_id_of_its_own():
 def test_each_item_is_in_one_set_and_crops_go_by_the_names_of_their_groups(index):
     names = {f"group:{group}": ("take", "NG", "mixed")[group % 3] for group in range(GROUPS - 1)}
     sets = {one.name: one.rows for one in index.sets(["take", "screw", "NG"], names)}
-    assert list(sets) == ["group", "crop/take", "crop/NG", "crop/"]
-    assert sorted(np.concatenate(list(sets.values()))) == list(range(CROPS + GROUPS))
+    assert list(sets) == ["group", "crop/take", "crop/NG", "crop/", "audit"]
+    assert sorted(np.concatenate(list(sets.values()))) == list(range(CROPS + GROUPS + AUDITS))
     for name, suggested in (("crop/take", "take"), ("crop/NG", "NG")):
         assert {names.get(item["suggested"]) for item in index.items(sets[name])} == {suggested}
 

@@ -7,14 +7,15 @@ from base64 import b64decode
 from dataclasses import asdict, replace
 from io import BytesIO
 from pathlib import Path
+from unittest.mock import MagicMock
 from urllib.parse import quote
 
 import pytest
 from fastapi.testclient import TestClient
 
 from flows.gate import pass_gate
-from flows.review import main
-from flows.review_access import COOKIE, OWN_HEADER, Access, access_of
+from flows.review import _tell, main
+from flows.review_access import HEADERS, OWN_HEADER, Access, access_of
 from flows.review_app import PAGE, review_app
 from flows.review_export import export_line
 from flows.review_line import read_reviewed
@@ -37,7 +38,7 @@ from tests.reviewed_line import (
     write_project,
 )
 
-LOCAL = Access("127.0.0.1", "")
+LOCAL = Access("127.0.0.1", 80, "")
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +119,6 @@ def test_page_runs_without_inline_script_or_style_or_other_hosts():
         assert "insertAdjacentHTML" not in text
         assert " style=" not in text
         assert " onclick=" not in text
-    assert client.get("/", headers={"host": "elsewhere.example"}).status_code == 400
 
 
 def test_answer_is_in_the_journal_before_the_reply_and_in_the_file_when_it_is_written(project):
@@ -561,19 +561,19 @@ def test_unusable_ports_are_refused(monkeypatch):
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1"])
 def test_this_machine_alone_needs_no_token(host):
-    assert access_of(host, "").token == ""
+    assert access_of(host, "8765", "").token == ""
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5"])  # noqa: S104
 def test_any_other_address_demands_one(host):
-    assert len(access_of(host, "").token) >= 24
-    assert access_of(host, "").token != access_of(host, "").token
+    assert len(access_of(host, "8765", "").token) >= 24
+    assert access_of(host, "8765", "").token != access_of(host, "8765", "").token
 
 
 @pytest.mark.parametrize("host", ["localhost.example", "", "all"])
 def test_a_host_that_is_no_address_is_refused(host):
     with pytest.raises(ConfigError, match="expected an address"):
-        access_of(host, "")
+        access_of(host, "8765", "")
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660])
@@ -582,9 +582,9 @@ def test_a_token_file_that_others_can_read_is_refused(tmp_path, mode):
     path.write_text("0123456789abcdef_-XY\n")
     path.chmod(mode)
     with pytest.raises(InputError, match="chmod 600"):
-        access_of("0.0.0.0", str(path))  # noqa: S104
+        access_of("0.0.0.0", "8765", str(path))  # noqa: S104
     path.chmod(stat.S_IRUSR)
-    assert access_of("0.0.0.0", str(path)).token == "0123456789abcdef_-XY"  # noqa: S104, S105
+    assert access_of("0.0.0.0", "8765", str(path)).token == "0123456789abcdef_-XY"  # noqa: S104, S105
 
 
 @pytest.mark.parametrize("text", ["", "short", "0123456789 abcdef", "0123456789abcdefé"])
@@ -593,14 +593,14 @@ def test_a_token_that_is_none_is_refused(tmp_path, text):
     path.write_text(text)
     path.chmod(0o600)
     with pytest.raises(InputError, match="at least 16"):
-        access_of("127.0.0.1", str(path))
+        access_of("127.0.0.1", "8765", str(path))
     with pytest.raises(InputError, match="found none"):
-        access_of("127.0.0.1", str(path / "missing"))
+        access_of("127.0.0.1", "8765", str(path / "missing"))
 
 
 @pytest.mark.usefixtures("project")
 def test_without_the_token_nothing_is_told():
-    client = client_of(access=Access("0.0.0.0", "0123456789abcdef"))  # noqa: S104
+    client = client_of(access=Access("0.0.0.0", 8765, "0123456789abcdef"))  # noqa: S104
     for path in ("/", "/api/line", "/page/main.js", "/api/crop?box_id=x"):
         assert client.get(path).status_code == 401
     assert client.get("/?token=0123456789abcdeX").status_code == 401
@@ -610,8 +610,46 @@ def test_without_the_token_nothing_is_told():
     cookie = entered.headers["set-cookie"].lower()
     assert "httponly" in cookie
     assert "samesite=strict" in cookie
-    assert client.cookies[COOKIE] == "0123456789abcdef"
+    assert dict(client.cookies) == {"lineact_review_8765": "0123456789abcdef"}  # other ports' pages have their own
     assert client.get("/api/line").status_code == 200
+
+
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize(
+    ("listens_on", "asked", "status"),
+    [
+        ("127.0.0.1", "127.0.0.1:8765", 200),
+        ("127.0.0.1", "localhost:8765", 200),
+        ("127.0.0.1", "elsewhere.example", 400),
+        ("127.0.0.1", "[::1]:8765", 400),
+        ("::1", "[::1]:8765", 200),
+        ("0:0:0:0:0:0:0:1", "[::1]:8765", 200),
+        ("::1", "elsewhere.example", 400),
+        ("::1", "[::1", 400),
+        ("127.0.0.1", "", 400),
+    ],
+)
+def test_the_hosts_own_names_are_answered_and_every_reply_is_stamped(listens_on, asked, status):
+    client = client_of(access=access_of(listens_on, "8765", ""))
+    reply = client.get("/", headers={"host": asked})
+    assert reply.status_code == status
+    assert {name: reply.headers[name] for name in HEADERS} == HEADERS
+
+
+@pytest.mark.usefixtures("project")
+def test_the_token_of_a_file_is_not_printed_but_where_it_is(tmp_path, capsys):
+    path = tmp_path / "token"
+    path.write_text("0123456789abcdefgh")
+    path.chmod(0o600)
+    reviewed = read_reviewed(LINE, "ann")
+    _tell(reviewed, access_of("::1", "8765", str(path)))
+    said = capsys.readouterr().out
+    assert "http://[::1]:8765/, opened with ?token=" in said
+    assert str(path) in said
+    assert "0123456789abcdefgh" not in said
+    drawn = access_of("0.0.0.0", "8765", "")  # noqa: S104
+    _tell(reviewed, drawn)
+    assert f"http://0.0.0.0:8765/?token={drawn.token} " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -701,6 +739,38 @@ def test_finishing_tells_what_the_gate_waits_for_and_starts_training_when_it_ope
     monkeypatch.setattr("flows.review_quality.pass_gate", lambda _: None)
     monkeypatch.setattr("flows.review_quality.start_training", lambda line: f"training of {line} is started")
     assert client.post("/api/finish").json()["next"] == f"training of {LINE} is started"
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), ValueError("column 'x' has nulls")])
+def test_what_fails_after_writing_is_not_told_as_not_written(project, monkeypatch, error):
+    folder, rows = project
+    client = client_of()
+    answer(client, first(rows, "group")["item_id"], "wipe")
+    monkeypatch.setattr("flows.review_quality.pass_gate", MagicMock(side_effect=error))
+    reply = client.post("/api/finish")
+    assert (reply.status_code, reply.json()["added"]) == (200, 1)
+    assert f"the gate cannot be judged ({error})" in reply.json()["next"]
+    assert len(read_decisions(decisions_file(folder), ACTIONS).rows) == 1
+
+
+def test_the_certificate_of_another_queue_is_not_told(project):
+    folder, _ = project
+    client = client_of()
+    queue = folder / "data" / LINE / "queue" / "queue.parquet"
+    queue.touch()
+    reply = client.get("/api/quality")
+    assert (reply.status_code, "the queue was made anew" in reply.json()["detail"]) == (500, True)
+
+
+@pytest.mark.parametrize("field", ["item_id", "decided"])
+def test_text_that_no_encoding_holds_is_refused(project, field):
+    folder, rows = project
+    body = {"item_id": first(rows, "group")["item_id"], "decided": "wipe", "seconds": 1.0, "seen": 0}
+    content = json.dumps({"answers": [body | {field: "\ud800"}]})
+    reply = client_of().post("/api/decisions", content=content, headers={"content-type": "application/json"})
+    assert reply.status_code == 422
+    assert f"body.answers.0.{field}: " in reply.json()["detail"]
+    assert not written_or_pending(folder)
 
 
 def test_screens_are_kept_out_of_git():
