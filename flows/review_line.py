@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flows.gate import decisions_of, is_simulated
-from flows.pipeline import stages_of
+from flows.pipeline import refuse_without_recordings
 from flows.review_quality import Quality
 from lineact.dataset.awaiting import asks_audits
 from lineact.decisions import box_of_id
@@ -85,7 +85,7 @@ def read_reviewed(line: str, reviewer: str) -> Reviewed:
     folder = Path("data") / line
     path = folder / "queue" / "queue.parquet"
     if "/" in line or not path.is_file():
-        stages_of(line)  # the command named below would refuse an unknown line in turn
+        refuse_without_recordings(line)  # the command named below would refuse an unknown line in turn
         raise InputError(
             f"{path}: expected the review queue of line {line!r}, found nothing; "
             f"run `python -m flows.label_line line={line}`"

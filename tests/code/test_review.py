@@ -485,7 +485,7 @@ def test_simulated_line_is_shown_only(project):
 
 @pytest.mark.usefixtures("project")
 def test_line_without_queue_names_the_command(monkeypatch, tmp_path):
-    monkeypatch.setattr("flows.review_line.stages_of", lambda _: ["queue"])
+    monkeypatch.setattr("flows.review_line.refuse_without_recordings", lambda _: ["queue"])
     with pytest.raises(InputError, match=r"python -m flows\.label_line line=other"):
         read_reviewed("other", "ann")
     monkeypatch.chdir(tmp_path)

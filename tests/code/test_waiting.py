@@ -127,7 +127,8 @@ def test_labelling_that_passes_the_gate_says_that_the_review_is_finished(clock, 
     for name in ("look_for_weights", "pass_gate"):
         monkeypatch.setattr(module, name, lambda *_: None)
     monkeypatch.setattr(module, "run_stages", lambda *_: [])
-    monkeypatch.setattr(module, "stages_of", lambda _: ["queue", module.GATE])
+    monkeypatch.setattr(module, "labelling_and_training", lambda _: (["queue"], ["dataset"]))
+    monkeypatch.setattr(module, "has_recordings", lambda _: True)
     monkeypatch.setattr(module.tracking, "parent_run", lambda *_: nullcontext("parent"))
     monkeypatch.setattr(module, "get_run_logger", MagicMock())
     told = []
