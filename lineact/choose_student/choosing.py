@@ -79,7 +79,8 @@ def make_candidates(params: ChooseStudentParams, tiny: Sequence[Path], folder: P
         twin = next((index for index, other in enumerate(made) if other.name == candidate.name), None)
         if twin is not None:
             raise ConfigError(
-                f"{where}: expected another network than candidates[{twin}], found {candidate.name} again; leave one out"
+                f"{where}: expected another network than that of candidates[{twin}], found {candidate.name} again; "
+                "leave one of them out"
             )
         made.append(candidate)
     return made
