@@ -123,8 +123,8 @@ def _sizes(wanted: CandidateParams, loaded: VisionTransformer, preprocessing: Pr
 
 def _width_arguments(width: int | None, loaded: VisionTransformer) -> dict[str, int]:
     """timm's arguments of a new width, whose attention heads are as wide as the start's."""
-    heads = loaded.blocks[0].attn.num_heads
-    head_width = loaded.embed_dim // heads
+    attention: Any = loaded.blocks[0].attn
+    head_width = loaded.embed_dim // attention.num_heads
     if width is None or width % head_width:
         raise InputError(f"expected a width that is a multiple of the start's {head_width} per head, found {width}")
     return {"embed_dim": width, "num_heads": width // head_width}

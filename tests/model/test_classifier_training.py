@@ -230,7 +230,9 @@ def test_a_missing_or_foreign_teacher_is_refused(trained, monkeypatch, tmp_path)
     with pytest.raises(InputError, match="expected the teacher of the stage train_teacher"):
         distil(distil_params(), crops, tmp_path, tmp_path / "none", start, tmp_path / "out")
     with pytest.raises(InputError, match="expected a teacher of"):
-        distil(distil_params(actions=("other",)), crops, trained / "teacher", tmp_path / "none", start, tmp_path / "out")
+        distil(
+            distil_params(actions=("other",)), crops, trained / "teacher", tmp_path / "none", start, tmp_path / "out"
+        )
     assert not (tmp_path / "out").exists()
 
 
