@@ -115,7 +115,7 @@ LABELLED_CROPS = pa.schema(
         _required("box_id", pa.string()),
         *_BOX,
         _required("action", pa.string()),
-        _required("split", pa.string()),  # "train" or "val"
+        _required("split", pa.string()),  # "train" or "val"; "holdout" in tables of held-out crops
         _required("decided_by", pa.string()),  # "person" or "match"
         _required("crop_png", pa.binary()),
     ]
@@ -170,35 +170,41 @@ def write_table(table: pa.Table, path: Path, schema: pa.Schema) -> None:
         ValueError: where the table does not fit the schema.
     """
     table = table.select(schema.names).cast(schema)
-    _refuse_nulls(table, schema, str(path))
+    _refuse_nulls(table, str(path))
     stamped = table.replace_schema_metadata({"lineact_schema_version": str(SCHEMA_VERSION)})
     has_pictures = any(field.type == pa.binary() for field in schema)
     rows = PICTURES_PER_ROW_GROUP if has_pictures else None
     write_whole(path, lambda temporary: pq.write_table(stamped, temporary, row_group_size=rows))
 
 
-def read_table(path: Path, schema: pa.Schema) -> pa.Table:
+def read_table(path: Path, schema: pa.Schema, without: tuple[str, ...] = ()) -> pa.Table:
     """Reads Parquet and checks version, columns, types and nulls.
+
+    Args:
+        path: the file.
+        schema: what its columns must be.
+        without: columns that are left unread, e.g. pictures that would fill the memory.
 
     Raises:
         InputError: where the file is missing, of another version, or does not fit the schema.
     """
     try:
-        table = pq.read_table(path)
+        found = pq.read_schema(path)
+        table = pq.read_table(path, columns=[name for name in found.names if name not in without])
     except FileNotFoundError as error:
         raise InputError(f"{path}: expected a table of an earlier stage, found nothing; run `dvc repro`") from error
     except pa.ArrowInvalid as error:
         raise InputError(f"{path}: expected Parquet, found something else ({error}); run `dvc repro`") from error
-    version = (table.schema.metadata or {}).get(b"lineact_schema_version", b"none").decode()
+    version = (found.metadata or {}).get(b"lineact_schema_version", b"none").decode()
     if version != str(SCHEMA_VERSION):
         raise InputError(f"{path}: expected schema version {SCHEMA_VERSION}, found {version}; run `dvc repro`")
-    if not table.schema.equals(schema):
-        raise InputError(f"{path}: expected columns {schema.names}, found {table.schema.names}; run `dvc repro`")
-    _refuse_nulls(table, schema, str(path))
+    if not found.equals(schema):
+        raise InputError(f"{path}: expected columns {schema.names}, found {found.names}; run `dvc repro`")
+    _refuse_nulls(table, str(path))
     return table
 
 
-def _refuse_nulls(table: pa.Table, schema: pa.Schema, where: str) -> None:
-    for field in schema:
+def _refuse_nulls(table: pa.Table, where: str) -> None:
+    for field in table.schema:
         if not field.nullable and table.column(field.name).null_count:
             raise ValueError(f"{where}: column {field.name!r} must have no nulls")

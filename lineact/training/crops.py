@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from lineact.errors import InputError
 from lineact.schema import LABELLED_CROPS, read_table
+from lineact.training.decoded import decoded_crops
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class CropSet:
     """Crops of one split, decoded once.
 
     Attributes:
-        images_rgb: uint8, N x side x side x 3.
+        images_rgb: uint8, N x side x side x 3; read-only, mapped from a file.
         classes: int64, N.
     """
 
@@ -42,7 +43,7 @@ def load_splits(path: Path, labels: tuple[str, ...], side_px: int, split_gap_s: 
     Raises:
         InputError: where crops are missing, unreadable, of unknown actions, or the split leaks.
     """
-    table = read_table(path, LABELLED_CROPS)
+    table = read_table(path, LABELLED_CROPS, without=("crop_png",))
     unknown = sorted(set(table["action"].to_pylist()) - set(labels))
     if unknown:
         raise InputError(
@@ -50,7 +51,10 @@ def load_splits(path: Path, labels: tuple[str, ...], side_px: int, split_gap_s: 
             "run `dvc repro` after changing the line's actions"
         )
     refuse_leaks(table, path, split_gap_s)
-    train, val = (_decode(_of_split(table, split), path, labels, side_px) for split in ("train", "val"))
+    images_rgb, nothing = decoded_crops(path, side_px), np.zeros((0, side_px, side_px, 3), np.uint8)
+    train, val = (
+        CropSet(images_rgb.get(split, nothing), _classes_of(table, split, labels)) for split in ("train", "val")
+    )
     for name, crops in (("training", train), ("validation", val)):
         if not len(crops):
             raise InputError(f"{path}: expected {name} crops, found none; review more recordings or set another split")
@@ -119,26 +123,6 @@ def class_weights(classes: np.ndarray, class_count: int, power: float) -> np.nda
     return (weights / (weights[classes].mean())).astype(np.float32)
 
 
-def _of_split(table: pa.Table, split: str) -> pa.Table:
-    import pyarrow.compute as pc
-
-    return table.filter(pc.equal(table["split"], split))
-
-
-def _decode(table: pa.Table, path: Path, labels: tuple[str, ...], side_px: int) -> CropSet:
-    import cv2
-
-    images_rgb = np.empty((len(table), side_px, side_px, 3), np.uint8)
-    for row, (box_id, content) in enumerate(
-        zip(table["box_id"].to_pylist(), table["crop_png"].to_pylist(), strict=True)
-    ):
-        image_bgr = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
-        if image_bgr is None:
-            raise InputError(f"{path}: crop of box {box_id}: expected a PNG image, found none; run `dvc repro dataset`")
-        shrinks = image_bgr.shape[0] > side_px
-        scaled = cv2.resize(
-            image_bgr, (side_px, side_px), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        )
-        images_rgb[row] = scaled[..., ::-1]
-    classes = np.array([labels.index(action) for action in table["action"].to_pylist()], np.int64)
-    return CropSet(images_rgb, classes)
+def _classes_of(table: pa.Table, split: str, labels: tuple[str, ...]) -> np.ndarray:
+    rows = zip(table["split"].to_pylist(), table["action"].to_pylist(), strict=True)
+    return np.array([labels.index(action) for of_split, action in rows if of_split == split], np.int64)
