@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lineact.errors import InputError
-from lineact.png import encode_png
+from lineact.png import decode_png, encode_png
 from lineact.schema import LABELLED_CROPS, read_table, table_of, write_table
 from lineact.training import decoded
 from lineact.training.classifier import to_unit
@@ -27,7 +27,7 @@ def decoded_by_hand(table: pa.Table, split: str, side_px: int) -> np.ndarray:
     images = []
     for row in table.to_pylist():
         if row["split"] == split:
-            image = cv2.imdecode(np.frombuffer(row["crop_png"], np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+            image = decode_png(row["crop_png"])
             how = cv2.INTER_AREA if image.shape[0] > side_px else cv2.INTER_LINEAR
             images.append(cv2.resize(image, (side_px, side_px), interpolation=how))
     return np.stack(images)
