@@ -2,7 +2,7 @@
 
 import base64
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,26 +42,32 @@ class Findings:
         rows: the papers' table.
         pairs: choices held against one another.
         machine: its CPU, in words.
-        plots: names of the pictures beside the report.
+        left_out: choice -> why it could not be trained.
     """
 
     compared: Compared
     rows: Sequence[Row]
     pairs: Sequence[Versus]
     machine: str
-    plots: Sequence[str]
+    left_out: Mapping[str, str]
 
 
-def write_report(folder: Path, findings: Findings) -> None:
-    """Writes report.md, report.html (with the pictures of the folder in it) and table.csv."""
-    text = markdown(findings)
+def write_report(folder: Path, findings: Findings, plots: Sequence[str]) -> None:
+    """Writes report.md, report.html (with the pictures in it) and table.csv.
+
+    Args:
+        folder: holds the pictures.
+        findings: what to tell.
+        plots: names of the pictures, in their order.
+    """
+    text = markdown(findings, plots)
     write_text(folder / MARKDOWN, text)
     write_text(folder / HTML, as_html(text, folder))
     write_csv(folder / TABLE, ("choice", "line", "seed", *FIGURES, *FACTS), _csv_rows(findings))
 
 
-def markdown(findings: Findings) -> str:
-    """The whole report."""
+def markdown(findings: Findings, plots: Sequence[str]) -> str:
+    """The whole report, which shows the pictures beside it."""
     compared = findings.compared
     seeds = ", ".join(map(str, compared.seeds))
     parts = [
@@ -73,6 +79,7 @@ def markdown(findings: Findings) -> str:
             (_line_cells(compared, number) for number in range(len(compared.lines))),
             numbers=range(1, 5),
         ),
+        *(f"Left out: {choice}: {reason}\n" for choice, reason in findings.left_out.items()),
         "## Accuracy\n",
         f"Per cent, with {LEVEL:.0%} intervals: trainings (seeds) and blocks of time of the test crops are both drawn "
         "again. The average weighs every line the same. The greatest of each column is bold.\n",
@@ -92,7 +99,7 @@ def markdown(findings: Findings) -> str:
         "Means over seeds; precision, recall and F1 are means over classes.\n",
         *_figures_table(compared),
         "## Pictures\n",
-        *(f"![{name.removesuffix('.png').replace('_', ' ')}]({name})\n" for name in findings.plots),
+        *(f"![{name.removesuffix('.png').replace('_', ' ')}]({name})\n" for name in plots),
     ]
     return "\n".join(parts)
 

@@ -1,6 +1,6 @@
 """The comparison's figures: of each trial, and of each choice over seeds and lines with intervals."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -111,19 +111,19 @@ def confusion_of(trial: Trial, line: Line) -> np.ndarray:
     return confusion_matrix(line.held_out.classes, trial.logits.argmax(axis=1), len(line.labels))
 
 
-def table_rows(compared: Compared, teachers_s: dict[str, float], calls: dict[str, CallTime]) -> list[Row]:
+def table_rows(compared: Compared, calls: Mapping[str, CallTime]) -> list[Row]:
     """A row for each choice.
 
     Args:
         compared: the trials.
-        teachers_s: choice -> seconds of its teacher's training, mean over lines and seeds.
         calls: choice -> time of a call.
     """
-    return [_row(compared, choice, teachers_s.get(choice.name, 0.0), calls[choice.name]) for choice in compared.choices]
+    return [_row(compared, choice, calls[choice.name]) for choice in compared.choices]
 
 
-def _row(compared: Compared, choice: Choice, teacher_s: float, call: CallTime) -> Row:
-    facts = [compared.trials[choice.name, line.name, seed].facts for line in compared.lines for seed in compared.seeds]
+def _row(compared: Compared, choice: Choice, call: CallTime) -> Row:
+    trials = [compared.trials[choice.name, line.name, seed] for line in compared.lines for seed in compared.seeds]
+    facts = [trial.facts for trial in trials]
     answers = compared.answers(choice.name)
     return Row(
         choice=choice.name,
@@ -134,7 +134,7 @@ def _row(compared: Compared, choice: Choice, teacher_s: float, call: CallTime) -
         trainable_share=float(np.mean([one.trainable_share for one in facts])),
         pretraining_s=choice.pretraining_s,
         training_s=float(np.mean([one.train_s for one in facts])),
-        teacher_s=teacher_s,
+        teacher_s=float(np.mean([trial.teacher_s for trial in trials])),
         call=call,
     )
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from lineact.classifiers.settings import ClassifierParams
 from lineact.compare.classifiers.heldout import HeldOutCrops
-from lineact.files import cache_folder, sha256_of_file, write_json, write_whole
+from lineact.files import cache_folder, write_json, write_whole
 from lineact.training.state import EpochRecord
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ class Line:
         name: of the line.
         labels: class names, NG last.
         crops: LABELLED_CROPS table with the splits train and val.
+        crops_sha256: of that file.
         split_gap_s: seconds between these.
         held_out: test crops.
     """
@@ -67,6 +68,7 @@ class Line:
     name: str
     labels: tuple[str, ...]
     crops: Path
+    crops_sha256: str
     split_gap_s: float
     held_out: HeldOutCrops
 
@@ -108,6 +110,7 @@ class Trial:
         seed: of the training.
         folder: of its weights.
         facts: of the training.
+        teacher_s: seconds of its teacher's epochs; 0 without one.
         history: one record per epoch.
         logits: float32, N x K, on the line's test crops.
     """
@@ -117,6 +120,7 @@ class Trial:
     seed: int
     folder: Path
     facts: Facts
+    teacher_s: float
     history: tuple[EpochRecord, ...]
     logits: np.ndarray
 
@@ -139,9 +143,11 @@ def run_trial(choice: Choice, line: Line, seed: int) -> Trial:
     if not answers.is_file():
         logits = _ask(folder, line)
         write_whole(answers, lambda temporary: np.save(temporary, logits))
-    written = json.loads((folder / FACTS).read_text())
-    history = tuple(EpochRecord(**record) for record in written["history"])
-    return Trial(choice.name, line.name, seed, folder, Facts(**written["facts"]), history, np.load(answers))
+    facts, history = _written(folder)
+    teacher_s = 0.0
+    if choice.teacher is not None:
+        teacher_s = _written(_trained(choice.teacher, line, seed))[0].train_s
+    return Trial(choice.name, line.name, seed, folder, facts, teacher_s, history, np.load(answers))
 
 
 def load_trial(folder: Path, name: str = BEST) -> tuple["torch.nn.Module", "ClassifierSpec"]:
@@ -160,7 +166,7 @@ def trial_key(choice: Choice, line: Line, seed: int) -> dict[str, object]:
         "teach_epochs": choice.teach_epochs,
         "teacher": None if choice.teacher is None else trial_key(choice.teacher, line, seed),
         "labels": line.labels,
-        "crops": sha256_of_file(line.crops),
+        "crops": line.crops_sha256,
         "split_gap_s": line.split_gap_s,
         "seed": seed,
     }
@@ -210,6 +216,11 @@ def _trained(choice: Choice, line: Line, seed: int) -> Path:
     write_json(folder / FACTS, {"facts": asdict(facts), "history": history})  # last: it says that all is there
     shutil.rmtree(folder / "training", ignore_errors=True)  # optimiser and checkpoints: as large as the weights again
     return folder
+
+
+def _written(folder: Path) -> tuple[Facts, tuple[EpochRecord, ...]]:
+    written = json.loads((folder / FACTS).read_text())
+    return Facts(**written["facts"]), tuple(EpochRecord(**record) for record in written["history"])
 
 
 def _teacher(folder: Path) -> Any:
