@@ -15,14 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lineact.classifiers.settings import ClassifierParams
-
 from flows import command_line, tracking
 from flows.classifier_choices import PRIMARY
 from flows.classifier_comparison import EXPERIMENT, choice_with, compared_choice, line_of, log_trial
 from flows.command_line import names_of
 from flows.one_run import only_run_of
 from flows.pipeline import CONF
+from lineact.classifiers.settings import ClassifierParams
 from lineact.compare.classifiers.trials import Line, Trial, run_trial
 from lineact.errors import ConfigError
 from lineact.settings import from_mapping

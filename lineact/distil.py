@@ -3,15 +3,13 @@
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Any, Literal, cast
 
+from lineact.classifiers.settings import ClassifierParams, DistillationParams
 from lineact.errors import InputError
 from lineact.files import cache_folder, sha256_of_file, write_metrics
 from lineact.training.settings import ClassifierTrainingParams
 from lineact.training.start import start_key, start_of
-
-if TYPE_CHECKING:
-    import torch
 
 CODE_VERSION = 2  # raise it where a change of the code changes the weights: older checkpoints are then left alone
 TEACHER = "teacher_early"  # the papers let the best of the first five epochs teach
@@ -26,6 +24,8 @@ class DistilParams(ClassifierTrainingParams):
         teacher_temperature: divides the teacher's logits alone; below 1 sharpens them.
         student_temperature: divides the student's logits in the soft loss.
         soft_share: alpha of alpha * soft loss + (1 - alpha) * cross-entropy with the labels, 0 to 1.
+        feature_share: weight of the distance of pooled features, added to that; 0 leaves it out.
+        relation_share: weight of the relations between crops, likewise.
         teacher_sees: "clean" asks the teacher once per crop, "augmented" again for each varied crop (slower).
     """
 
@@ -33,14 +33,41 @@ class DistilParams(ClassifierTrainingParams):
     teacher_temperature: float
     student_temperature: float
     soft_share: float
+    feature_share: float
+    relation_share: float
     teacher_sees: Literal["clean", "augmented"]
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not (self.teacher_temperature > 0 and self.student_temperature > 0):
-            raise ValueError("teacher_temperature and student_temperature must be above 0")
-        if not 0 <= self.soft_share <= 1 or (self.depth is not None and self.depth < 1):
-            raise ValueError("soft_share must be 0 to 1, depth null or at least 1")
+        _ = self.classifier  # refuses what it cannot be
+
+    @property
+    def classifier(self) -> ClassifierParams:
+        """The student as any other classifier."""
+        return ClassifierParams(
+            family="vit",
+            foundation=self.foundation,
+            tiny=None,
+            hub_model=self.hub_model,
+            hub_revision=self.hub_revision,
+            trains="all",
+            stages=(),
+            depth=self.depth,
+            lora=None,
+            distil=DistillationParams(
+                teacher=TEACHER,
+                teacher_temperature=self.teacher_temperature,
+                student_temperature=self.student_temperature,
+                soft_share=self.soft_share,
+                feature_share=self.feature_share,
+                relation_share=self.relation_share,
+                teach_epochs=1,  # train_teacher chose it
+                teacher_sees=self.teacher_sees,
+            ),
+            prompts={},
+            fit=self.fit,
+            augment=self.augment,
+        )
 
 
 def distil(params: DistilParams, crops: Path, teacher: Path, tiny: Path, out: Path) -> None:
@@ -71,110 +98,35 @@ def distil(params: DistilParams, crops: Path, teacher: Path, tiny: Path, out: Pa
     finish_once(folder, out, lambda finished: _train(params, crops, teacher, start, folder, finished))
 
 
-def soft_cross_entropy(
-    student_logits: "torch.Tensor",
-    teacher_logits: "torch.Tensor",
-    student_temperature: float,
-    teacher_temperature: float,
-) -> "torch.Tensor":
-    """Cross-entropy of the student's answer with the teacher's: -mean_b sum_k q_bk log p_bk.
-
-    q = softmax(teacher / T_t), p = softmax(student / T_s). There is no factor T^2: the temperatures are independent and
-    the share of this loss is a setting.
-
-    Args:
-        student_logits: B x K.
-        teacher_logits: B x K, without graph.
-        student_temperature: T_s, above 0.
-        teacher_temperature: T_t, above 0; 0.07 nearly makes them one-hot.
-
-    Returns:
-        Scalar.
-    """
-    targets = (teacher_logits / teacher_temperature).softmax(dim=1)  # B x K
-    return -(targets * (student_logits / student_temperature).log_softmax(dim=1)).sum(dim=1).mean()
-
-
 def _train(params: DistilParams, crops: Path, teacher: Path, start: str, folder: Path, finished: Path) -> None:
-    import numpy as np
-    import torch
-
-    from lineact.foundation.vit import load_vit
+    from lineact.classifiers.distillation import Teacher
+    from lineact.classifiers.train import train_classifier
+    from lineact.foundation.vit import preprocessing_of
     from lineact.foundation.weights import read_config
-    from lineact.training.classifier import (
-        ClassifierSpec,
-        load_classifier,
-        normalise,
-        predict_logits,
-        save_classifier,
-        training_device,
-    )
-    from lineact.training.classify import CropTask, score_and_plot
+    from lineact.training.classifier import load_classifier, predict_logits, save_classifier
+    from lineact.training.classify import score_and_plot
     from lineact.training.crops import load_splits
-    from lineact.training.loop import fit
-    from lineact.training.state import load_weights
 
-    labels, device = params.labels, training_device()
-    teacher_model, teacher_spec = load_classifier(teacher, TEACHER)
-    if teacher_spec.labels != labels:
-        raise InputError(f"{teacher}: expected a teacher of {labels}, found {teacher_spec.labels}; run `dvc repro`")
-    teacher_model, taught_side_px = teacher_model.to(device), teacher_spec.preprocessing.side_px
-    torch.manual_seed(params.seed)
-    student, preprocessing = load_vit(start, params.revision, class_count=len(labels), depth=params.depth)
-    student = student.to(device)
-    train, val = load_splits(crops, labels, preprocessing.side_px, params.split_gap_s)
-    shown, shown_val = (
-        (train, val)
-        if taught_side_px == preprocessing.side_px
-        else load_splits(crops, labels, taught_side_px, params.split_gap_s)
-    )
-    answers = predict_logits(teacher_model, shown.images_rgb, teacher_spec.preprocessing)  # N x K
-    val_answers = predict_logits(teacher_model, shown_val.images_rgb, teacher_spec.preprocessing)  # V x K
-    print(f"{len(train)} training and {len(val)} validation crops, answered by the teacher", flush=True)
-
-    def soft_loss(logits: torch.Tensor, rows: np.ndarray, images: torch.Tensor) -> torch.Tensor:
-        if params.teacher_sees == "clean":
-            asked = answers[torch.from_numpy(rows)].to(logits.device)
-        else:
-            size = (taught_side_px, taught_side_px)
-            resized = torch.nn.functional.interpolate(images, size, mode="bilinear", antialias=True)
-            with torch.no_grad():
-                asked = teacher_model(normalise(resized, teacher_spec.preprocessing))
-        return soft_cross_entropy(logits, asked, params.student_temperature, params.teacher_temperature)
-
-    task = CropTask(
-        student,
-        train,
-        val,
-        labels,
-        preprocessing,
-        params.fit,
-        params.augment,
-        params.seed,
-        soft_loss,
-        params.soft_share,
-    )
-    history = fit(
-        student, task.as_task(), params.fit, seed=params.seed, folder=folder, keep={"student": params.fit.epochs}
-    )
-
-    load_weights(folder / "student.safetensors", student)
-    config = read_config(start, params.revision)
-    config["model_args"] = dict(config.get("model_args", {})) | {"depth": len(student.blocks)}
-    save_classifier(finished, "student", student, ClassifierSpec(config, labels))
-    logits = predict_logits(student, val.images_rgb, preprocessing)  # V x K
-    metrics = score_and_plot(finished, history, params.fit, logits, val.classes, labels)
-    agreement = (logits.argmax(dim=1) == val_answers.argmax(dim=1)).float().mean()
-    taught_right = val_answers.argmax(dim=1).numpy() == val.classes
+    labels = params.labels
+    model, spec = load_classifier(teacher, TEACHER)
+    if spec.labels != labels:
+        raise InputError(f"{teacher}: expected a teacher of {labels}, found {spec.labels}; run `dvc repro`")
+    side_px = preprocessing_of(read_config(start, params.revision), start).side_px
+    # Where their inputs differ, both see crops scaled from those of the larger.
+    train, val = load_splits(crops, labels, max(side_px, spec.preprocessing.side_px), params.split_gap_s)
+    trained = train_classifier(params.classifier, labels, params.seed, train, val, start, Teacher(model, spec), folder)
+    save_classifier(finished, "student", trained.model, trained.spec)
+    logits = predict_logits(trained.model, val.at_side(side_px).images_rgb, trained.preprocessing)  # V x K
+    metrics = score_and_plot(finished, trained.history, params.fit, logits, val.classes, labels)
     write_metrics(
         finished,
         metrics
         | {
-            "teacher_val_accuracy": float(taught_right.mean()),
-            "agreement_with_teacher": float(agreement),
-            "trainable_share": 1.0,
-            "parameters": sum(value.numel() for value in student.parameters()),
-            "depth": len(student.blocks),
+            "teacher_val_accuracy": trained.teacher_accuracy,
+            "agreement_with_teacher": trained.agreement,
+            "trainable_share": trained.trainable_share,
+            "parameters": trained.parameters,
+            "depth": len(cast(Any, trained.model).blocks),
             "train_crops": len(train),
             "val_crops": len(val),
         },

@@ -8,13 +8,17 @@ import numpy as np
 import torch
 import yaml
 
+from lineact.classifiers.settings import ClassifierParams, DistillationParams, Family
 from lineact.distil import DistilParams
-from lineact.foundation.tiny import save_vit, save_yolov5, yolov5_description
+from lineact.files import write_json
+from lineact.foundation.resnet import build_resnet
+from lineact.foundation.tiny import save_tensors, save_vit, save_yolov5, yolov5_description
 from lineact.foundation.vit import build_vit
 from lineact.foundation.yolov5 import build_yolov5
 from lineact.schema import LABELLED_CROPS, table_of, write_table
 from lineact.train_detector import TrainDetectorParams
 from lineact.train_teacher import TrainTeacherParams
+from lineact.training.crops import CropSet
 from lineact.training.settings import AugmentParams, FitParams
 
 ACTIONS = ("screw", "wipe")
@@ -22,7 +26,16 @@ LABELS = (*ACTIONS, "NG")
 SIDE_PX = 24
 VIT = {"img_size": SIDE_PX, "patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 2, "mlp_ratio": 2.0}
 AUGMENT = AugmentParams(
-    shift=0.05, scale=0.1, brightness=0.05, contrast=0.1, saturation=0.1, blur=0.1, erase=0.1, flip=0.0
+    shift=0.05,
+    scale=0.1,
+    brightness=0.05,
+    contrast=0.1,
+    saturation=0.1,
+    blur=0.1,
+    erase=0.1,
+    flip=0.0,
+    sided=(),
+    mixup=0.0,
 )
 
 
@@ -33,6 +46,8 @@ def fit_params(**changes) -> FitParams:
         "patience": 6,
         "stop_on": "val_macro_f1",
         "batch_size": 16,
+        "crops_at_once": None,
+        "mixed_precision": True,
         "lr": 0.005,
         "warmup_epochs": 0.5,
         "final_lr_share": 0.1,
@@ -54,6 +69,8 @@ def teacher_params(fit: FitParams | None = None, **changes) -> TrainTeacherParam
         "seed": 1,
         "lora_r": 4,
         "lora_dropout": 0.0,
+        "lora_targets": ("qkv", "proj"),
+        "lora_head": True,
         "teach_epochs": 2,
         "split_gap_s": 0.5,
         "fit": fit or fit_params(),
@@ -74,6 +91,8 @@ def distil_params(fit: FitParams | None = None, **changes) -> DistilParams:
         "teacher_temperature": 0.07,
         "student_temperature": 1.0,
         "soft_share": 0.5,
+        "feature_share": 0.0,
+        "relation_share": 0.0,
         "teacher_sees": "clean",
         "split_gap_s": 0.5,
         "fit": fit or fit_params(lr=0.002),
@@ -172,4 +191,59 @@ def write_detection_set(folder: Path, train_count: int = 10, val_count: int = 4,
             cv2.imwrite(str(folder / "images" / split / f"{index:03d}.png"), image)
             (folder / "labels" / split / f"{index:03d}.txt").write_text(line)
     (folder / "data.yaml").write_text("path: .\ntrain: images/train\nval: images/val\nnames: {0: hand}\n")
+    return folder
+
+
+def classifier_params(family: Family, fit: FitParams | None = None, **changes) -> ClassifierParams:
+    """Settings of a small classifier without variation of its crops."""
+    settings: dict[str, Any] = {
+        "family": family,
+        "foundation": "tiny",
+        "tiny": "start",
+        "hub_model": None,
+        "hub_revision": None,
+        "trains": "all",
+        "stages": (),
+        "depth": None,
+        "lora": None,
+        "distil": None,
+        "prompts": {},
+        "fit": fit or fit_params(),
+        "augment": AugmentParams(0, 0, 0, 0, 0, 0, 0, 0, (), 0),
+    }
+    return ClassifierParams(**(settings | changes))
+
+
+def distillation_params(**changes) -> DistillationParams:
+    """How a small student learns."""
+    settings: dict[str, Any] = {
+        "teacher": "any",
+        "teacher_temperature": 0.5,
+        "student_temperature": 1.0,
+        "soft_share": 0.5,
+        "feature_share": 0.0,
+        "relation_share": 0.0,
+        "teach_epochs": 2,
+        "teacher_sees": "clean",
+    }
+    return DistillationParams(**(settings | changes))
+
+
+def crop_set(count: int, seed: int = 0, labels: tuple[str, ...] = LABELS) -> CropSet:
+    """Drawn crops of the labels in turn."""
+    rng = np.random.default_rng(seed)
+    classes = np.arange(count) % len(labels)
+    return CropSet(np.stack([draw_crop(labels[index], rng) for index in classes]), classes.astype(np.int64))
+
+
+def write_resnet(folder: Path, seed: int = 0) -> Path:
+    """A start folder of a small ResNet with random weights."""
+    torch.manual_seed(seed)
+    config = {
+        "architecture": "resnet18",
+        "model_args": {"channels": [8, 16, 16, 24]},
+        "pretrained_cfg": {"input_size": [3, 32, 32], "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]},
+    }
+    write_json(folder / "config.json", config)
+    save_tensors(build_resnet(config, "test"), folder / "model.safetensors")
     return folder

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lineact.errors import ConfigError
 from lineact.files import write_json, write_text, write_whole
 from lineact.foundation.weights import CONFIG, WEIGHTS
 
@@ -17,6 +18,9 @@ STD = (0.25, 0.25, 0.25)
 VIT_ARGUMENTS = {"img_size": SIDE_PX, "patch_size": PATCH_PX, "mlp_ratio": 3.0}
 TEACHER_ARGUMENTS = VIT_ARGUMENTS | {"embed_dim": 128, "depth": 6, "num_heads": 4}
 STUDENT_ARGUMENTS = VIT_ARGUMENTS | {"embed_dim": 96, "depth": 4, "num_heads": 3}
+VIT_STARTS: dict[str, dict[str, Any]] = {"vit_teacher": TEACHER_ARGUMENTS, "vit_student": STUDENT_ARGUMENTS}
+RESNET_STARTS = ("resnet18", "resnet34", "resnet50")
+RESNET_CHANNELS = (16, 32, 64, 128)  # a quarter of the usual width
 BLIP2_ARGUMENTS: dict[str, Any] = {
     "hidden_size": 128,
     "intermediate_size": 384,
@@ -34,6 +38,32 @@ def vit_config(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "architecture": "vit_small_patch16_224",  # any plain ViT: model_args replace its sizes
         "model_args": dict(arguments),
+        "pretrained_cfg": {"input_size": [3, SIDE_PX, SIDE_PX], "mean": list(MEAN), "std": list(STD), "num_classes": 0},
+    }
+
+
+def vit_config_of(start: str) -> dict[str, Any]:
+    """The timm hub config of an embedded ViT by its name.
+
+    Raises:
+        ConfigError: where there is none of this name.
+    """
+    if start not in VIT_STARTS:
+        raise ConfigError(f"tiny: expected one of {', '.join(VIT_STARTS)} for a vit, found {start!r}")
+    return vit_config(VIT_STARTS[start])
+
+
+def resnet_config(start: str) -> dict[str, Any]:
+    """The timm hub config of an embedded ResNet by its name.
+
+    Raises:
+        ConfigError: where there is none of this name.
+    """
+    if start not in RESNET_STARTS:
+        raise ConfigError(f"tiny: expected one of {', '.join(RESNET_STARTS)} for a resnet, found {start!r}")
+    return {
+        "architecture": start,
+        "model_args": {"channels": list(RESNET_CHANNELS)},
         "pretrained_cfg": {"input_size": [3, SIDE_PX, SIDE_PX], "mean": list(MEAN), "std": list(STD), "num_classes": 0},
     }
 
@@ -71,6 +101,13 @@ def save_tensors(module: "torch.nn.Module", path: Path) -> None:
 def save_vit(module: "torch.nn.Module", arguments: Mapping[str, Any], folder: Path, card: str) -> None:
     """Writes a ViT without head as a timm hub folder."""
     write_json(folder / CONFIG, vit_config(arguments))
+    save_tensors(module, folder / WEIGHTS)
+    write_text(folder / "README.md", card)
+
+
+def save_resnet(module: "torch.nn.Module", start: str, folder: Path, card: str) -> None:
+    """Writes a ResNet without head as a timm hub folder."""
+    write_json(folder / CONFIG, resnet_config(start))
     save_tensors(module, folder / WEIGHTS)
     write_text(folder / "README.md", card)
 

@@ -8,18 +8,24 @@ from lineact.training.settings import AugmentParams
 _GREY = (0.299, 0.587, 0.114)  # luma of RGB, ITU-R BT.601
 
 
-def augment(images: torch.Tensor, params: AugmentParams, generator: torch.Generator) -> torch.Tensor:
+def augment(
+    images: torch.Tensor,
+    params: AugmentParams,
+    generator: torch.Generator,
+    sided: torch.Tensor | None = None,
+) -> torch.Tensor:
     """Shifts, scales, recolours, blurs and partly erases crops.
 
     Args:
         images: float32, B x 3 x S x S, RGB, 0 to 1.
         params: how much of each.
         generator: on the CPU; the same state gives the same result.
+        sided: bool, B: crops that are never mirrored; None for none.
 
     Returns:
         float32, B x 3 x S x S, 0 to 1.
     """
-    images = _move(images, params, generator)
+    images = _move(images, params, generator, sided)
     images = _recolour(images, params, generator)
     images = _blur(images, params.blur, generator)
     return _erase(images, params.erase, generator).clamp(0, 1)
@@ -29,10 +35,15 @@ def _uniform(count: int, low: float, high: float, generator: torch.Generator, li
     return (torch.rand(count, generator=generator) * (high - low) + low).to(like.device)  # B
 
 
-def _move(images: torch.Tensor, params: AugmentParams, generator: torch.Generator) -> torch.Tensor:
+def _move(
+    images: torch.Tensor, params: AugmentParams, generator: torch.Generator, sided: torch.Tensor | None
+) -> torch.Tensor:
     count = len(images)
     zoom = _uniform(count, 1 - params.scale, 1 + params.scale, generator, images)
-    mirror = torch.where(_uniform(count, 0, 1, generator, images) < params.flip, -1.0, 1.0)
+    flipped = _uniform(count, 0, 1, generator, images) < params.flip
+    if sided is not None:
+        flipped &= ~sided
+    mirror = torch.where(flipped, -1.0, 1.0)
     affine = torch.zeros(count, 2, 3, device=images.device)
     affine[:, 0, 0] = zoom * mirror
     affine[:, 1, 1] = zoom

@@ -1,22 +1,21 @@
-"""An action classifier on disk and in memory: a timm ViT with a head, `<name>.safetensors` beside `<name>.json`."""
+"""An action classifier of any family on disk and in memory: `<name>.safetensors` beside `<name>.json`."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import save_file
 
+from lineact.classifiers.families import build_network
+from lineact.classifiers.settings import Family
 from lineact.errors import InputError
 from lineact.files import write_json, write_whole
-from lineact.foundation.vit import build_vit, preprocessing_of
+from lineact.foundation.vit import preprocessing_of
 from lineact.foundation.weights import Preprocessing, load_strictly, read_safetensors
 
-if TYPE_CHECKING:
-    from timm.models.vision_transformer import VisionTransformer
-
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -26,10 +25,12 @@ class ClassifierSpec:
     Attributes:
         config: timm's hub layout: "architecture", "model_args" (without the number of classes) and "pretrained_cfg".
         labels: class names, in the order of the logits; NG is the last one.
+        family: architecture.
     """
 
     config: dict[str, Any]
     labels: tuple[str, ...]
+    family: Family = "vit"
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -37,14 +38,17 @@ class ClassifierSpec:
         return preprocessing_of(self.config, "classifier")
 
 
-def save_classifier(folder: Path, name: str, model: "VisionTransformer", spec: ClassifierSpec) -> None:
+def save_classifier(folder: Path, name: str, model: torch.nn.Module, spec: ClassifierSpec) -> None:
     """Writes weights (float32) and description."""
-    tensors = {key: value.detach().float().cpu().contiguous() for key, value in model.state_dict().items()}
+    tensors = {key: _stored(value) for key, value in model.state_dict().items()}
     write_whole(folder / f"{name}.safetensors", lambda temporary: save_file(tensors, temporary, {"format": "pt"}))
     preprocessing = spec.preprocessing
     description = {
         "schema_version": SCHEMA_VERSION,
-        **{key: spec.config[key] for key in ("architecture", "model_args", "pretrained_cfg")},
+        "family": spec.family,
+        "architecture": spec.config["architecture"],
+        "model_args": spec.config.get("model_args") or {},  # timm's own hub folders may leave them out
+        "pretrained_cfg": spec.config["pretrained_cfg"],
         "labels": list(spec.labels),
         "side_px": preprocessing.side_px,
         "mean": list(preprocessing.mean),
@@ -53,7 +57,11 @@ def save_classifier(folder: Path, name: str, model: "VisionTransformer", spec: C
     write_json(folder / f"{name}.json", description)
 
 
-def load_classifier(folder: Path, name: str) -> tuple["VisionTransformer", ClassifierSpec]:
+def _stored(value: torch.Tensor) -> torch.Tensor:
+    return (value.detach().float() if value.is_floating_point() else value).cpu().contiguous()
+
+
+def load_classifier(folder: Path, name: str) -> tuple[torch.nn.Module, ClassifierSpec]:
     """Reads what `save_classifier` wrote.
 
     Returns:
@@ -75,8 +83,8 @@ def load_classifier(folder: Path, name: str) -> tuple["VisionTransformer", Class
     if found != SCHEMA_VERSION:
         raise InputError(f"{path}: expected schema version {SCHEMA_VERSION}, found {found}; run `dvc repro`")
     config = {key: description[key] for key in ("architecture", "model_args", "pretrained_cfg")}
-    spec = ClassifierSpec(config, tuple(description["labels"]))
-    model = build_vit(config, str(path), class_count=len(spec.labels))
+    spec = ClassifierSpec(config, tuple(description["labels"]), description["family"])
+    model = build_network(spec.family, config, spec.labels, str(path))
     load_strictly(model, read_safetensors(folder / f"{name}.safetensors"), str(folder))
     return model.eval(), spec
 

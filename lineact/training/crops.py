@@ -1,7 +1,8 @@
 """Labelled crops in memory, split and checked."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pyarrow as pa
 
 from lineact.errors import InputError
 from lineact.schema import LABELLED_CROPS, read_table
-from lineact.training.decoded import decoded_crops
+from lineact.training.decoded import decoded_crops, scale_image
 
 
 @dataclass(frozen=True)
@@ -17,15 +18,26 @@ class CropSet:
     """Crops of one split, decoded once.
 
     Attributes:
-        images_rgb: uint8, N x side x side x 3; read-only, mapped from a file.
+        images_rgb: uint8, N x side x side x 3; of a table's crops read-only, mapped from a file.
         classes: int64, N.
+        decoded: side -> the same crops as a file has them; None where they are in memory alone.
     """
 
     images_rgb: np.ndarray
     classes: np.ndarray
+    decoded: Callable[[int], np.ndarray] | None = None
 
     def __len__(self) -> int:
         return len(self.classes)
+
+    def at_side(self, side_px: int) -> "CropSet":
+        """The same crops, scaled to another side."""
+        if self.images_rgb.shape[1] == side_px:
+            return self
+        if self.decoded is not None:
+            return CropSet(self.decoded(side_px), self.classes, self.decoded)
+        scaled = [scale_image(image_rgb, side_px) for image_rgb in self.images_rgb]
+        return CropSet(np.stack(scaled) if scaled else np.empty((0, side_px, side_px, 3), np.uint8), self.classes)
 
 
 def load_splits(path: Path, labels: tuple[str, ...], side_px: int, split_gap_s: float) -> tuple[CropSet, CropSet]:
@@ -51,16 +63,32 @@ def load_splits(path: Path, labels: tuple[str, ...], side_px: int, split_gap_s: 
             "run `dvc repro` after changing the line's actions"
         )
     refuse_leaks(table, path, split_gap_s)
-    images_rgb, nothing = decoded_crops(path, side_px), np.zeros((0, side_px, side_px, 3), np.uint8)
-    train, val = (
-        CropSet(images_rgb.get(split, nothing), _classes_of(table, split, labels)) for split in ("train", "val")
-    )
+    train, val = (_part(table, path, split, labels, side_px) for split in ("train", "val"))
+    refuse_unusable(train, val, labels, str(path))
+    return train, val
+
+
+def refuse_unusable(train: CropSet, val: CropSet, labels: tuple[str, ...], where: str) -> None:
+    """Refuses crops from which nothing can be learned.
+
+    Args:
+        train: training crops.
+        val: validation crops.
+        labels: class names.
+        where: what to call the crops in errors.
+
+    Raises:
+        InputError: where a split is empty, or only one class is trained.
+    """
     for name, crops in (("training", train), ("validation", val)):
         if not len(crops):
-            raise InputError(f"{path}: expected {name} crops, found none; review more recordings or set another split")
-    if len(np.unique(train.classes)) < 2:
-        raise InputError(f"{path}: expected training crops of at least two classes, found only those of one")
-    return train, val
+            raise InputError(f"{where}: expected {name} crops, found none; review more recordings or set another split")
+    present = np.unique(train.classes)
+    if len(present) < 2:
+        raise InputError(
+            f"{where}: expected training crops of at least two classes, found only those of one, "
+            f"{labels[present[0]]}; review more of the queue, or set another split"
+        )
 
 
 def refuse_leaks(table: pa.Table, path: Path, split_gap_s: float) -> None:
@@ -123,6 +151,12 @@ def class_weights(classes: np.ndarray, class_count: int, power: float) -> np.nda
     return (weights / (weights[classes].mean())).astype(np.float32)
 
 
-def _classes_of(table: pa.Table, split: str, labels: tuple[str, ...]) -> np.ndarray:
+def _part(table: pa.Table, path: Path, split: str, labels: tuple[str, ...], side_px: int) -> CropSet:
     rows = zip(table["split"].to_pylist(), table["action"].to_pylist(), strict=True)
-    return np.array([labels.index(action) for of_split, action in rows if of_split == split], np.int64)
+    classes = np.array([labels.index(action) for of_split, action in rows if of_split == split], np.int64)
+    decoded = partial(_decoded, path, split)
+    return CropSet(decoded(side_px), classes, decoded)
+
+
+def _decoded(path: Path, split: str, side_px: int) -> np.ndarray:
+    return decoded_crops(path, side_px).get(split, np.empty((0, side_px, side_px, 3), np.uint8))

@@ -72,6 +72,12 @@ def _scaled(content: bytes, side_px: int) -> np.ndarray | None:
     image_bgr = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
     if image_bgr is None:
         return None
-    shrinks = image_bgr.shape[0] > side_px
-    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return cv2.resize(image_bgr, (side_px, side_px), interpolation=interpolation)[..., ::-1]
+    return scale_image(image_bgr, side_px)[..., ::-1]
+
+
+def scale_image(image: np.ndarray, side_px: int) -> np.ndarray:
+    """uint8, H x W x 3, scaled to a square."""
+    import cv2
+
+    interpolation = cv2.INTER_AREA if image.shape[0] > side_px else cv2.INTER_LINEAR
+    return cv2.resize(image, (side_px, side_px), interpolation=interpolation)

@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,15 @@ import torch
 
 from lineact.errors import LineactError
 from lineact.training.settings import FitParams
-from lineact.training.state import EpochRecord, load_state, save_state, save_weights
+from lineact.training.state import (
+    EpochRecord,
+    EpochSeconds,
+    load_seconds,
+    load_state,
+    save_seconds,
+    save_state,
+    save_weights,
+)
 
 PROGRESS_EVERY_S = 5.0
 
@@ -40,15 +49,15 @@ class Task:
     """What is trained.
 
     Attributes:
-        batch_loss: batch -> scalar loss with its graph.
-        batches: epoch (from 0) -> its batches; must depend on the epoch's number alone, so that a resumed run sees the
-            same ones.
+        batch_loss: part of a batch -> its contribution to the batch's loss, a scalar with its graph.
+        batches: epoch (from 0) -> its batches, each in one or more parts whose contributions sum up to the batch's
+            loss; must depend on the epoch's number alone, so that a resumed run sees the same ones.
         steps_per_epoch: number of batches of an epoch.
         validate: scores the model as it is.
     """
 
     batch_loss: Callable[[Any], torch.Tensor]
-    batches: Callable[[int], Iterator[Any]]
+    batches: Callable[[int], Iterator[Sequence[Any]]]
     steps_per_epoch: int
     validate: Callable[[], Validation]
 
@@ -77,6 +86,7 @@ def fit(
     """
     optimiser = _optimiser(model, params)
     history = load_state(folder, model, optimiser)
+    seconds = load_seconds(folder)[: len(history)]
     if history:
         print(f"goes on after epoch {len(history)}", flush=True)
     while not has_stopped(history, params):
@@ -85,6 +95,7 @@ def fit(
         # The epoch's number alone decides all that is random in it: nothing to restore on resuming.
         torch.manual_seed(seed * 100_003 + epoch)
         train_loss = _train_epoch(model, task, params, optimiser, epoch)
+        trained_s = time.monotonic()
         model.eval()
         with torch.inference_mode():
             validation = task.validate()
@@ -94,6 +105,8 @@ def fit(
         for name, epochs in keep.items():
             if best_epoch(history[:epochs], params) == epoch + 1:
                 save_weights(folder / f"{name}.safetensors", model)
+        seconds.append(EpochSeconds(trained_s - started_s, time.monotonic() - trained_s))
+        save_seconds(folder, seconds)
         save_state(folder, model, optimiser, history)  # last: without it the epoch is run again
         print(f"{_line(record, params)}, {time.monotonic() - started_s:.1f} s", flush=True)
     return history
@@ -132,19 +145,22 @@ def learning_rate(step: int, total_steps: int, warmup_steps: int, params: FitPar
 def _train_epoch(
     model: torch.nn.Module, task: Task, params: FitParams, optimiser: torch.optim.Optimizer, epoch: int
 ) -> float:
-    model.train()
+    _start_training_mode(model)
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     total_steps, warmup_steps = params.epochs * task.steps_per_epoch, round(params.warmup_epochs * task.steps_per_epoch)
     summed, told_s = 0.0, time.monotonic()
-    for index, batch in enumerate(task.batches(epoch)):
+    for index, parts in enumerate(task.batches(epoch)):
         lr = learning_rate(epoch * task.steps_per_epoch + index, total_steps, warmup_steps, params)
         for group in optimiser.param_groups:
             group["lr"] = lr
-        loss = task.batch_loss(batch)
-        value = float(loss.detach())
-        _refuse_not_finite(value, f"epoch {epoch + 1}, batch {index + 1}", params)
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        value = 0.0
+        for part in parts:
+            with _precision(model, params):
+                loss = task.batch_loss(part)
+            value += float(loss.detach())
+            _refuse_not_finite(value, f"epoch {epoch + 1}, batch {index + 1}", params)
+            loss.backward()
         torch.nn.utils.clip_grad_norm_(trainable, params.clip_norm)
         optimiser.step()
         summed += value
@@ -154,12 +170,31 @@ def _train_epoch(
     return summed / task.steps_per_epoch
 
 
+def _start_training_mode(model: torch.nn.Module) -> None:
+    """Training mode; but a frozen BatchNorm keeps its statistics, or its layer would not be frozen at all."""
+    model.train()
+    for module in model.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm) and module.affine and not _learns(module):
+            module.eval()
+
+
+def _learns(module: torch.nn.Module) -> bool:
+    return any(parameter.requires_grad for parameter in module.parameters(recurse=False))
+
+
+def _precision(model: torch.nn.Module, params: FitParams) -> AbstractContextManager[object]:
+    # Not on the CPU: there bfloat16 is slower than float32 where the instruction set lacks it.
+    on_gpu = next(model.parameters()).device.type == "cuda"
+    return torch.autocast("cuda", torch.bfloat16) if params.mixed_precision and on_gpu else nullcontext()
+
+
 def _optimiser(model: torch.nn.Module, params: FitParams) -> torch.optim.Optimizer:
-    # Biases, norms and tokens are left out of the decay, as usual for ViTs (timm, DeiT).
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    # Biases, norms and tokens are left out of the decay, as usual for ViTs (timm, DeiT); a patch counts as a token.
+    trainable = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    decayed = {name for name, p in trainable if p.ndim == 2 or (p.ndim == 4 and "patch_embed" not in name)}
     groups = [
-        {"params": [p for p in trainable if p.ndim == 2], "weight_decay": params.weight_decay},
-        {"params": [p for p in trainable if p.ndim != 2], "weight_decay": 0.0},
+        {"params": [p for name, p in trainable if name in decayed], "weight_decay": params.weight_decay},
+        {"params": [p for name, p in trainable if name not in decayed], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW([group for group in groups if group["params"]], lr=params.lr)
 

@@ -13,6 +13,9 @@ class FitParams:
         patience: epochs without a better `stop_on` before the loop stops.
         stop_on: what "better" means on the validation crops.
         batch_size: crops per step.
+        crops_at_once: so many of them go through the network together, and their gradients are summed up; None for
+            all. Means over the batch stay what they are; only BatchNorm sees the smaller share.
+        mixed_precision: whether a GPU computes losses in bfloat16 where that is exact enough; weights stay float32.
         lr: peak learning rate of AdamW.
         warmup_epochs: epochs (fractions allowed) in which the rate climbs from 0 to `lr`.
         final_lr_share: the cosine ends at this share of `lr`, 0 to 1.
@@ -26,6 +29,8 @@ class FitParams:
     patience: int
     stop_on: Literal["val_macro_f1", "val_loss"]
     batch_size: int
+    crops_at_once: int | None
+    mixed_precision: bool
     lr: float
     warmup_epochs: float
     final_lr_share: float
@@ -36,6 +41,8 @@ class FitParams:
 
     def __post_init__(self) -> None:
         _at_least(1, epochs=self.epochs, patience=self.patience, batch_size=self.batch_size)
+        if self.crops_at_once is not None:
+            _at_least(1, crops_at_once=self.crops_at_once)
         _at_least(0, warmup_epochs=self.warmup_epochs, weight_decay=self.weight_decay)
         _above_zero(lr=self.lr, clip_norm=self.clip_norm)
         _share(final_lr_share=self.final_lr_share, class_weight_power=self.class_weight_power)
@@ -56,6 +63,9 @@ class AugmentParams:
         blur: share of crops that are blurred.
         erase: share of crops of which a rectangle is painted over.
         flip: share of crops mirrored left to right; 0 where left and right mean something at the station.
+        sided: actions for which they do: their crops are never mirrored.
+        mixup: both parameters of the Beta distribution from which a batch's share of a second crop is drawn
+            (Zhang et al. 2018); 0 mixes nothing.
     """
 
     shift: float
@@ -66,6 +76,8 @@ class AugmentParams:
     blur: float
     erase: float
     flip: float
+    sided: tuple[str, ...]
+    mixup: float
 
     def __post_init__(self) -> None:
         _share(
@@ -78,6 +90,7 @@ class AugmentParams:
             erase=self.erase,
             flip=self.flip,
         )
+        _at_least(0, mixup=self.mixup)
 
 
 @dataclass(frozen=True)

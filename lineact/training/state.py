@@ -11,9 +11,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from lineact.files import write_whole
+from lineact.files import write_json, write_whole
 
 STATE_FILE = "state.safetensors"
+SECONDS_FILE = "seconds.json"
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,30 @@ class EpochRecord:
     val_loss: float
     val_accuracy: float
     val_macro_f1: float
+
+
+@dataclass(frozen=True)
+class EpochSeconds:
+    """How long an epoch took, apart from its record, which is the same on every machine.
+
+    Attributes:
+        training_s: of the passes over the training crops.
+        validation_s: of the rest.
+    """
+
+    training_s: float
+    validation_s: float
+
+
+def save_seconds(folder: Path, seconds: list[EpochSeconds]) -> None:
+    """Writes the epochs' times."""
+    write_json(folder / SECONDS_FILE, [dataclasses.asdict(epoch) for epoch in seconds])
+
+
+def load_seconds(folder: Path) -> list[EpochSeconds]:
+    """Reads the epochs' times; empty where there are none yet."""
+    path = folder / SECONDS_FILE
+    return [EpochSeconds(**epoch) for epoch in json.loads(path.read_text())] if path.exists() else []
 
 
 def save_weights(path: Path, model: torch.nn.Module) -> None:

@@ -27,7 +27,7 @@ def regression(nan_from_epoch=None, killed_in_epoch=None, scores=None):
         for index in range(5):
             if epoch == killed_in_epoch and index == 3:
                 raise KeyboardInterrupt
-            yield torch.randn(6, 3, generator=generator)
+            yield [torch.randn(6, 3, generator=generator)]
 
     def batch_loss(batch):
         loss = (model(batch) - batch.sum(dim=1, keepdim=True)).square().mean()

@@ -13,11 +13,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from lineact.distil import distil, soft_cross_entropy
+from lineact.classifiers.distillation import soft_cross_entropy
+from lineact.classifiers.lora import add_lora
+from lineact.classifiers.settings import LoraParams
+from lineact.distil import distil
 from lineact.errors import InputError
 from lineact.foundation.vit import load_vit
 from lineact.settings import from_mapping
-from lineact.train_teacher import add_lora, train_teacher
+from lineact.train_teacher import train_teacher
 from lineact.training.augment import augment
 from lineact.training.classifier import load_classifier, predict_logits
 from lineact.training.settings import AugmentParams
@@ -35,6 +38,7 @@ from tests.training_sets import (
 )
 
 ROOT = Path(__file__).parents[2]
+NOTHING = AugmentParams(0, 0, 0, 0, 0, 0, 0, 0, (), 0)
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +164,7 @@ def test_lora_starts_as_the_frozen_model(tmp_path):
     vit, _ = load_vit(str(write_vit(tmp_path / "vit")), class_count=3)
     images = torch.rand(2, 3, SIDE_PX, SIDE_PX)
     before = vit.eval()(images)
-    model = add_lora(vit, teacher_params()).eval()
+    model = add_lora(vit, LoraParams(4, 0.0, ("qkv", "proj"), True)).eval()
     assert torch.allclose(model(images), before, atol=1e-6)
     modules: list[Any] = list(model.modules())
     scaling = {module.scaling["default"] for module in modules if hasattr(module, "scaling")}
@@ -196,10 +200,17 @@ def test_varied_crops_stay_images_and_follow_their_seed():
     assert not torch.equal(once, augment(images, AUGMENT, torch.Generator().manual_seed(2)))
     assert once.shape == images.shape
     assert 0 <= once.min() <= once.max() <= 1
-    nothing = AugmentParams(**dict.fromkeys(vars(AUGMENT), 0.0))
+    nothing = NOTHING
     assert torch.allclose(augment(images, nothing, torch.Generator()), images, atol=1e-5)
     flipped = augment(images, replace(nothing, flip=1.0), torch.Generator())
     assert torch.allclose(flipped, images.flip(3), atol=1e-5)
+
+
+def test_sided_crops_are_never_mirrored():
+    images, sided = torch.rand(4, 3, SIDE_PX, SIDE_PX), torch.tensor([True, False, False, True])
+    varied = augment(images, replace(NOTHING, flip=1.0), torch.Generator(), sided)
+    assert torch.allclose(varied[sided], images[sided], atol=1e-5)
+    assert torch.allclose(varied[~sided], images[~sided].flip(3), atol=1e-5)
 
 
 def test_the_student_may_be_deeper_and_see_varied_answers(tmp_path, monkeypatch):
@@ -208,6 +219,7 @@ def test_the_student_may_be_deeper_and_see_varied_answers(tmp_path, monkeypatch)
     train_teacher(teacher_params(fit_params(epochs=1)), crops, start, tmp_path / "teacher")
     params = distil_params(fit_params(epochs=1), depth=3, teacher_sees="augmented")
     distil(params, crops, tmp_path / "teacher", start, tmp_path / "student")
+    model: Any
     model, spec = load_classifier(tmp_path / "student", "student")
     assert len(model.blocks) == spec.config["model_args"]["depth"] == 3
 
@@ -230,6 +242,8 @@ def test_a_missing_or_foreign_teacher_is_refused(trained, monkeypatch, tmp_path)
         {"split_gap_s": -0.1},
         {"fit": {"lr": 0}},
         {"augment": {"erase": 2.0}},
+        {"augment": {"mixup": -0.1}},
+        {"fit": {"crops_at_once": 0}},
     ],
 )
 @pytest.mark.parametrize("params", [teacher_params(), distil_params()], ids=["teacher", "student"])
@@ -242,7 +256,9 @@ def test_settings_of_the_teacher_out_of_range_are_refused(change):
     refuses(teacher_params(), change)
 
 
-@pytest.mark.parametrize("change", [{"depth": 0}, {"soft_share": 1.1}, {"teacher_temperature": 0}])
+@pytest.mark.parametrize(
+    "change", [{"depth": 0}, {"feature_share": -1.0}, {"soft_share": 1.1}, {"teacher_temperature": 0}]
+)
 def test_settings_of_the_student_out_of_range_are_refused(change):
     refuses(distil_params(), change)
 

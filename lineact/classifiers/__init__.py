@@ -1,0 +1,1 @@
+"""Classifiers of crops, of every family that the comparison knows: settings, networks, and one way to train them."""
