@@ -1,7 +1,8 @@
 """Makes the embedded foundation models again: `python -m flows.pretrain_foundation [only=blip2_vision] [out=DIR]`.
 
-Hours on two cores, seeded, and resumable: the corpus and the checkpoints lie in .lineact/cache. A Prefect flow with one
-task per model, so that a server shows what is running.
+`only=resnet18` (resnet34, resnet50, clip) makes a start that is not committed and that the comparison of classifiers
+asks for; it goes to the cache. Hours on two cores, seeded, and resumable: the corpus and the checkpoints lie in
+.lineact/cache. A Prefect flow with one task per model, so that a server shows what is running.
 """
 
 import sys
@@ -9,15 +10,16 @@ from pathlib import Path
 
 from flows import command_line
 from flows.pipeline import TINY
+from lineact.classifiers.starts import MADE
 from lineact.errors import ConfigError
 
 
-def pretrain(only: str | None = None, out: Path = TINY) -> None:
+def pretrain(only: str | None = None, out: Path | None = None) -> None:
     """Trains the models and writes a folder for each.
 
     Args:
         only: one of them; the BLIP-2 tower needs the teacher's checkpoint and trains it where there is none.
-        out: where the models' folders go.
+        out: where the models' folders go; None for their usual place.
 
     Raises:
         ConfigError: where `only` is none of them.
@@ -26,23 +28,27 @@ def pretrain(only: str | None = None, out: Path = TINY) -> None:
 
     from lineact.foundation import build
 
-    if only is not None and only not in build.MODELS:
-        raise ConfigError(f"argument only={only}: expected one of {', '.join(build.MODELS)}")
+    known = (*build.MODELS, *build.MADE_ON_DEMAND)
+    if only is not None and only not in known:
+        raise ConfigError(f"argument only={only}: expected one of {', '.join(known)}")
+    usual, made = (TINY, MADE) if out is None else (out, out)
     wanted = build.MODELS if only is None else (only,)
 
     @flow(name="pretrain_foundation")
     def pretrain_foundation() -> None:
         if "vit_teacher" in wanted or "blip2_vision" in wanted:
-            teacher = task(build.build_teacher)(out / "vit_teacher")
+            teacher = task(build.build_teacher)(usual / "vit_teacher")
         if "blip2_vision" in wanted:
             seen = build.TEACHER_RUN.steps * build.TEACHER_RUN.batch
-            task(build.build_blip2)(teacher.module, seen, out / "blip2_vision")
+            task(build.build_blip2)(teacher.module, seen, usual / "blip2_vision")
         if "vit_student" in wanted:
-            task(build.build_student)(out / "vit_student")
+            task(build.build_student)(usual / "vit_student")
         if "yolov5" in wanted:
-            task(build.build_yolov5)(out / "yolov5")
+            task(build.build_yolov5)(usual / "yolov5")
         if "grounding_dino" in wanted:
-            task(build.build_grounding_dino)(out / "grounding_dino")
+            task(build.build_grounding_dino)(usual / "grounding_dino")
+        for start in set(wanted) & set(build.MADE_ON_DEMAND):
+            task(build.build_start)(start, made / start)
 
     pretrain_foundation()
 
@@ -50,7 +56,7 @@ def pretrain(only: str | None = None, out: Path = TINY) -> None:
 def main() -> None:
     """Reads the command line."""
     values = command_line.parse(sys.argv[1:], (), ("only", "out"))
-    pretrain(values.get("only"), Path(values.get("out", TINY)))
+    pretrain(values.get("only"), Path(values["out"]) if "out" in values else None)
 
 
 if __name__ == "__main__":

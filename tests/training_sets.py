@@ -12,7 +12,7 @@ from lineact.classifiers.settings import ClassifierParams, DistillationParams, F
 from lineact.distil import DistilParams
 from lineact.files import write_json
 from lineact.foundation.resnet import build_resnet
-from lineact.foundation.tiny import save_tensors, save_vit, save_yolov5, yolov5_description
+from lineact.foundation.tiny import clip_pair, save_clip, save_tensors, save_vit, save_yolov5, yolov5_description
 from lineact.foundation.vit import build_vit
 from lineact.foundation.yolov5 import build_yolov5
 from lineact.schema import LABELLED_CROPS, table_of, write_table
@@ -234,6 +234,13 @@ def crop_set(count: int, seed: int = 0, labels: tuple[str, ...] = LABELS) -> Cro
     rng = np.random.default_rng(seed)
     classes = np.arange(count) % len(labels)
     return CropSet(np.stack([draw_crop(labels[index], rng) for index in classes]), classes.astype(np.int64))
+
+
+def write_clip(folder: Path, seed: int = 0) -> Path:
+    """A start folder of the tiny CLIP with random weights."""
+    torch.manual_seed(seed)
+    save_clip(clip_pair(), folder, "for tests\n")
+    return folder
 
 
 def write_resnet(folder: Path, seed: int = 0) -> Path:

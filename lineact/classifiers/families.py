@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from lineact.classifiers.clip import ClipClassifier, ClipPair, clip_config, phrases_of
 from lineact.classifiers.cnn import ARCHITECTURE as CNN
 from lineact.classifiers.cnn import Cnn
 from lineact.classifiers.settings import ClassifierParams, Family
@@ -25,7 +26,7 @@ class Start:
     """A network before its training.
 
     Attributes:
-        module: B x 3 x S x S, normalised -> B x K logits; on the CPU.
+        module: B x 3 x S x S, normalised -> B x K logits; on the CPU. Of CLIP, both towers.
         config: timm's hub layout: "architecture", "model_args" and "pretrained_cfg".
         from_scratch: whether its weights are random.
     """
@@ -55,6 +56,12 @@ def start_network(params: ClassifierParams, labels: tuple[str, ...], start: str 
         if params.depth is not None:
             config["model_args"]["depth"] = params.depth
         return Start(build_network(params.family, config, labels, str(params.tiny)), config, True)
+    if params.family == "clip":
+        from lineact.foundation.clip import load_clip
+
+        clip, tokenizer, preprocessing = load_clip(start, params.revision)
+        pair = ClipPair(clip, tokenizer, phrases_of(params.prompts, labels))
+        return Start(pair, clip_config(clip, preprocessing), False)
     config = read_config(start, params.revision)
     module: nn.Module
     if params.family == "vit":
@@ -86,10 +93,13 @@ def build_network(family: Family, config: dict[str, Any], labels: tuple[str, ...
         from lineact.foundation.resnet import build_resnet
 
         return build_resnet(config, where, class_count=len(labels))
+    arguments = config.get("model_args", {})
     try:
-        return Cnn(tuple(config["model_args"]["channels"]), len(labels))
+        if family == "clip":
+            return ClipClassifier(arguments["vision"], arguments["projection_dim"], len(labels))
+        return Cnn(tuple(arguments["channels"]), len(labels))
     except (KeyError, TypeError) as error:
-        raise InputError(f"{where}: expected model_args with channels, found none ({error})") from error
+        raise InputError(f"{where}: expected model_args of a {family}, found {arguments} ({error})") from error
 
 
 def stages_of(family: Family, module: nn.Module) -> Stages:
@@ -107,6 +117,15 @@ def stages_of(family: Family, module: nn.Module) -> Stages:
             **{f"block{number}": (f"blocks.{number - 1}",) for number in range(1, len(network.blocks) + 1)},
             "norm": ("norm", "fc_norm"),
             "head": ("head",),
+        }
+    if family == "clip":
+        layers = range(1, len(network.clip.vision_model.encoder.layers) + 1)
+        return {
+            "text": ("clip.text_model",),
+            "stem": ("clip.vision_model.embeddings", "clip.vision_model.pre_layrnorm"),
+            **{f"block{number}": (f"clip.vision_model.encoder.layers.{number - 1}",) for number in layers},
+            "norm": ("clip.vision_model.post_layernorm",),
+            "head": ("clip.visual_projection", "clip.text_projection", "clip.logit_scale"),
         }
     return {f"stage{number}": (f"stages.{number - 1}",) for number in range(1, len(network.stages) + 1)} | {
         "head": ("head",)
@@ -137,6 +156,8 @@ def unfreeze(module: nn.Module, stages: Stages, named: tuple[str, ...]) -> None:
 def pooled_and_logits(module: nn.Module, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """What a network makes of normalised images, B x 3 x S x S: pooled features, B x width, and logits, B x K."""
     network: Any = module
+    if isinstance(module, ClipPair):
+        return module.pooled_and_logits(images)
     features = network.forward_head(network.forward_features(images), pre_logits=True)
     return features, network.get_classifier()(features)
 

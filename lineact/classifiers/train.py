@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from lineact.classifiers.clip import ClipPair, prompt_contrast
 from lineact.classifiers.distillation import Lesson, Student, Teacher, answers_of
 from lineact.classifiers.families import build_network, pooled_and_logits, stages_of, start_network, unfreeze
 from lineact.classifiers.lora import add_lora, parameter_counts
@@ -125,11 +126,14 @@ def train_classifier(
     model = _beside_projection(network, lesson, spec.preprocessing.side_px)
     task = _task(params, labels, seed, model, lesson, scaled[0], scaled[1], spec)
     keep = {BEST: params.fit.epochs} | ({} if teach_epochs is None else {EARLY: teach_epochs})
-    history = fit(model, task.as_task(), params.fit, seed=seed, folder=folder, keep=keep)
+    history = []
+    if params.trains != "nothing":
+        history = fit(model, task.as_task(), params.fit, seed=seed, folder=folder, keep=keep)
 
     finished, differences = {}, []
     for name in keep:
-        load_weights(folder / f"{name}.safetensors", model)
+        if history:
+            load_weights(folder / f"{name}.safetensors", model)
         finished[name], difference = _finished(network, spec, scaled[1])
         differences.append(difference)
     agreement, teacher_accuracy = _compared(finished[BEST], spec, teacher, val)
@@ -140,11 +144,11 @@ def train_classifier(
         early=finished.get(EARLY),
         spec=spec,
         history=history,
-        best_epoch=best_epoch(history, params.fit),
+        best_epoch=best_epoch(history, params.fit) if history else 0,
         trainable_share=trainable / total,
         parameters=total,
         train_s=training_s + sum(epoch.validation_s for epoch in seconds),
-        images_per_s=len(train) * len(seconds) / training_s,
+        images_per_s=len(train) * len(seconds) / training_s if history else None,
         from_scratch=begun.from_scratch,
         merge_difference=max(differences),
         agreement=agreement,
@@ -173,6 +177,8 @@ def _prepared(module: nn.Module, params: ClassifierParams) -> nn.Module:
     """The network with its trained parameters, and no others, requiring gradients."""
     if params.trains == "lora" and params.lora is not None:
         return add_lora(module, params.lora)
+    if params.trains == "nothing":
+        return module.requires_grad_(False)
     if params.trains in ("head", "stages"):
         unfreeze(module, stages_of(params.family, module), params.stages)
     return module
@@ -216,6 +222,8 @@ def _task(
     spec: ClassifierSpec,
 ) -> CropTask:
     task = CropTask(model, train, val, labels, spec.preprocessing, params.fit, params.augment, seed)
+    if params.family == "clip":
+        task = dataclasses.replace(task, hard_loss=prompt_contrast)
     if lesson is None or params.distil is None:
         return task
     return dataclasses.replace(
@@ -229,11 +237,8 @@ def _task(
 def _finished(network: nn.Module, spec: ClassifierSpec, val: CropSet) -> tuple[nn.Module, float]:
     """A network built anew from the spec with the trained weights, merged; and by how much a logit differs."""
     trained = predict_logits(network, val.images_rgb, spec.preprocessing)  # V x K
-    plain: Any = copy.deepcopy(network)
-    if hasattr(plain, "merge_and_unload"):
-        plain = plain.merge_and_unload()
     model = build_network(spec.family, spec.config, spec.labels, "the classifier's description")
-    load_strictly(model, plain.state_dict(), "the trained classifier")
+    load_strictly(model, _merged(network), "the trained classifier")
     model = model.to(next(network.parameters()).device).eval()
     difference = float((predict_logits(model, val.images_rgb, spec.preprocessing) - trained).abs().max())
     if difference > MERGE_TOLERANCE:
@@ -242,6 +247,15 @@ def _finished(network: nn.Module, spec: ClassifierSpec, val: CropSet) -> tuple[n
             "the start's config.json does not describe its weights fully: use a plain timm network"
         )
     return model, difference
+
+
+def _merged(network: Any) -> dict[str, torch.Tensor]:
+    """The state without what is of use in training alone: low-rank updates, CLIP's text tower."""
+    if isinstance(network, ClipPair):
+        return network.merged()
+    if hasattr(network, "merge_and_unload"):
+        network = copy.deepcopy(network).merge_and_unload()
+    return network.state_dict()
 
 
 def _compared(

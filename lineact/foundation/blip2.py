@@ -1,17 +1,21 @@
 """The vision tower of BLIP-2 (`transformers.Blip2VisionModel`), without the language model's gigabytes."""
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from lineact.errors import InputError
-from lineact.foundation.weights import CONFIG, Preprocessing, find_file, load_strictly, read_config, read_tensors
+from lineact.foundation.weights import (
+    CONFIG,
+    Preprocessing,
+    load_strictly,
+    read_config,
+    read_preprocessing,
+    read_tensors,
+)
 
 if TYPE_CHECKING:
     from transformers import Blip2VisionModel
 
 BLIP2_TYPES = ("blip-2", "blip_2_vision_model")  # transformers' words, in config.json
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 def load_blip2_vision(name_or_folder: str, revision: str | None = None) -> tuple["Blip2VisionModel", Preprocessing]:
@@ -37,7 +41,7 @@ def load_blip2_vision(name_or_folder: str, revision: str | None = None) -> tuple
     model = Blip2VisionModel(config)
     load_strictly(model, tensors, name_or_folder)
     model.eval().requires_grad_(False)
-    return model, _preprocessing(name_or_folder, revision, config.image_size)
+    return model, read_preprocessing(name_or_folder, revision, config.image_size)
 
 
 def refuse_other_than_blip2(name_or_folder: str, revision: str | None = None) -> dict[str, Any]:
@@ -54,12 +58,3 @@ def refuse_other_than_blip2(name_or_folder: str, revision: str | None = None) ->
             "embed.hub_model to another folder or name"
         )
     return config
-
-
-def _preprocessing(name_or_folder: str, revision: str | None, image_size: object) -> Preprocessing:
-    if not isinstance(image_size, int):
-        raise InputError(f"{name_or_folder}: expected a square image_size, found {image_size}")
-    path = find_file(name_or_folder, "preprocessor_config.json", revision, optional=True)
-    values = json.loads(path.read_text()) if path else {}
-    mean, std = values.get("image_mean", CLIP_MEAN), values.get("image_std", CLIP_STD)
-    return Preprocessing(image_size, tuple(mean), tuple(std))

@@ -25,7 +25,15 @@ from lineact.foundation.corpus import (
 )
 from lineact.foundation.guide import WIDTH as GUIDE_WIDTH
 from lineact.foundation.guide import Guide
-from lineact.foundation.pretrain import EncoderRun, attribute_accuracy, start_mimetic, to_blip2, train_encoder
+from lineact.foundation.pretrain import (
+    EncoderRun,
+    attribute_accuracy,
+    start_mimetic,
+    to_blip2,
+    train_encoder,
+    train_with,
+)
+from lineact.foundation.pretrain_clip import Captions, zero_shot_accuracy
 from lineact.foundation.pretrain_grounding_dino import GroundingRun, train_grounding_dino
 from lineact.foundation.pretrain_yolov5 import DetectorRun, hand_recall, train_detector
 from lineact.foundation.tiny_grounding_dino import (
@@ -48,11 +56,15 @@ GUIDE_RUN = EncoderRun(1521, 300, 64, 2e-3, 0.02, 0.2, 0.1, 0.0, 0)
 TEACHER_RUN = EncoderRun(3500, 800, 64, 1.5e-3, 0.05, 0.2, 0.1, 2.0, 0)
 BLIP2_RUN = EncoderRun(900, 700, 64, 1e-3, 0.05, 1.0, 0.1, 1.0, 1)
 STUDENT_RUN = EncoderRun(3200, 800, 64, 1.5e-3, 0.05, 0.2, 0.1, 2.0, 2)
+# As many crops as the teacher sees. Neither follows the guide with less: it is itself a convolutional network.
+RESNET_RUN = EncoderRun(3500, 800, 64, 2e-3, 0.02, 0.2, 0.1, 0.0, 3)
+CLIP_RUN = EncoderRun(3500, 800, 64, 1.5e-3, 0.05, 0.0, 0.1, 2.0, 4)
 YOLOV5_RUN = DetectorRun(2600, 700, 16, 2e-3, 0)
 PREPROCESSING = Preprocessing(tiny.SIDE_PX, tiny.MEAN, tiny.STD)
 # No decay: with it more of the other things are found, and fewer hands on the simulated lines.
 GROUNDING_DINO_RUN = GroundingRun(4992, 0, 16, 2e-3, 0)
 MODELS = ("vit_teacher", "blip2_vision", "vit_student", "yolov5", "grounding_dino")
+MADE_ON_DEMAND = (*tiny.RESNET_STARTS, "clip")
 COMMAND = "python -m flows.pretrain_foundation"
 
 
@@ -85,6 +97,56 @@ def build_student(out: Path, run: EncoderRun = STUDENT_RUN) -> Encoder:
     )
     tiny.save_vit(encoder.module, tiny.STUDENT_ARGUMENTS, out, card)
     return encoder
+
+
+def build_resnet(start: str, out: Path, run: EncoderRun = RESNET_RUN) -> Encoder:
+    """Trains a reduced-width ResNet and writes its folder.
+
+    Args:
+        start: one of `tiny.RESNET_STARTS`.
+        out: the folder.
+        run: settings.
+    """
+    from lineact.foundation.resnet import build_resnet as build
+
+    torch.manual_seed(run.seed)
+    config = tiny.resnet_config(start)
+    resnet = build(config, start)
+    crops = crop_corpus(CROPS, SEED, tiny.SIDE_PX, _cores())
+    heads = train_encoder(resnet, resnet.num_features, crops, PREPROCESSING, run, _checkpoint(start, run))
+    scores = attribute_accuracy(resnet, heads, _held_out_crops(), PREPROCESSING) | _judge_encoder(resnet)
+    about = f"a {start} of timm at a quarter of its width"
+    card = _card(start, about, run.steps * run.batch, scores, "a sixteenth")
+    tiny.save_resnet(resnet, start, out, card)
+    return Encoder(resnet, scores)
+
+
+def build_clip(out: Path, run: EncoderRun = CLIP_RUN) -> Encoder:
+    """Trains the tiny CLIP on crops and generated captions and writes its folder."""
+    torch.manual_seed(run.seed)
+    clip = tiny.clip_pair()
+    crops = crop_corpus(CROPS, SEED, tiny.SIDE_PX, _cores())
+    vision, width = clip.vision_model, int(tiny.CLIP_VISION_ARGUMENTS["hidden_size"])
+    captions = train_with(
+        lambda _: Captions(clip), vision, width, crops, PREPROCESSING, run, _checkpoint("clip", run), _guide()
+    )
+    scores = zero_shot_accuracy(vision, captions, _held_out_crops(), PREPROCESSING) | _judge_encoder(vision)
+    card = _card("clip", "a CLIP (`CLIPModel`), two small towers", run.steps * run.batch, scores)
+    tiny.save_clip(clip, out, card)
+    return Encoder(clip, scores)
+
+
+def build_start(start: str, out: Path) -> None:
+    """Makes an embedded start that is not committed; minutes to an hour on two cores.
+
+    Args:
+        start: one of `MADE_ON_DEMAND`.
+        out: its folder.
+    """
+    if start == "clip":
+        build_clip(out)
+    else:
+        build_resnet(start, out)
 
 
 def build_blip2(teacher: "nn.Module", teacher_crops: int, out: Path, run: EncoderRun = BLIP2_RUN) -> Encoder:
@@ -202,11 +264,11 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def _card(name: str, about: str, seen: int, scores: Mapping[str, float]) -> str:
+def _card(name: str, about: str, seen: int, scores: Mapping[str, float], share: str = "a hundredth") -> str:
     rows = "".join(f"| {score} | {value:.3f} |\n" for score, value in scores.items())
     return f"""# {name}
 
-{about[0].upper()}{about[1:]}, about a hundredth of the full size, so that a fresh clone runs with no download and no
+{about[0].upper()}{about[1:]}, about {share} of the full size, so that a fresh clone runs with no download and no
 GPU. It is there to try the product, to test it and to start small lines; it is no foundation model and knows only hands
 and things as lineact's own generator draws them. On real video use `foundation: hub` or a local folder.
 

@@ -6,10 +6,10 @@ matching compares.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -57,6 +57,9 @@ class EncoderRun:
     seed: int
 
 
+Objective = TypeVar("Objective", bound="Any")
+
+
 class Heads(nn.Module):
     """One linear classifier per attribute."""
 
@@ -70,6 +73,18 @@ class Heads(nn.Module):
         """Logits per attribute, each N x classes, of features N x width."""
         normed = self.norm(features)
         return [head(normed) for head in self.heads]
+
+    def loss(self, features: torch.Tensor, attributes: torch.Tensor, run: EncoderRun) -> torch.Tensor:
+        """Of features N x width: attributes, int64 N x 6, told, and crops of one kind near one another."""
+        absent = attributes[:, 1] == POSE_NAMES.index("absent")
+        loss = features.new_zeros(())
+        for column, (logits, weight) in enumerate(zip(self(features), HEAD_WEIGHTS, strict=True)):
+            # Where there is no hand, only "held" and "pose" have an answer.
+            answer = attributes[:, column].masked_fill(absent, -100) if column > 1 else attributes[:, column]
+            loss = loss + weight * functional.cross_entropy(logits, answer)
+        if run.contrast > 0:
+            loss = loss + run.contrast * supervised_contrast(features, keys_of(attributes), run.temperature)
+        return loss
 
 
 def pooled(encoder: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
@@ -87,10 +102,30 @@ def train_encoder(
     checkpoint: Path,
     guide: Guide | None = None,
 ) -> Heads:
+    """Trains an encoder in place to tell its crops' attributes, see `train_with`.
+
+    Returns:
+        The trained heads.
+    """
+    return train_with(Heads, encoder, width, crops, preprocessing, run, checkpoint, guide)
+
+
+def train_with(
+    make_objective: Callable[[int], Objective],
+    encoder: nn.Module,
+    width: int,
+    crops: Crops,
+    preprocessing: Preprocessing,
+    run: EncoderRun,
+    checkpoint: Path,
+    guide: Guide | None = None,
+) -> Objective:
     """Trains in place; goes on from the checkpoint where there is one.
 
     Args:
-        encoder: a ViT or a BLIP-2 vision tower.
+        make_objective: makes what is trained with it, for features of this width: a module with a method `loss` of
+            features, attributes and run.
+        encoder: a ViT, a convolutional network, or a vision tower of BLIP-2 or CLIP.
         width: of its features.
         crops: the corpus.
         preprocessing: the encoder's.
@@ -99,11 +134,11 @@ def train_encoder(
         guide: a trained network whose features the encoder's tokens shall carry.
 
     Returns:
-        The trained heads.
+        The trained objective.
     """
     torch.manual_seed(run.seed)
-    heads = Heads(width)
-    both = nn.ModuleDict({"encoder": encoder, "heads": heads})
+    objective = make_objective(width)
+    both = nn.ModuleDict({"encoder": encoder, "heads": objective})
     follower = None if guide is None else _Follower(width)
     if follower is not None:
         both["follower"] = follower
@@ -116,7 +151,7 @@ def train_encoder(
         for group in optimiser.param_groups:
             group["lr"] = run.learning_rate * rate
         features, tokens = _features(encoder, images)
-        loss = _loss(heads, features, attributes, run)
+        loss = objective.loss(features, attributes, run)
         if guide is not None and follower is not None:
             loss = loss + run.guidance * follower(features, tokens, guide, images)
         optimiser.zero_grad(set_to_none=True)
@@ -135,7 +170,7 @@ def train_encoder(
             if step < run.steps - run.decay_steps or step + 1 == run.steps:
                 _save(both, optimiser, step + 1, checkpoint if step + 1 < run.steps else _end_of(checkpoint))
     encoder.eval()
-    return heads
+    return objective
 
 
 class _Follower(nn.Module):
@@ -264,18 +299,6 @@ def to_blip2(vit: nn.Module, tower: nn.Module) -> None:
         stem, _, last = name.rpartition(".")
         state[f"{names[stem]}.{last}" if stem in names else names[name]] = tensor
     tower.load_state_dict(state)
-
-
-def _loss(heads: Heads, features: torch.Tensor, attributes: torch.Tensor, run: EncoderRun) -> torch.Tensor:
-    absent = attributes[:, 1] == POSE_NAMES.index("absent")
-    loss = features.new_zeros(())
-    for column, (logits, weight) in enumerate(zip(heads(features), HEAD_WEIGHTS, strict=True)):
-        # Where there is no hand, only "held" and "pose" have an answer.
-        answer = attributes[:, column].masked_fill(absent, -100) if column > 1 else attributes[:, column]
-        loss = loss + weight * functional.cross_entropy(logits, answer)
-    if run.contrast > 0:
-        loss = loss + run.contrast * supervised_contrast(features, keys_of(attributes), run.temperature)
-    return loss
 
 
 def _batches(

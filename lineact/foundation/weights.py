@@ -11,6 +11,8 @@ from lineact.files import is_full_disk, sha256_of_tree
 if TYPE_CHECKING:
     import torch
 
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 WEIGHTS_INDEX = "model.safetensors.index.json"
@@ -142,6 +144,25 @@ def read_config(name_or_folder: str, revision: str | None = None) -> dict[str, A
     if not isinstance(config, dict):
         raise InputError(f"{path}: expected a mapping, found {type(config).__name__}; copy the model again")
     return config
+
+
+def read_preprocessing(name_or_folder: str, revision: str | None, image_size: object) -> Preprocessing:
+    """How images become the pixels of a transformers model: its preprocessor_config.json, or else CLIP's numbers.
+
+    Args:
+        name_or_folder: see `find_file`.
+        revision: see `find_file`.
+        image_size: from the model's config.
+
+    Raises:
+        InputError: where the input is not square.
+    """
+    if not isinstance(image_size, int):
+        raise InputError(f"{name_or_folder}: expected a square image_size, found {image_size}")
+    path = find_file(name_or_folder, "preprocessor_config.json", revision, optional=True)
+    values = json.loads(path.read_text()) if path else {}
+    mean, std = values.get("image_mean", CLIP_MEAN), values.get("image_std", CLIP_STD)
+    return Preprocessing(image_size, tuple(mean), tuple(std))
 
 
 def read_tensors(name_or_folder: str, revision: str | None = None, prefix: str = "") -> dict[str, "torch.Tensor"]:

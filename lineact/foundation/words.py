@@ -191,3 +191,8 @@ def spelled(generator: np.random.Generator) -> str:
     if generator.random() < 0.5:
         return str(generator.choice(UNKNOWN_WORDS))
     return "".join(generator.choice(list(string.ascii_lowercase), int(generator.integers(2, 10))))
+
+
+def concept_phrases(name: str) -> tuple[str, ...]:
+    """Ways to say what the scenes call `name`."""
+    return _PHRASES[name]

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from flows.classifier_choices import choices_of, classifier_of
+from lineact.classifiers.clip import prompt_contrast
 from lineact.classifiers.families import pooled_and_logits, stages_of, start_network, unfreeze
 from lineact.classifiers.settings import LoraParams
 from lineact.classifiers.starts import start_of_choice
@@ -23,19 +24,30 @@ from tests.training_sets import (
     crop_set,
     distillation_params,
     fit_params,
+    write_clip,
     write_resnet,
     write_vit,
 )
 
 ROOT = Path(__file__).parents[2]
-FAMILIES = ("resnet", "vit", "cnn")
+FAMILIES = ("resnet", "vit", "cnn", "clip")
+PROMPTS = {"*": ("a hand with a {}",), "NG": ("an empty hand", "nothing")}
 LORA = LoraParams(r=4, dropout=0.0, targets=("qkv", "proj"), head=True)
 
 
 @pytest.fixture(scope="module")
 def starts(tmp_path_factory):
     folder = tmp_path_factory.mktemp("starts")
-    return {"resnet": str(write_resnet(folder / "resnet")), "vit": str(write_vit(folder / "vit")), "cnn": None}
+    return {
+        "resnet": str(write_resnet(folder / "resnet")),
+        "vit": str(write_vit(folder / "vit")),
+        "clip": str(write_clip(folder / "clip")),
+        "cnn": None,
+    }
+
+
+def settings_of(family, fit=None, **changes):
+    return classifier_params(family, fit, prompts=PROMPTS if family == "clip" else {}, **changes)
 
 
 def weights_of(module):
@@ -49,7 +61,8 @@ def changed_weights(before, after):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_each_family_learns_twelve_crops_by_heart(family, starts, tmp_path):
     crops = crop_set(12)
-    params = classifier_params(family, fit_params(epochs=40, patience=40, batch_size=12, lr=0.004, weight_decay=0.0))
+    lr = 0.001 if family == "clip" else 0.004
+    params = settings_of(family, fit_params(epochs=40, patience=40, batch_size=12, lr=lr, weight_decay=0.0))
     trained = train_classifier(params, LABELS, 1, crops, crops, starts[family], None, tmp_path / "run")
     images = crops.at_side(trained.preprocessing.side_px).images_rgb
     logits = predict_logits(trained.model, images, trained.preprocessing)
@@ -64,9 +77,9 @@ def test_each_family_learns_twelve_crops_by_heart(family, starts, tmp_path):
     assert torch.equal(predict_logits(again, images, spec.preprocessing), logits)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ["resnet", "vit", "cnn"])
 def test_a_head_alone_leaves_the_body_as_it_was(family, starts, tmp_path):
-    crops, params = crop_set(12), classifier_params(family, fit_params(epochs=2, batch_size=4), trains="head")
+    crops, params = crop_set(12), settings_of(family, fit_params(epochs=2, batch_size=4), trains="head")
     torch.manual_seed(1)
     before = weights_of(start_network(params, LABELS, starts[family]).module)
     trained = train_classifier(params, LABELS, 1, crops, crops, starts[family], None, tmp_path)
@@ -82,7 +95,7 @@ def test_a_head_alone_leaves_the_body_as_it_was(family, starts, tmp_path):
 ])  # fmt: skip
 def test_stages_unfreeze_exactly_the_named_ones(family, named, prefixes, starts, tmp_path):
     crops = crop_set(12)
-    params = classifier_params(family, fit_params(epochs=2, batch_size=4, lr=0.02), trains="stages", stages=named)
+    params = settings_of(family, fit_params(epochs=2, batch_size=4, lr=0.02), trains="stages", stages=named)
     torch.manual_seed(1)
     before = weights_of(start_network(params, LABELS, starts[family]).module)
     trained = train_classifier(params, LABELS, 1, crops, crops, starts[family], None, tmp_path)
@@ -92,7 +105,7 @@ def test_stages_unfreeze_exactly_the_named_ones(family, named, prefixes, starts,
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_stages_cover_every_weight_once(family, starts):
-    module = start_network(classifier_params(family), LABELS, starts[family]).module
+    module = start_network(settings_of(family), LABELS, starts[family]).module
     stages, seen = stages_of(family, module), set[str]()
     for name in stages:
         unfreeze(module, stages, () if name == "head" else (name,))
@@ -107,11 +120,58 @@ def test_stages_cover_every_weight_once(family, starts):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_pooled_features_lead_to_the_same_logits(family, starts):
-    start = start_network(classifier_params(family), LABELS, starts[family])
+    start = start_network(settings_of(family), LABELS, starts[family])
     module, images = start.module.eval(), torch.rand(3, 3, *start.config["pretrained_cfg"]["input_size"][1:])
     features, logits = pooled_and_logits(module, images)
     assert features.ndim == 2
     assert torch.equal(logits, module(images))
+
+
+def test_prompts_alone_train_nothing(starts, tmp_path):
+    crops = crop_set(12)
+    params = settings_of("clip", trains="nothing")
+    pair = start_network(params, LABELS, starts["clip"]).module.eval()
+    trained = train_classifier(params, LABELS, 1, crops, crops, starts["clip"], None, tmp_path)
+    assert (trained.history, trained.best_epoch, trained.images_per_s) == ([], 0, None)
+    assert (trained.trainable_share, trained.train_s) == (0.0, 0.0)
+    images = crops.at_side(trained.preprocessing.side_px).images_rgb
+    before = predict_logits(pair, images, trained.preprocessing)
+    assert torch.allclose(predict_logits(trained.model, images, trained.preprocessing), before, atol=1e-4)
+
+
+def test_clip_in_stages_leaves_the_text_tower(starts, tmp_path):
+    crops = crop_set(12)
+    fit = fit_params(epochs=1, batch_size=6)
+    params = settings_of("clip", fit, trains="stages", stages=("block6",))
+    pair = start_network(params, LABELS, starts["clip"]).module
+    unfreeze(pair, stages_of("clip", pair), ("block6",))
+    learning = {name.split(".")[1] for name, value in pair.named_parameters() if value.requires_grad}
+    assert learning == {"vision_model", "visual_projection", "text_projection", "logit_scale"}
+    before = weights_of(pair)
+    trained = train_classifier(params, LABELS, 1, crops, crops, starts["clip"], None, tmp_path)
+    tower = {name: value for name, value in trained.model.state_dict().items() if name.startswith("vision_model.")}
+    changed = {name for name, value in tower.items() if not torch.equal(before[f"clip.{name}"], value)}
+    assert changed == {name for name in tower if ".layers.5." in name}
+
+
+def test_the_prompts_decide_what_an_image_is(starts):
+    params = settings_of("clip", trains="nothing")
+    swapped = replace(
+        params, prompts={"screw": PROMPTS["NG"], "wipe": ("a hand with a wipe",), "NG": ("a hand with a screw",)}
+    )
+    images = torch.rand(2, 3, 96, 96)
+    logits, others = (start_network(each, LABELS, starts["clip"]).module.eval()(images) for each in (params, swapped))
+    assert torch.allclose(logits, others[:, [2, 1, 0]], atol=1e-4)
+    with pytest.raises(ConfigError, match="prompts: expected phrases for wipe"):
+        start_network(replace(params, prompts={"screw": ("a screw",)}), LABELS, starts["clip"])
+
+
+def test_contrast_is_least_where_each_image_meets_its_text():
+    classes, weights = torch.tensor([0, 0, 1, 2]), torch.ones(3)
+    right = 8.0 * torch.nn.functional.one_hot(classes, 3)
+    assert prompt_contrast(right, classes, weights) < 0.4  # two images of one text halve its probability
+    assert prompt_contrast(right[[2, 3, 0, 1]], classes, weights) > 3
+    assert prompt_contrast(torch.zeros(4, 3), classes, weights) == pytest.approx((np.log(3) + np.log(4)) / 2)
 
 
 def test_lora_trains_little_and_merges(starts, tmp_path):
@@ -167,9 +227,9 @@ def test_summed_gradients_are_those_of_the_whole_batch(starts, tmp_path):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_interrupted_and_resumed_gives_the_same_weights(family, starts, tmp_path, monkeypatch):
     crops = crop_set(20)
-    augment = replace(classifier_params(family).augment, mixup=0.4, flip=0.5, sided=("screw",), shift=0.05)
+    augment = replace(settings_of(family).augment, mixup=0.4, flip=0.5, sided=("screw",), shift=0.05)
     fit = fit_params(epochs=4, batch_size=8, crops_at_once=3)
-    params = classifier_params(family, fit, augment=augment)
+    params = settings_of(family, fit, augment=augment)
     whole = train_classifier(params, LABELS, 3, crops, crops, starts[family], None, tmp_path / "whole")
 
     class KilledError(Exception):
@@ -270,6 +330,9 @@ def test_unknown_stages_and_sides_are_named(starts, tmp_path):
     ({"family": "resnet", "trains": "stages"}, "stages must be named"),
     ({"family": "vit", "stages": ("block1",)}, "stages must be named"),
     ({"family": "vit", "trains": "lora"}, "lora must be set"),
+    ({"family": "clip", "trains": "lora", "lora": LORA, "prompts": PROMPTS}, "lora is for the family vit"),
+    ({"family": "clip"}, "needs prompts"),
+    ({"family": "clip", "tiny": None, "prompts": PROMPTS}, "needs a start"),
     ({"family": "resnet", "depth": 2}, "depth is for the family vit"),
 ])  # fmt: skip
 def test_settings_that_contradict_one_another_are_refused(changes, words):
