@@ -1,7 +1,9 @@
-"""`python -m flows.compare_classifiers lines=demo,gi_d [seeds=0,1,2] [choices=...] [foundation=tiny]`.
+"""`python -m flows.compare_classifiers lines=demo,gi_d [seeds=0,1,2] [choices=...] [starts=make]`.
 
 The papers' table: every choice of conf/classifier on every line with every seed, the same crops and splits, tested on
 crops that neither trained nor validated. A finished training is kept; the same command goes on where it was stopped.
+Embedded starts that are not in git (ResNets, CLIP) are made with `starts=make`, up to an hour each, once; without, such
+a choice begins from random weights, and the table says so. `foundation=hub` takes full-size starts.
 With `-m` it is a grid of settings, see `flows.classifier_sweep`.
 """
 
@@ -10,7 +12,7 @@ import sys
 from flows import command_line
 
 if __name__ == "__main__" and "-m" not in sys.argv[1:]:
-    command_line.run(lambda: command_line.begin_flow(("seeds", "choices", "foundation"), "lines"))
+    command_line.run(lambda: command_line.begin_flow(("seeds", "choices", "foundation", "starts"), "lines"))
 
 from collections.abc import Sequence
 from functools import partial
@@ -51,6 +53,7 @@ def compare_classifiers(
     seeds: tuple[int, ...] = SEEDS,
     choices: tuple[str, ...] = (),
     foundation: Foundation = "tiny",
+    make_starts: bool = False,
 ) -> Path:
     """Compares classifiers; a choice that cannot be trained is left out, and the report says why.
 
@@ -59,6 +62,7 @@ def compare_classifiers(
         seeds: of the trainings.
         choices: names; all where there is none.
         foundation: embedded-size, or full-size.
+        make_starts: whether embedded starts that are not there are made.
 
     Returns:
         The folder with report.md, report.html, table.csv and the plots.
@@ -68,7 +72,7 @@ def compare_classifiers(
         InputError: where a line has no data set or test crops, or no choice could be trained.
     """
     with only_run_of(EXPERIMENT):
-        asked = [compared_choice(name, foundation) for name in choices or choices_of(CONF)]
+        asked = [compared_choice(name, foundation, make=make_starts) for name in choices or choices_of(CONF)]
         data = [line_of(name) for name in lines]
         source = f"flows.compare_classifiers lines={','.join(lines)} seeds={','.join(map(str, seeds))}"
         tags = {"lines": ",".join(lines), "git_commit": tracking.git_commit()}
@@ -142,16 +146,17 @@ def _log_findings(parent_id: str, children: dict[Key, str], findings: Findings) 
 
 
 def main() -> None:
-    """`lines=demo,gi_d [seeds=0,1,2] [choices=a,b] [foundation=tiny]`, or `-m ...`; an empty value counts as none."""
+    """`lines=demo,gi_d [seeds=0,1,2] [choices=a,b] [foundation=hub] [starts=make]`, or `-m ...`."""
     if "-m" in sys.argv[1:]:
         grid()
         return
-    values = command_line.parse(sys.argv[1:], ("lines",), ("seeds", "choices", "foundation"))
+    values = command_line.parse(sys.argv[1:], ("lines",), ("seeds", "choices", "foundation", "starts"))
     folder = compare_classifiers(
         names_of(values["lines"]),
         seeds_of(values.get("seeds", "")),
         names_of(values.get("choices", "")),
         foundation_of(values.get("foundation", "")),
+        _makes(values.get("starts", "")),
     )
     print((folder / MARKDOWN).read_text())
     print(
@@ -182,6 +187,12 @@ def foundation_of(text: str) -> Foundation:
     if text != "hub":
         raise ConfigError(f"foundation={text}: expected tiny or hub")
     return "hub"
+
+
+def _makes(text: str) -> bool:
+    if text not in ("", "make"):
+        raise ConfigError(f"starts={text}: expected make, or nothing")
+    return text == "make"
 
 
 if __name__ == "__main__":

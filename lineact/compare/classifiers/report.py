@@ -205,7 +205,7 @@ def _time_table(rows: Sequence[Row]) -> list[str]:
     cells = [
         (
             _name(row),
-            "none" if row.from_scratch else _duration(row.pretraining_s),
+            _pretraining(row),
             _duration(row.training_s),
             _duration(row.teacher_s) if row.teacher_s else "",
             _duration(row.stations_s),
@@ -268,9 +268,13 @@ def _percent(found: Estimate, is_best: bool) -> str:
     return f"{value} [{100 * found.low:.1f}, {100 * found.high:.1f}]"
 
 
-def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return "not known"
+def _pretraining(row: Row) -> str:
+    if row.from_scratch:
+        return "none"
+    return "not by lineact" if row.pretraining_crops is None else f"{row.pretraining_crops:,} pictures"
+
+
+def _duration(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.1f} s"
     return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

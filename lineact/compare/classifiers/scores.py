@@ -70,7 +70,7 @@ class Row:
         from_scratch: whether it began with random weights.
         parameters: mean over lines (the head differs).
         trainable_share: likewise.
-        pretraining_s: of its start; None where nobody wrote it down.
+        pretraining_crops: how many pictures its start saw; None where lineact did not train it.
         training_s: of one line, mean over lines and seeds, its teacher's not included.
         teacher_s: of its teacher likewise; 0 without one.
         call: one call's time.
@@ -82,7 +82,7 @@ class Row:
     from_scratch: bool
     parameters: float
     trainable_share: float
-    pretraining_s: float | None
+    pretraining_crops: int | None
     training_s: float
     teacher_s: float
     call: CallTime
@@ -132,7 +132,7 @@ def _row(compared: Compared, choice: Choice, call: CallTime) -> Row:
         from_scratch=any(one.from_scratch for one in facts),
         parameters=float(np.mean([one.parameters for one in facts])),
         trainable_share=float(np.mean([one.trainable_share for one in facts])),
-        pretraining_s=choice.pretraining_s,
+        pretraining_crops=choice.pretraining_crops,
         training_s=float(np.mean([one.train_s for one in facts])),
         teacher_s=float(np.mean([trial.teacher_s for trial in trials])),
         call=call,

@@ -38,7 +38,7 @@ class Choice:
         params: its settings.
         start: folder or hub name of the weights it starts from; None for random ones.
         start_key: changes with the start's bytes; None for random weights.
-        pretraining_s: how long the start took to train; None where nobody wrote it down.
+        pretraining_crops: how many pictures the start saw; None where lineact did not train it.
         teach_epochs: the best of its first so many epochs is kept to teach; None where it teaches nobody.
         teacher: the choice that teaches it.
     """
@@ -47,7 +47,7 @@ class Choice:
     params: ClassifierParams
     start: str | None
     start_key: str | None
-    pretraining_s: float | None
+    pretraining_crops: int | None
     teach_epochs: int | None = None
     teacher: "Choice | None" = None
 
