@@ -192,7 +192,11 @@ def test_active_lines_are_the_lines_of_all_kinds():
 
 
 def test_every_key_of_the_configuration_is_commented():
-    for path in [ROOT / "conf" / "config.yaml", *(ROOT / "conf" / "detector").glob("*.yaml")]:
+    primary = [ROOT / "conf" / f"{name}.yaml" for name in ("config", "compare_classifiers")]
+    for path in [
+        *primary,
+        *(path for group in ("detector", "classifier") for path in (ROOT / "conf" / group).glob("*.yaml")),
+    ]:
         for number, line in enumerate(path.read_text().splitlines(), 1):
             is_scalar = re.match(r"\s+\w+:\s*[^\s#$]", line)  # ${...} is explained where it comes from
             assert not is_scalar or "#" in line, f"{path.relative_to(ROOT)}:{number}: say what it is, with its unit"

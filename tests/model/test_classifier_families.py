@@ -2,18 +2,22 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
 
 from flows.classifier_choices import choices_of, classifier_of
+from lineact.bundle.networks import Setup, open_network
 from lineact.classifiers.clip import prompt_contrast
+from lineact.classifiers.distillation import relation_loss
 from lineact.classifiers.families import pooled_and_logits, stages_of, start_network, unfreeze
 from lineact.classifiers.settings import LoraParams
 from lineact.classifiers.starts import start_of_choice
 from lineact.classifiers.train import train_classifier
 from lineact.errors import ConfigError, InputError
+from lineact.export.graphs import ClassifierGraph, write_onnx, write_openvino
 from lineact.settings import from_mapping
 from lineact.training.classifier import load_classifier, predict_logits, save_classifier
 from lineact.training.crops import CropSet
@@ -189,6 +193,31 @@ def test_lora_trains_little_and_merges(starts, tmp_path):
     assert changed_weights(before, trained.model) == {f"blocks.{index}.mlp.fc1.weight" for index in range(2)}
 
 
+def test_relations_do_not_depend_on_scale_turn_or_place():
+    torch.manual_seed(0)
+    teacher = torch.randn(10, 6)
+    turn, _ = torch.linalg.qr(torch.randn(6, 6))
+    assert relation_loss(3 * teacher @ turn + 5, teacher) == pytest.approx(0.0, abs=1e-6)
+    wider = torch.cat([teacher, torch.zeros(10, 3)], dim=1)
+    assert relation_loss(wider, teacher) == pytest.approx(0.0, abs=1e-6)
+    assert relation_loss(torch.randn(10, 6), teacher) > 0.01
+    assert relation_loss(teacher[:1], teacher[:1]) == 0.0
+
+
+def test_following_relations_alone_brings_the_student_to_them():
+    torch.manual_seed(0)
+    teacher, student = torch.randn(12, 8), torch.randn(12, 4).requires_grad_()
+    optimiser, losses = torch.optim.Adam([student], lr=0.05), []
+    for _ in range(60):
+        loss = relation_loss(student, teacher)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(float(loss))
+    assert losses[-1] < losses[0] / 2
+    assert torch.isfinite(student).all()
+
+
 @pytest.mark.parametrize("sees", ["clean", "augmented"])
 def test_a_student_of_another_family_learns_with_all_losses(sees, starts, tmp_path):
     crops = crop_set(24)
@@ -210,6 +239,39 @@ def test_a_student_of_another_family_learns_with_all_losses(sees, starts, tmp_pa
     assert student.parameters == sum(value.numel() for value in student.model.parameters())  # the map is left behind
     losses = [record.train_loss for record in student.history]
     assert losses[-1] < losses[0]
+
+
+def test_a_teacher_is_asked_once_where_it_sees_crops_as_they_are(starts, tmp_path):
+    crops, fit = crop_set(24), fit_params(epochs=3, batch_size=8)
+    params = classifier_params("vit", fit)
+    teacher = train_classifier(params, LABELS, 1, crops, crops, starts["vit"], None, tmp_path / "t").as_teacher
+    asked: list[int] = []
+    cast(Any, teacher.model).patch_embed.register_forward_hook(lambda _, pixels, __: asked.append(len(pixels[0])))
+    counts = {}
+    for sees in ("clean", "augmented"):
+        taught = replace(params, distil=distillation_params(teacher_sees=sees))
+        train_classifier(taught, LABELS, 1, crops, crops, starts["vit"], teacher, tmp_path / sees)
+        counts[sees] = sum(asked)
+        asked.clear()
+    assert counts == {"clean": 24 + 24, "augmented": 24 + 24 + 3 * 24}  # training crops, validation crops, epochs
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_each_family_answers_alike_when_exported(family, runtime, starts, tmp_path):
+    params = settings_of(family, fit_params(epochs=1))
+    crops = crop_set(12)
+    trained = train_classifier(params, LABELS, 1, crops, crops, starts[family], None, tmp_path / "run")
+    preprocessing = trained.preprocessing
+    side_px = preprocessing.side_px
+    graph = ClassifierGraph(trained.model.cpu(), preprocessing.mean, preprocessing.std)
+    write_onnx(graph, tmp_path / "classifier.onnx", (side_px, side_px), any_batch=True)
+    write_openvino(tmp_path / "classifier.onnx")
+    network = open_network(tmp_path, "classifier", Setup(runtime, "f32", 1))
+    for count in (1, 3):
+        images = crops.at_side(side_px).images_rgb[:count]
+        expected = predict_logits(trained.model, images, preprocessing).numpy()
+        assert np.abs(network(images) - expected).max() < 1e-3
 
 
 def test_summed_gradients_are_those_of_the_whole_batch(starts, tmp_path):
