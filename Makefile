@@ -9,7 +9,7 @@ export DVC_NO_ANALYTICS := 1
 export DO_NOT_TRACK := true
 export MLFLOW_DISABLE_TELEMETRY := true
 # recipes read what a user sets from the environment, so that blanks and quotes in it stay what they are
-export NAME VIDEOS DETECTOR FOUNDATION ACTIONS LINE REVIEWER PORT HOST TOKEN_FILE ALL WEIGHTS GENERAL
+export NAME VIDEOS CROPS YOLO DATA_YAML NAMES DETECTOR FOUNDATION ACTIONS LINE REVIEWER PORT HOST TOKEN_FILE ALL WEIGHTS GENERAL
 export FORMAT TO FROM WHAT NUMBERED_FROM
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/$(UV_VENV)/bin:$(PATH)
 
@@ -39,8 +39,9 @@ lines: setup     ## the papers' three lines, one after the other
 	for line in gi_d gi_wd ttp_wh; do \
 	  $(BIN)/python -m flows.lines activate=$$line && $(BIN)/python -m flows.retrain line=$$line || exit; done
 
-line: setup      ## NAME=press_a VIDEOS=DIR [DETECTOR=motion] [FOUNDATION=tiny] [ACTIONS=pick,place]: a line on your own videos
-	$(BIN)/python -m flows.lines name="$$NAME" videos="$$VIDEOS" detector="$$DETECTOR" foundation="$$FOUNDATION" actions="$$ACTIONS"
+line: setup      ## NAME=press_a VIDEOS=DIR [DETECTOR=motion] [FOUNDATION=tiny] [ACTIONS=pick,place]; or CROPS=DIR; or YOLO=DIR
+	$(BIN)/python -m flows.lines name="$$NAME" videos="$$VIDEOS" detector="$$DETECTOR" foundation="$$FOUNDATION" \
+	  actions="$$ACTIONS" crops="$$CROPS" yolo="$$YOLO" data_yaml="$$DATA_YAML" names="$$NAMES"
 
 activate: setup  ## LINE=gi_d: adds a line of conf/line/ to the active ones
 	$(BIN)/python -m flows.lines activate="$$LINE"

@@ -8,7 +8,7 @@ import sys
 
 from flows import command_line
 from flows.gate import decisions_of
-from flows.pipeline import stages_of
+from flows.pipeline import refuse_without_recordings
 from flows.server import answers, standing_server
 from lineact.files import sha256_of_file
 
@@ -56,7 +56,7 @@ def start_training(line: str) -> str:
 def main() -> None:
     """`line=demo`."""
     line = command_line.parse(sys.argv[1:], ("line",))["line"]
-    stages_of(line)
+    refuse_without_recordings(line)
     print(start_training(line))
 
 

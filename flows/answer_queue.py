@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from flows import command_line
+from flows.pipeline import refuse_without_recordings
 from lineact.annotations import AnnotatedTruth, read_annotations
 from lineact.dataset import DatasetParams
 from lineact.decisions import NG, Decision, frame_item, read_decisions, write_decisions
@@ -92,6 +93,7 @@ def _content(decision: Decision) -> tuple[str, str, str]:
 def main() -> None:
     """The command."""
     values = command_line.parse(sys.argv[1:], ("line", "annotations"))
+    refuse_without_recordings(values["line"])
     added = answer_from_annotations(values["line"], Path(values["annotations"]))
     print(f"{added} decisions added to data/{values['line']}/review/decisions.csv by {NAME!r}; next: flows.retrain")
 

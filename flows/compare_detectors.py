@@ -18,6 +18,7 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.comparison import Candidate, candidates_of, check_data, data_of, labelling_as_set, log_comparison
 from flows.one_run import only_run_of
+from flows.pipeline import refuse_without_recordings
 from lineact.compare import MIN_IOUS, THRESHOLDS
 from lineact.compare.answers import answers_of
 from lineact.compare.choice import Row, ScoredDetector, table_rows
@@ -95,6 +96,7 @@ def _draw(folder: Path, scored: list[ScoredDetector], rows: list[Row]) -> None:
 def main() -> None:
     """`line=demo [weights=...] [general=...]`; an empty value counts as none."""
     values = command_line.parse(sys.argv[1:], ("line",), ("weights", "general"))
+    refuse_without_recordings(values["line"])
     folder = compare_detectors(values["line"], values.get("weights") or None, values.get("general") or None)
     print((folder / TABLE).read_text())
     print(f"tables and plots are in {folder}, and in MLflow (`make ui`, experiment lineact-{values['line']})")

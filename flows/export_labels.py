@@ -11,6 +11,7 @@ from pathlib import Path
 
 from flows import command_line
 from flows.gate import decisions_of
+from flows.pipeline import refuse_without_recordings
 from lineact.dataset.labels import boxes_on_frames
 from lineact.decisions import NG
 from lineact.errors import ConfigError, InputError
@@ -135,6 +136,7 @@ def _refuse_reserved(actions: tuple[str, ...]) -> None:
 def main() -> None:
     """The command."""
     values = command_line.parse(sys.argv[1:], ("line", "format", "to"), ("what",))
+    refuse_without_recordings(values["line"])
     said = export_labels(values["line"], values["format"], values.get("what") or WHAT[0], Path(values["to"]))
     print(f"export_labels: {said}")
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from flows import command_line
 from flows.gate import decisions_of
+from flows.pipeline import refuse_without_recordings
 from lineact.errors import ConfigError, InputError
 from lineact.exchange import Heard
 from lineact.exchange.coco import read_coco
@@ -104,6 +105,7 @@ def _told(line: str, result: Result, merged: Merged) -> list[str]:
 def main() -> None:
     """The command."""
     values = command_line.parse(sys.argv[1:], ("line", "format", "from"), ("reviewer", "numbered_from"))
+    refuse_without_recordings(values["line"])
     number = values.get("numbered_from") or "0"
     if not number.isdecimal():
         raise ConfigError(f"numbered_from={number}: expected the number of a recording's first frame, e.g. 0 or 1")

@@ -15,7 +15,7 @@ from flows.dvc_stage import StageResult
 from flows.first_weights import look_for_weights
 from flows.gate import pass_gate
 from flows.one_run import only_run_of
-from flows.pipeline import GATE, stages_of
+from flows.pipeline import has_recordings, labelling_and_training
 from flows.stage import run_stages
 from flows.waiting import begin_waiting, end_waiting, tell
 from lineact.errors import AwaitingReview
@@ -23,7 +23,7 @@ from lineact.errors import AwaitingReview
 
 @flow(name="label_line", flow_run_name="label {line}")
 def label_line(line: str, parent_id: str | None = None) -> "list[StageResult] | State":
-    """Labels a line's recordings and ends at the review gate.
+    """Labels a line's recordings and ends at the review gate; or imports labels that come with pictures.
 
     Args:
         line: the line.
@@ -33,10 +33,12 @@ def label_line(line: str, parent_id: str | None = None) -> "list[StageResult] | 
         The stages' results; where decisions are missing, a completed state named AwaitingReview.
     """
     with only_run_of(line), tracking.parent_run(line, parent_id) as run_id:
-        stages = stages_of(line)
+        labelling, _ = labelling_and_training(line)
         results = run_stages(["configure"], line, run_id)
+        if not has_recordings(line):
+            return results + run_stages(labelling, line, run_id)
         look_for_weights(line)
-        results += run_stages(stages[: stages.index(GATE)], line, run_id)
+        results += run_stages(labelling, line, run_id)
         try:
             pass_gate(line)
         except AwaitingReview as waiting:

@@ -1,11 +1,12 @@
-"""Adds a line on the user's own videos, or activates one that has a file in conf/line/ already."""
+"""Adds a line on the user's own videos or labelled pictures, or activates one that has a file in conf/line/ already."""
 
 import contextlib
+import hashlib
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,17 @@ from lineact.decisions import write_decisions
 from lineact.errors import ConfigError, InputError
 from lineact.files import sha256_of_file, write_bytes, write_text, write_whole
 from lineact.video import find_videos, video_facts
-from tasks.configure import compose_line, lists_of_lines
+from tasks.configure import KINDS, LACKING, UNIONS, compose_line, lists_of_lines
 
 FETCHED_FROM_NOWHERE = ("motion", "grounding_dino_tiny")
 UNNAMED_ACTIONS = ("action_1", "action_2")  # a line must compose at once; the user renames them before the review
 RESULTS_FILE = Path(__file__).with_name("line_results.yaml")
+# an option without a value counts as not there: make passes all of them
+OPTIONS = ("detector", "foundation", "actions", "crops", "yolo", "data_yaml", "names")
 RESERVED = frozenset({"foundation"})  # models/foundation/ holds weights
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
+_SOURCE = re.compile(r"^\s*-\s*override /source:\s*(?P<source>\w+)", re.MULTILINE)
+Content = Path | bytes
 
 
 def add_line(name: str, videos: Path, detector: str, foundation: str, actions: list[str]) -> None:
@@ -43,47 +48,88 @@ def add_line(name: str, videos: Path, detector: str, foundation: str, actions: l
             compose.
         InputError: where `videos` holds no video, other data lie in the line's place, or DVC cannot import them.
     """
-    config_file = CONF / "line" / f"{name}.yaml"
+    refuse_name(name)
+    refuse_choice("DETECTOR", detector)
+    refuse_choice("FOUNDATION", foundation)
+    found = find_videos(videos)
+    _refuse_no_videos(found)
+    line_file = _line_file(detector, foundation, actions or list(UNNAMED_ACTIONS))
+    import_line(name, _copies_of(found, videos), line_file, "videos", reviewed=True)
+    weights = {"hub": "full-size, fetched at first use", "tiny": "embedded; FOUNDATION=hub takes full-size ones"}
+    print(f"detector: {detector}; foundation: {foundation} ({weights[foundation]})")
+    if not actions:
+        print(f"next: rename {' and '.join(UNNAMED_ACTIONS)} in {line_file_of(name)} to what the worker does")
+    print(f"next: python -m flows.retrain line={name}")
+
+
+def refuse_name(name: str) -> None:
+    """Lets the name of a new line through.
+
+    Raises:
+        ConfigError: where it is malformed or taken.
+    """
     if not _NAME.fullmatch(name):
         raise ConfigError(f"NAME={name}: expected small letters, digits and _, starting with a letter, e.g. press_a")
     if name in RESERVED or not is_plain_word(name):
         raise ConfigError(f"NAME={name}: expected a name that means nothing else in YAML or here, e.g. line_{name}")
-    if config_file.exists():
-        raise ConfigError(f"NAME={name}: {config_file} exists already; `make activate LINE={name}` takes it as it is")
-    for option, value in (("DETECTOR", detector), ("FOUNDATION", foundation)):
-        known = sorted(path.stem for path in (CONF / option.lower()).glob("*.yaml"))
-        if value not in known:
-            raise ConfigError(f"{option}={value}: expected one of {', '.join(known)}")
-    found = find_videos(videos)
-    _refuse_no_videos(found)
-    copies = _copies_of(found, videos)
-    folder = Path("data") / name
+    if line_file_of(name).exists():
+        raise ConfigError(
+            f"NAME={name}: {line_file_of(name)} exists already; `make activate LINE={name}` takes it as it is"
+        )
+
+
+def refuse_choice(option: str, value: str) -> None:
+    """Lets a file of a group of conf/ through.
+
+    Raises:
+        ConfigError: where the group has no such file.
+    """
+    known = sorted(path.stem for path in (CONF / option.lower()).glob("*.yaml"))
+    if value not in known:
+        raise ConfigError(f"{option}={value}: expected one of {', '.join(known)}")
+
+
+def line_file_of(name: str) -> Path:
+    """The line's settings."""
+    return CONF / "line" / f"{name}.yaml"
+
+
+def import_line(name: str, copies: Mapping[Path, Content], line_file: str, what: str, *, reviewed: bool) -> None:
+    """Copies files under DVC, writes conf/line/<name>.yaml and adds the line to conf/lines.yaml; all of it or nothing.
+
+    Args:
+        name: of the line.
+        copies: path below data/<name>/raw to the file, or the bytes, that it gets.
+        line_file: content of conf/line/<name>.yaml.
+        what: is imported, in a word.
+        reviewed: whether the line has a decisions file.
+
+    Raises:
+        ConfigError: where the line's file does not compose.
+        InputError: where other data lie in the line's place, or DVC cannot import the files.
+    """
+    config_file, folder = line_file_of(name), Path("data") / name
     raw, pointer, decisions = folder / "raw", folder / "raw.dvc", folder / "review" / "decisions.csv"
-    # the same videos are there where an earlier call was killed, or where a person put them there
+    # the same files are there where an earlier call was killed, or where a person put them there
     if raw.exists() and not _holds_exactly(raw, copies):
         raise InputError(f"{raw}: exists already, with other files; move it away or choose another NAME")
     if pointer.exists() and not raw.exists():
         raise InputError(
-            f"{pointer}: exists already; `dvc checkout {pointer}` brings its videos back, or choose another NAME"
+            f"{pointer}: exists already; `dvc checkout {pointer}` brings its {what} back, or choose another NAME"
         )
     with _all_or_nothing([raw, pointer, folder / ".gitignore", decisions, config_file, LINES_FILE, results_of(name)]):
         if not raw.exists():
-            print(f"importing {len(copies)} videos into {raw}", flush=True)
-            write_whole(raw, lambda temporary: _copy_videos(copies, temporary))
+            print(f"importing {len(copies)} {what} into {raw}", flush=True)
+            write_whole(raw, lambda temporary: _copy_files(copies, temporary))
         added = subprocess.run([sys.executable, "-m", "dvc", "add", "-q", str(raw)], capture_output=True, text=True)
         if added.returncode:
             raise InputError(f"{raw}: `dvc add` failed: {added.stderr.strip()}")
-        if not decisions.exists():
+        if reviewed and not decisions.exists():
             write_decisions(decisions, [])
-        write_text(config_file, _line_file(detector, foundation, actions or list(UNNAMED_ACTIONS)))
+        write_text(config_file, line_file)
         compose_line(CONF, name)
         activate(name)
     print(f"wrote {config_file}; added {name} to {LINES_FILE}; {raw} is under DVC ({raw}.dvc belongs into git)")
-    weights = {"hub": "full-size, fetched at first use", "tiny": "embedded; FOUNDATION=hub takes full-size ones"}
-    print(f"detector: {detector}; foundation: {foundation} ({weights[foundation]})")
-    if not actions:
-        print(f"next: rename {' and '.join(UNNAMED_ACTIONS)} in {config_file} to what the worker does")
-    print(f"next: python -m flows.retrain line={name}")
 
 
 def activate(name: str) -> None:
@@ -95,24 +141,41 @@ def activate(name: str) -> None:
         ConfigError: where it has no file, or conf/lines.yaml cannot be read.
     """
     lists_of_lines(CONF)
-    config_file = CONF / "line" / f"{name}.yaml"
+    config_file = line_file_of(name)
     if not config_file.is_file():
         known = ", ".join(sorted(path.stem for path in (CONF / "line").glob("*.yaml")))
         raise ConfigError(f"unknown line {name!r}: expected one of {known} (conf/line/*.yaml)")
-    kind = "simulated_lines" if "override /source: simulation" in config_file.read_text() else "video_lines"
+    chosen = _SOURCE.search(config_file.read_text())
+    source = chosen["source"] if chosen and chosen["source"] in KINDS else "videos"
+    kind = KINDS[source]
 
     def add(lists: Any) -> None:
-        for key in (kind, "active_lines"):
+        for key in (kind, *(union for union, kinds in UNIONS.items() if kind in kinds)):
             if name not in lists[key]:
                 lists[key].append(name)
 
-    write_text(results_of(name), RESULTS_FILE.read_text())
+    write_text(results_of(name), _results_text(source))
     edit_yaml(LINES_FILE, add)
 
 
 def results_of(line: str) -> Path:
     """The line's own dvc.yaml, which names its metrics and plots: paths in it are relative to its folder."""
     return Path("models") / line / "dvc.yaml"
+
+
+def _results_text(source: str) -> str:
+    """RESULTS_FILE; of a line without recordings the stages that it has."""
+    text = RESULTS_FILE.read_text()
+    lacking = LACKING.get(source)
+    if lacking is None:
+        return text
+    results = yaml.safe_load(text)
+    metrics = [path for path in results["metrics"] if path.split("/")[0] not in lacking]
+    plots = [plot for plot in results["plots"] if next(iter(plot)).split("/")[0] not in lacking]
+    confusion = {"x": "predicted", "y": "actual", "template": "confusion", "title": "student, held-out crops"}
+    metrics.append("evaluate_crops/metrics.json")
+    plots.append({"evaluate_crops/plots/confusion.csv": confusion})
+    return yaml.safe_dump({"metrics": metrics, "plots": plots}, sort_keys=False)
 
 
 def is_plain_word(text: str) -> bool:
@@ -156,25 +219,32 @@ def _refuse_no_videos(found: Sequence[Path]) -> None:
     raise InputError("\n  ".join(["expected at least one video, found none:", *problems]))
 
 
-def _copies_of(found: Sequence[Path], videos: Path) -> dict[Path, Path]:
+def _copies_of(found: Sequence[Path], videos: Path) -> dict[Path, Content]:
     """Where each video goes, relative to the line's raw folder."""
     base = videos if videos.is_dir() else videos.parent
     return {path.relative_to(base): path for path in found}
 
 
-def _copy_videos(copies: dict[Path, Path], target: Path) -> None:
-    for relative, path in copies.items():
+def _copy_files(copies: Mapping[Path, Content], target: Path) -> None:
+    for relative, content in copies.items():
         copy = target / relative
         copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, copy)
+        if isinstance(content, bytes):
+            copy.write_bytes(content)
+        else:
+            shutil.copyfile(content, copy)
 
 
-def _holds_exactly(raw: Path, copies: dict[Path, Path]) -> bool:
-    """Whether the folder holds these videos, byte for byte, and nothing else."""
+def _holds_exactly(raw: Path, copies: Mapping[Path, Content]) -> bool:
+    """Whether the folder holds these files, byte for byte, and nothing else."""
     there = {path.relative_to(raw) for path in raw.rglob("*") if path.is_file()}
     return there == set(copies) and all(
-        sha256_of_file(raw / relative) == sha256_of_file(path) for relative, path in copies.items()
+        sha256_of_file(raw / relative) == _sha256_of(content) for relative, content in copies.items()
     )
+
+
+def _sha256_of(content: Content) -> str:
+    return hashlib.sha256(content).hexdigest() if isinstance(content, bytes) else sha256_of_file(content)
 
 
 @contextlib.contextmanager
@@ -216,12 +286,20 @@ holdout:
 
 
 def main() -> None:
-    """`name=press_a videos=DIR [detector=motion] [foundation=tiny] [actions=remove,place]`, or `activate=gi_d`."""
-    if any(argument.startswith("activate=") for argument in sys.argv[1:]):
-        values = command_line.parse(sys.argv[1:], ("activate",))
-        activate(values["activate"])
+    """`name=press_a videos=DIR [detector=motion] [foundation=tiny] [actions=remove,place]`, or `activate=gi_d`.
+
+    Of labelled pictures: `name=signs crops=DIR` or `name=fingers yolo=DIR`, see `flows.labelled_lines`.
+    """
+    given = {argument.partition("=")[0] for argument in sys.argv[1:] if argument.partition("=")[2]}
+    if "activate" in given:
+        activate(command_line.parse(sys.argv[1:], ("activate",))["activate"])
         return
-    values = command_line.parse(sys.argv[1:], ("name", "videos"), ("detector", "foundation", "actions"))
+    if given & {"crops", "yolo"}:
+        from flows.labelled_lines import add_labelled
+
+        add_labelled(sys.argv[1:])
+        return
+    values = command_line.parse(sys.argv[1:], ("name", "videos"), OPTIONS)
     detector = values.get("detector") or "grounding_dino"
     # whoever chooses a detector that is fetched from nowhere has no network, or wants none
     foundation = values.get("foundation") or ("tiny" if detector in FETCHED_FROM_NOWHERE else "hub")

@@ -9,6 +9,7 @@ from typing import Any
 from flows import command_line
 from flows.champion import champion_of, line_file, pin_of, standing_of
 from flows.lines import edit_yaml
+from flows.pipeline import refuse_without_recordings
 from flows.versions import bundle_of
 from lineact.errors import InputError
 from lineact.evaluate.champion import CHAMPIONS
@@ -55,6 +56,7 @@ def lacks_pinned_bundle(line: str) -> bool:
 def main() -> None:
     """`line=demo`."""
     line = command_line.parse(sys.argv[1:], ("line",))["line"]
+    refuse_without_recordings(line)
     version = pin_champion(line)
     if version is None:
         raise InputError(f"line {line}: there is no champion to pin; `python -m flows.retrain line={line}` makes one")

@@ -14,6 +14,7 @@ CONF = Path("conf")
 LINES_FILE = CONF / "lines.yaml"
 TINY = Path("models/foundation/tiny")  # the embedded weights
 GATE = "dataset"  # the first stage that needs a person's decisions
+IMPORTS = ("import_crops", "import_yolo")  # of lines whose labels come with their pictures, which have no gate
 
 
 def stages_of(line: str) -> list[str]:
@@ -34,6 +35,38 @@ def stages_of(line: str) -> list[str]:
         for stage, entry in stages.items()
         if "foreach" in entry and line in lists[entry["foreach"].removeprefix("${").removesuffix("}")]
     ]
+
+
+def labelling_and_training(line: str) -> tuple[list[str], list[str]]:
+    """The line's stages before and after its labels stand: at the review gate, or at their import.
+
+    Raises:
+        ConfigError: as `stages_of`.
+    """
+    stages = stages_of(line)
+    if GATE in stages:
+        first = stages.index(GATE)
+    else:
+        first = 1 + max(stages.index(stage) for stage in IMPORTS if stage in stages)
+    return stages[:first], stages[first:]
+
+
+def has_recordings(line: str) -> bool:
+    """Whether the line has recordings to label, to review and to be measured on."""
+    return GATE in stages_of(line)
+
+
+def refuse_without_recordings(line: str) -> None:
+    """Lets a line with recordings through.
+
+    Raises:
+        ConfigError: where its labels come with its pictures, or as `stages_of`.
+    """
+    if not has_recordings(line):
+        raise ConfigError(
+            f"line {line} has no recordings: its labels come with its pictures, so there is no queue, no review and no "
+            f"release; `python -m flows.retrain line={line}` trains what can be trained"
+        )
 
 
 def lock_entry(stage: str, line: str) -> dict[str, Any]:
@@ -76,6 +109,17 @@ def metrics_of(stage: str, line: str) -> dict[str, float | None]:
     """The stage's metrics.json; empty where it has none."""
     path = artefact_folder(stage, line) / "metrics.json"
     return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def hash_of_data_set(line: str) -> str:
+    """DVC's hash of the folder data/<line>/dataset.
+
+    Raises:
+        KeyError: where no run has made it yet.
+    """
+    made_by = GATE if has_recordings(line) else labelling_and_training(line)[0][-1]
+    outs = lock_entry(made_by, line)["outs"]
+    return next(out["md5"] for out in outs if Path(out["path"]).name == "dataset")
 
 
 def hash_of_out(stage: str, line: str) -> str:

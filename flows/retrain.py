@@ -17,9 +17,12 @@ from flows.champion import ready_champion
 from flows.dvc_stage import StageResult
 from flows.label_line import label_line
 from flows.one_run import only_run_of
+from flows.pipeline import has_recordings
 from flows.register import Registration, register
 from flows.summary import print_summary
 from flows.train_line import train_line
+
+NOT_RELEASED = "nothing is released: a line without recordings has no video to evaluate and time a pair on"
 
 
 @task(name="register", cache_policy=NO_CACHE)
@@ -29,26 +32,31 @@ def register_pair(line: str, parent_id: str) -> Registration:
 
 
 @flow(name="retrain", flow_run_name="retrain {line}")
-def retrain(line: str) -> "Registration | State":
-    """From raw video to a registered recogniser of one line.
+def retrain(line: str) -> "Registration | State | None":
+    """From raw video to a registered recogniser of one line; or from labelled pictures to trained models.
 
     Args:
         line: name of an active line.
 
     Returns:
-        What became of the challenger; where decisions are missing, a completed state named AwaitingReview.
+        What became of the challenger; where decisions are missing, a completed state named AwaitingReview; None where
+        the line has no recordings to judge a release on.
     """
     started_s = time.monotonic()
+    registration = None
     with only_run_of(line), tracking.parent_run(line) as run_id:
-        ready_champion(line, run_id)  # before hours of labelling
+        if has_recordings(line):
+            ready_champion(line, run_id)  # before hours of labelling
         labelled = label_line(line, run_id, return_state=True)
         if labelled.name == "AwaitingReview":
             # A state of its own: prefect sums up another run's state as "All states completed"
             return Completed(name="AwaitingReview", message=labelled.message)
         results: list[StageResult] = labelled.result()  # type: ignore[assignment]
         results = results + train_line(line, run_id)
-        registration = register_pair(line, run_id)
-    print_summary(line, results, registration, time.monotonic() - started_s)
+        if has_recordings(line):
+            registration = register_pair(line, run_id)
+    words = registration.words if registration else NOT_RELEASED
+    print_summary(line, results, words, time.monotonic() - started_s)
     return registration
 
 

@@ -8,6 +8,7 @@ import sys
 
 from flows import command_line
 from flows.gate import decisions_of
+from flows.pipeline import refuse_without_recordings
 from lineact.errors import ConfigError, InputError
 from lineact.review.export import export_decisions, journal_path
 from lineact.review.journal import Journal
@@ -44,6 +45,7 @@ def export_line(line: str, *, everything: bool = False) -> str:
 def main() -> None:
     """The command."""
     values = command_line.parse(sys.argv[1:], ("line",), ("all",))
+    refuse_without_recordings(values["line"])
     if values.get("all") not in (None, "", "yes", "no"):
         raise ConfigError(f"all={values['all']}: expected yes or no")
     print(export_line(values["line"], everything=values.get("all") == "yes"))

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from flows.gate import decisions_of
-from flows.pipeline import stages_of
+from flows.pipeline import refuse_without_recordings
 from lineact.decisions import box_of_id
 from lineact.errors import ConfigError, InputError
 from lineact.review.export import journal_path, read_written
@@ -82,7 +82,7 @@ def read_reviewed(line: str, reviewer: str) -> Reviewed:
     folder = Path("data") / line
     path = folder / "queue" / "queue.parquet"
     if "/" in line or not path.is_file():
-        stages_of(line)  # the command named below would refuse an unknown line in turn
+        refuse_without_recordings(line)  # the command named below would refuse an unknown line in turn
         raise InputError(
             f"{path}: expected the review queue of line {line!r}, found nothing; "
             f"run `python -m flows.label_line line={line}`"

@@ -63,7 +63,10 @@ def loopback_host(host: str) -> str:
 
 
 def serve_lines() -> None:
-    """Serves one deployment per active line until interrupted, one run per line at a time, and one that reminds."""
+    """Serves one deployment per active line until interrupted, one run per line at a time, and one that reminds.
+
+    A line without recordings has no schedule: its pictures change by hand alone.
+    """
     import prefect
     from prefect.schedules import Cron
 
@@ -73,12 +76,12 @@ def serve_lines() -> None:
 
     deployments = [remind.to_deployment(name="reviews", schedule=Cron(REMIND_CRON, timezone="UTC"))]
     for line in active_lines(CONF):
-        schedule = compose_line(CONF, line)["schedule"]
+        schedule = compose_line(CONF, line).get("schedule")
         deployments.append(
             retrain.to_deployment(
                 name=line,
                 parameters={"line": line},
-                schedule=Cron(schedule["cron"], timezone=schedule["timezone"]),
+                schedule=Cron(schedule["cron"], timezone=schedule["timezone"]) if schedule else None,
                 concurrency_limit=1,
                 tags=[f"line:{line}"],
             )

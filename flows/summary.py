@@ -7,27 +7,27 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.dvc_stage import StageResult
-from flows.pipeline import artefact_folder, metrics_of, stages_of
-from flows.register import Registration
+from flows.pipeline import artefact_folder, has_recordings, metrics_of, stages_of
 from lineact.schema import LABELLED_CROPS, TRUTH_BOXES, read_table
 from lineact.settings import from_mapping
 from lineact.simulate_review import SimulatedTruth, SimulateReviewParams, label_quality
 from tasks.stage import section_of
 
 
-def print_summary(line: str, results: list[StageResult], registration: Registration, seconds: float) -> None:
-    """Prints stages, labels, scores, latency, the registered version, and what to do next."""
+def print_summary(line: str, results: list[StageResult], registered: str, seconds: float) -> None:
+    """Prints stages, labels, scores, latency, what became of the registration in words, and what to do next."""
     table = Table(title=f"line {line}: {seconds:.0f} s in all", show_lines=False)
     for heading in ("stage", "outcome", "seconds", "result"):
         table.add_column(heading, justify="right" if heading == "seconds" else "left")
     for result in results:
         table.add_row(result.stage, result.outcome, f"{result.seconds:.1f}", _words(result.stage, line))
-    table.add_row("register", "", "", registration.words)
+    table.add_row("register", "", "", registered)
     console = Console(width=None if Console().is_terminal else 140)
     console.print(table)
+    review = (f"make review LINE={line}", "look at the labels and decide the doubtful ones")
     for next_command in (
         ("make ui", "compare runs and versions in MLflow"),
-        (f"make review LINE={line}", "look at the labels and decide the doubtful ones"),
+        *([review] if has_recordings(line) else []),
         ("make line NAME=press_a VIDEOS=DIR", "add a line on your own videos"),
     ):
         console.print(f"  {next_command[0]:<36} {next_command[1]}", highlight=False)
@@ -100,10 +100,14 @@ RESULTS = {
     "queue": "{items} items for a person",
     "simulate_review": "simulated reviewer, error rate {error_rate}, {minutes} minutes",
     "dataset": "{crops_train} + {crops_val} labelled crops, {crops_by_person} by a person",
+    "import_crops": "{crops_train} + {crops_val} crops, {crops_holdout} held out, {pictures_bad} pictures unusable",
+    "import_yolo": "{crops_train} + {crops_val} crops, {crops_holdout} held out, {pictures_bad} pictures unusable",
     "annotation_cost": "{hours_all} hours of a person, {hours_all_by_hand} if all were labelled by hand",
     "train_detector": "val mAP50 {val_map50}",
     "train_teacher": "val accuracy {val_accuracy}",
     "distil": "val accuracy {val_accuracy}",
+    "evaluate_crops": "{crops} held-out crops: student accuracy {student_accuracy}, macro F1 {student_macro_f1}; "
+    "teacher accuracy {teacher_accuracy} (majority {majority_accuracy})",
     "export": "",
     "benchmark": "classifier p50/p95/p99 {classifier_p50_ms}/{classifier_p95_ms}/{classifier_p99_ms} ms; "
     "frame p95 {frame_p95_ms} ms",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.csv
 
 from flows.dvc_stage import StageResult
-from flows.pipeline import artefact_folder, hash_of_out, lock_entry, metrics_of, stage_key
+from flows.pipeline import artefact_folder, hash_of_data_set, lock_entry, metrics_of, stage_key
 from lineact.files import sha256_of_file
 
 if TYPE_CHECKING:
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 HEADLINES = {
     "dataset": ("crops_train", "crops_val", "certificate_error", "certificate_upper"),
+    "import_crops": ("crops_train", "crops_val", "crops_holdout"),
+    "import_yolo": ("crops_train", "crops_val", "crops_holdout"),
     "annotation_cost": ("hours_all", "hours_all_by_hand"),
+    "evaluate_crops": ("student_accuracy", "student_macro_f1", "teacher_accuracy", "majority_accuracy"),
     "evaluate": (
         "detection_recall_iou40",
         "detection_accuracy_iou40",
@@ -212,7 +215,7 @@ def provenance(line: str) -> dict[str, str]:
     if Path("dvc.lock").is_file():
         found["dvc_lock_sha256"] = sha256_of_file(Path("dvc.lock"))
         try:
-            found["data_hash"] = hash_of_out("dataset", line)
+            found["data_hash"] = hash_of_data_set(line)
         except KeyError:
             found["data_hash"] = "none: no data set yet"
     return found

@@ -1,4 +1,7 @@
-"""`python -m flows.train_line line=demo`: from labels and decisions to the evaluated, benchmarked pair."""
+"""`python -m flows.train_line line=demo`: from labels and decisions to the evaluated, benchmarked pair.
+
+A line without recordings gets what its labels can train.
+"""
 
 import sys
 
@@ -14,7 +17,7 @@ from flows.champion import ready_champion
 from flows.dvc_stage import StageResult
 from flows.one_run import only_run_of
 from flows.pin import is_champion, lacks_pinned_bundle, pin_champion
-from flows.pipeline import GATE, stages_of
+from flows.pipeline import has_recordings, labelling_and_training
 from flows.stage import run_stages
 
 
@@ -30,10 +33,11 @@ def train_line(line: str, parent_id: str | None = None) -> list[StageResult]:
         parent_id: MLflow's parent run, where another flow opened it.
     """
     with only_run_of(line), tracking.parent_run(line, parent_id) as run_id:
+        _, training = labelling_and_training(line)
+        if not has_recordings(line):
+            return run_stages(training, line, run_id)
         ready_champion(line, run_id)
-        stages = stages_of(line)
-        after_gate = stages[stages.index(GATE) :]
-        results = run_stages(after_gate[: after_gate.index("evaluate")], line, run_id)
+        results = run_stages(training[: training.index("evaluate")], line, run_id)
         # an older pin that is not here would stop `evaluate`, though there is nothing to compare
         if not is_champion(line) or lacks_pinned_bundle(line):
             pin_champion(line, run_id)

@@ -1,7 +1,8 @@
 """The tables that stages exchange: columns, types, units, and reading and writing them checked.
 
 Boxes are `boxes_xyxy_px`: pixels of the source frame, half-open, x to the right, y down. `pts_s` is the container's
-presentation time in seconds. A frame's identity is (`video_sha256`, `pts_s`).
+presentation time in seconds. A frame's identity is (`video_sha256`, `pts_s`). Imported pictures have no time: there a
+recording's hash is that of its pictures, and `pts_s` is the number in the file's name.
 """
 
 from pathlib import Path
@@ -115,7 +116,7 @@ LABELLED_CROPS = pa.schema(
         _required("box_id", pa.string()),
         *_BOX,
         _required("action", pa.string()),
-        _required("split", pa.string()),  # "train" or "val"; "holdout" in tables of held-out crops
+        _required("split", pa.string()),  # "train" or "val"; in holdout_crops.parquet "holdout"
         _required("decided_by", pa.string()),  # "person" or "match"
         _required("crop_png", pa.binary()),
     ]

@@ -1,6 +1,6 @@
 """Who trains, who validates, who measures: by recording or time block, with a gap between, never by random frame."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Literal
@@ -13,7 +13,6 @@ from lineact.errors import ConfigError, InputError
 Part = Literal["train", "guard", "holdout"]
 Split = Literal["train", "val", "guard"]
 Block = tuple[str, int]  # recording, number of the block in it
-TIME_TOLERANCE_S = 1e-6
 MIN_RECORDINGS = 3  # under `auto`, fewer recordings than this are split by time blocks
 TRIALS = 400  # candidate sets of validation blocks
 
@@ -187,36 +186,6 @@ def choose_validation(
             best_cost, best = cost, chosen
     validating = frozenset(block for block, chosen in zip(blocks, best, strict=True) if chosen)
     return ValidationBlocks(float(block_s), params.guard_s, validating)
-
-
-def refuse_leak(
-    moments_a: Mapping[str, Sequence[float]], moments_b: Mapping[str, Sequence[float]], guard_s: float, names: str
-) -> None:
-    """Refuses two parts that come closer than the guard gap.
-
-    Args:
-        moments_a: recording to times of frames, seconds.
-        moments_b: of the other part.
-        guard_s: the least distance, seconds; parts that share a frame leak whatever it is.
-        names: what to call the parts, e.g. "train and val".
-
-    Raises:
-        InputError: names the nearest pair of the recording where it happens.
-    """
-    for sha256 in sorted(set(moments_a) & set(moments_b)):
-        times_a, times_b = np.sort(np.asarray(moments_a[sha256])), np.sort(np.asarray(moments_b[sha256]))
-        if not len(times_a) or not len(times_b):
-            continue
-        right = np.clip(np.searchsorted(times_b, times_a), 0, len(times_b) - 1)
-        left = np.clip(right - 1, 0, None)
-        gaps = np.minimum(np.abs(times_b[right] - times_a), np.abs(times_b[left] - times_a))
-        nearest = int(gaps.argmin())
-        if gaps[nearest] < guard_s - TIME_TOLERANCE_S or gaps[nearest] == 0:
-            time_b = times_b[np.abs(times_b - times_a[nearest]).argmin()]
-            raise InputError(
-                f"{names} leak: recording {sha256[:12]} has frames at {times_a[nearest]:.3f} s and {time_b:.3f} s, "
-                f"{gaps[nearest]:.3f} s apart; expected at least {guard_s:g} s; widen the guard_s of the split"
-            )
 
 
 def _block_number(pts_s: float, block_s: float) -> int:

@@ -17,8 +17,11 @@ from lineact.distil import DistilParams
 from lineact.embed import EmbedParams
 from lineact.errors import ConfigError, LineactError
 from lineact.evaluate import EvaluateParams
+from lineact.evaluate_crops import EvaluateCropsParams
 from lineact.export import ExportParams
 from lineact.files import write_text
+from lineact.import_crops import ImportCropsParams
+from lineact.import_yolo import ImportYoloParams
 from lineact.ingest import IngestParams
 from lineact.machine import MachineParams
 from lineact.match import MatchParams
@@ -31,38 +34,68 @@ from lineact.simulation import SimulateParams
 from lineact.train_detector import TrainDetectorParams
 from lineact.train_teacher import TrainTeacherParams
 
-LISTS = ("simulated_lines", "video_lines", "active_lines")
+KINDS = {"simulation": "simulated_lines", "videos": "video_lines", "crops": "crop_lines", "yolo": "yolo_lines"}
+# What stages ask of a line, and the kinds that have it: dvc.yaml can loop over a list only, not over several.
+UNIONS = {
+    "labelled_lines": ("crop_lines", "yolo_lines"),
+    "recorded_lines": ("simulated_lines", "video_lines"),
+    "detector_lines": ("simulated_lines", "video_lines", "yolo_lines"),
+    "active_lines": tuple(KINDS.values()),
+}
+LISTS = (*KINDS.values(), *UNIONS)
+NEEDS_RECORDINGS = frozenset(
+    {
+        "ingest",
+        "detect",
+        "embed",
+        "match",
+        "queue",
+        "dataset",
+        "annotation_cost",
+        "machine",
+        "benchmark",
+        "evaluate",
+        "register",
+        "review",
+        "schedule",
+    }
+)
+NEEDS_BOXES = frozenset({"train_detector", "export"})
+LACKING = {"crops": NEEDS_RECORDINGS | NEEDS_BOXES, "yolo": NEEDS_RECORDINGS}  # sections that a kind does not have
 HEADER = "# Written by the stage `configure` from conf/. Edit conf/, not this file.\n"
 
 
 @dataclass(frozen=True)
 class LineParams:
-    """Every section of params.yaml that a line may have, each a stage's or a flow's.
+    """Every section of params.yaml that a line may have, each a stage's or a flow's; a kind of line lacks some.
 
     Attributes:
         hub_cache: where weights of the hub are kept; no section, since no result depends on it.
     """
 
     hub_cache: str
-    ingest: IngestParams
-    detect: DetectParams
-    embed: EmbedParams
-    match: MatchParams
-    queue: QueueParams
-    dataset: DatasetParams
-    annotation_cost: AnnotationCostParams
-    train_detector: TrainDetectorParams
     train_teacher: TrainTeacherParams
     distil: DistilParams
-    export: ExportParams
-    machine: MachineParams
-    benchmark: BenchmarkParams
-    evaluate: EvaluateParams
-    register: RegisterParams
-    review: ReviewParams
-    schedule: ScheduleParams
+    ingest: IngestParams | None = None
+    detect: DetectParams | None = None
+    embed: EmbedParams | None = None
+    match: MatchParams | None = None
+    queue: QueueParams | None = None
+    dataset: DatasetParams | None = None
+    annotation_cost: AnnotationCostParams | None = None
+    train_detector: TrainDetectorParams | None = None
+    export: ExportParams | None = None
+    machine: MachineParams | None = None
+    benchmark: BenchmarkParams | None = None
+    evaluate: EvaluateParams | None = None
+    register: RegisterParams | None = None
+    review: ReviewParams | None = None
+    schedule: ScheduleParams | None = None
     simulate: SimulateParams | None = None
     simulate_review: SimulateReviewParams | None = None
+    import_crops: ImportCropsParams | None = None
+    import_yolo: ImportYoloParams | None = None
+    evaluate_crops: EvaluateCropsParams | None = None
 
 
 # Keys of conf/config.yaml that sections refer to by interpolation; no stage receives them by themselves.
@@ -86,12 +119,13 @@ def active_lines(conf: Path) -> list[str]:
         ConfigError: where conf/lines.yaml cannot be read, contradicts itself or names a line without a file.
     """
     path, lists = conf / "lines.yaml", lists_of_lines(conf)
-    by_kind = [line for kind, lines in lists.items() if kind != "active_lines" for line in lines]
-    if sorted(by_kind) != sorted(lists["active_lines"]):
-        raise ConfigError(
-            f"{path}: expected active_lines to hold every line of the other lists once, "
-            f"found {lists['active_lines']} against {by_kind}"
-        )
+    for union, kinds in UNIONS.items():
+        by_kind = [line for kind in kinds for line in lists[kind]]
+        if sorted(by_kind) != sorted(lists[union]):
+            raise ConfigError(
+                f"{path}: expected {union} to hold every line of {', '.join(kinds)} once, "
+                f"found {lists[union]} against {by_kind}"
+            )
     for line in lists["active_lines"]:
         if not (conf / "line" / f"{line}.yaml").is_file():
             raise ConfigError(f"{path}: line {line!r} has no file {conf}/line/{line}.yaml; `make line` makes one")
@@ -107,13 +141,13 @@ def lists_of_lines(conf: Path) -> dict[str, list[str]]:
     path = conf / "lines.yaml"
     lists = read_yaml(path)
     way_out = f"mend it, or bring it back with `git checkout {path}`"
-    if not isinstance(lists, dict) or not set(LISTS) <= set(lists):
-        raise ConfigError(f"{path}: expected the lists {', '.join(LISTS)}, found {lists!r}; {way_out}")
-    for name, lines in lists.items():
+    for name, lines in lists.items() if isinstance(lists, dict) else ():
         if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
             raise ConfigError(
                 f"{path}: {name}: expected a list of names ([] where there is none), found {lines!r}; {way_out}"
             )
+    if not isinstance(lists, dict) or not set(LISTS) <= set(lists):
+        raise ConfigError(f"{path}: expected the lists {', '.join(LISTS)}, found {lists!r}; {way_out}")
     return lists
 
 
@@ -155,8 +189,10 @@ def compose_line(conf: Path, line: str) -> dict[str, Any]:
     if unknown:
         known = ", ".join(sorted(sections | SHARED_KEYS))
         raise ConfigError(f"{where}: unknown key {', '.join(map(repr, unknown))}; known keys are {known}")
-    chosen = {name: values[name] for name in values if name in sections}
-    _drop_unused_detectors(conf, chosen["detect"], where)
+    lacking = LACKING.get(values["source"], frozenset())
+    chosen = {name: values[name] for name in values if name in sections - lacking}
+    if "detect" in chosen:
+        _drop_unused_detectors(conf, chosen["detect"], where)
     from_mapping(LineParams, chosen, where)
     return chosen
 

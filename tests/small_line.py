@@ -12,6 +12,8 @@ from typing import Any
 import psutil
 import yaml
 
+from tasks.configure import LISTS, UNIONS
+
 ROOT = Path(__file__).resolve().parents[1]
 LINE = "small"
 SETTINGS: dict[str, Any] = {
@@ -49,9 +51,14 @@ def make_checkout(folder: Path, settings: dict = SETTINGS) -> Path:
     """
     clone_checkout(folder)
     write_line(folder, settings)
-    lists = {"simulated_lines": [LINE], "video_lines": [], "active_lines": [LINE]}
-    (folder / "conf/lines.yaml").write_text(yaml.safe_dump(lists))
+    (folder / "conf/lines.yaml").write_text(yaml.safe_dump(lists_of("simulated_lines", LINE)))
     return folder
+
+
+def lists_of(kind: str, *lines: str) -> dict[str, list[str]]:
+    """What conf/lines.yaml holds where all lines are of one kind, e.g. "simulated_lines"."""
+    unions = [union for union, kinds in UNIONS.items() if kind in kinds]
+    return {name: list(lines) if name in (kind, *unions) else [] for name in LISTS}
 
 
 def write_line(checkout: Path, settings: dict) -> None:

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from flows.lines import RESULTS_FILE, results_of
-from tasks.configure import SHARED_KEYS, LineParams, active_lines, compose_line, configure
+from tasks.configure import KINDS, LACKING, SHARED_KEYS, UNIONS, LineParams, active_lines, compose_line, configure
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("flows", "tasks", "lineact")
@@ -173,10 +173,26 @@ def test_params_file_equals_a_fresh_composition(tmp_path):
     assert (tmp_path / "params.yaml").read_text() == (ROOT / "params.yaml").read_text(), "run `dvc repro configure`"
 
 
+def kinds_of(stage: str) -> tuple[str, ...]:
+    """The lists of the kinds of lines that have a stage."""
+    looped = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"][stage]["foreach"]
+    name = looped.removeprefix("${").removesuffix("}")
+    return UNIONS.get(name, (name,))
+
+
+@pytest.mark.parametrize("source", LACKING)
+def test_the_settings_of_a_kind_are_those_of_its_stages(source):
+    optional = {"simulate", "simulate_review", "import_crops", "import_yolo", "evaluate_crops"}
+    without = {stage for stage in STAGES if KINDS[source] not in kinds_of(stage)} - optional
+    assert without == LACKING[source] & set(STAGES)
+
+
 @pytest.mark.parametrize("line", LINES)
 def test_every_line_composes_and_validates(line):
     sections = compose_line(ROOT / "conf", line)
-    assert set(STAGES) - {"simulate", "simulate_review"} <= set(sections)
+    lacking = {stage for stage in STAGES if stage not in sections}
+    source = yaml.safe_load((ROOT / "conf" / "line" / f"{line}.yaml").read_text())["defaults"][0]["override /source"]
+    assert lacking == {stage for stage in STAGES if KINDS[source] not in kinds_of(stage)}
     assert not set(sections) & SHARED_KEYS
 
 

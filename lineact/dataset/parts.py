@@ -5,14 +5,15 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from lineact.dataset import DatasetParams
+from lineact.dataset.detection import BoxPx
 from lineact.dataset.labels import Found, FrameId, LabelledCrop, Resolved, boxes_on_frames
 from lineact.decisions import NG
 from lineact.errors import InputError
+from lineact.leaks import Frame, refuse_near_frames
 from lineact.queue import EVENLY_SPACED
 from lineact.sampling import evenly
-from lineact.splits import Holdout, ValidationBlocks, choose_validation, refuse_leak
+from lineact.splits import Holdout, ValidationBlocks, choose_validation
 
-BoxPx = tuple[float, float, float, float]
 LEAST_CHECKED = 10  # so many frames at least validate the detector, before less fit ones have to help
 
 
@@ -143,12 +144,12 @@ def _check(parts: Parts, holdout_frames: list[FrameId], blocks: ValidationBlocks
     if unchecked := sorted({crop.action for crop in parts.crops["train"]} - validating):
         print(f"dataset: no validation crops of {', '.join(unchecked)}: too few to share", flush=True)
     used = {
-        name: _times([crop.frame for crop in parts.crops[name]] + [one.frame for one in parts.frames[name]])
+        name: _placed([crop.frame for crop in parts.crops[name]] + [one.frame for one in parts.frames[name]])
         for name in ("train", "val")
     }
-    refuse_leak(used["train"], used["val"], blocks.guard_s, "training and validation")
-    for name, times in used.items():
-        refuse_leak(times, _times(holdout_frames), params.holdout.guard_s, f"{name} and held-out part")
+    refuse_near_frames(used["train"], used["val"], ("training", "validation"), blocks.guard_s, "s")
+    for name, frames in used.items():
+        refuse_near_frames(frames, _placed(holdout_frames), (name, "held-out part"), params.holdout.guard_s, "s")
 
 
 def _refuse_lacking(counts: Counter[str], actions: tuple[str, ...], where: str) -> None:
@@ -169,8 +170,5 @@ def _refuse_lacking(counts: Counter[str], actions: tuple[str, ...], where: str) 
         print(f"dataset: no crops of NG{where}: the classifier will not know irrelevant actions", flush=True)
 
 
-def _times(frames: Iterable[FrameId]) -> dict[str, list[float]]:
-    times: dict[str, list[float]] = {}
-    for sha256, pts_s in frames:
-        times.setdefault(sha256, []).append(pts_s)
-    return times
+def _placed(frames: Iterable[FrameId]) -> list[Frame]:
+    return [Frame(sha256, pts_s, f"a frame of {sha256[:12]}") for sha256, pts_s in frames]

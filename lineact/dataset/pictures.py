@@ -4,18 +4,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 from lineact.boxes import crop_square
 from lineact.dataset import DatasetParams
+from lineact.dataset.detection import begin_detection_set, yolo_lines
 from lineact.dataset.labels import FrameId, LabelledCrop
-from lineact.dataset.parts import BoxPx, LabelledFrame, Parts
+from lineact.dataset.parts import LabelledFrame, Parts
 from lineact.errors import InputError
 from lineact.png import encode_png
 from lineact.progress import Progress
 from lineact.video import PTS_TOLERANCE_S, read_frames, videos_by_sha256
-
-HAND = 0  # the detector's only class
 
 
 def write_pictures(raw: Path, parts: Parts, params: DatasetParams, folder: Path) -> list[dict]:
@@ -39,9 +37,7 @@ def write_pictures(raw: Path, parts: Parts, params: DatasetParams, folder: Path)
     for crop in (crop for name in ("train", "val") for crop in parts.crops[name]):
         if crop.crop_png is None:
             drawn.setdefault(crop.frame, []).append(crop)
-    for name in ("train", "val"):
-        (folder / "images" / name).mkdir(parents=True)
-        (folder / "labels" / name).mkdir(parents=True)
+    begin_detection_set(folder)
     pngs: dict[str, bytes] = {}
     for frame, image_rgb in _decoded(raw, sorted(set(frames) | set(drawn))):
         if frame in frames:
@@ -50,28 +46,8 @@ def write_pictures(raw: Path, parts: Parts, params: DatasetParams, folder: Path)
         for crop in drawn.get(frame, []):
             box_xyxy_px = np.array(crop.box_xyxy_px)
             pngs[crop.box_id] = encode_png(crop_square(image_rgb, box_xyxy_px, params.context, params.crop_px))
-    # No `path`: ultralytics then takes the folder that holds the file.
-    content = {"train": "images/train", "val": "images/val", "names": {HAND: "hand"}}
-    (folder / "data.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     rows = [_crop_row(crop, name, pngs) for name in ("train", "val") for crop in parts.crops[name]]
     return sorted(rows, key=lambda row: (row["video_sha256"], row["pts_s"], row["box_id"]))
-
-
-def yolo_lines(boxes_xyxy_px: tuple[BoxPx, ...], size_wh: tuple[int, int]) -> list[str]:
-    """Labels in YOLO's format: class, centre x, centre y, width, height, as shares of the picture, clipped to it.
-
-    Args:
-        boxes_xyxy_px: pixels of the frame.
-        size_wh: of the frame, pixels.
-    """
-    lines = []
-    for x1, y1, x2, y2 in boxes_xyxy_px:
-        left, right = (min(max(value / size_wh[0], 0.0), 1.0) for value in (x1, x2))
-        top, bottom = (min(max(value / size_wh[1], 0.0), 1.0) for value in (y1, y2))
-        if right > left and bottom > top:
-            numbers = ((left + right) / 2, (top + bottom) / 2, right - left, bottom - top)
-            lines.append(f"{HAND} " + " ".join(f"{number:.6f}" for number in numbers))
-    return lines
 
 
 def _decoded(raw: Path, frames: list[FrameId]) -> Iterator[tuple[FrameId, np.ndarray]]:

@@ -88,7 +88,7 @@ def read_yolo(folder: Path, size_of: SizeOf) -> Heard:
     Raises:
         InputError: names the file, the place, what was expected and what was found.
     """
-    names = _names_of(folder / "data.yaml")
+    names = names_of(folder / "data.yaml")
     problems: list[str] = []
     said: list[Said] = []
     for path in sorted((folder / "labels").rglob("*.txt")):
@@ -119,7 +119,12 @@ def _without_label(folder: Path) -> list[str]:
     ]
 
 
-def _names_of(path: Path) -> dict[int, str]:
+def names_of(path: Path) -> dict[int, str]:
+    """Class numbers and names of a data.yaml.
+
+    Raises:
+        InputError: where they cannot be read.
+    """
     expected = "expected `names`: a list of classes, or numbers and classes"
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))

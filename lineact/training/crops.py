@@ -9,8 +9,11 @@ import numpy as np
 import pyarrow as pa
 
 from lineact.errors import InputError
+from lineact.leaks import frames_of, refuse_near_frames
 from lineact.schema import LABELLED_CROPS, read_table
 from lineact.training.decoded import decoded_crops, scale_image
+
+HELD_OUT = "holdout"  # the split of crops that neither train nor validate
 
 
 @dataclass(frozen=True)
@@ -55,13 +58,7 @@ def load_splits(path: Path, labels: tuple[str, ...], side_px: int, split_gap_s: 
     Raises:
         InputError: where crops are missing, unreadable, of unknown actions, or the split leaks.
     """
-    table = read_table(path, LABELLED_CROPS, without=("crop_png",))
-    unknown = sorted(set(table["action"].to_pylist()) - set(labels))
-    if unknown:
-        raise InputError(
-            f"{path}: expected the actions {', '.join(labels)}, found {', '.join(unknown)}; "
-            "run `dvc repro` after changing the line's actions"
-        )
+    table = _read(path, labels)
     refuse_leaks(table, path, split_gap_s)
     train, val = (_part(table, path, split, labels, side_px) for split in ("train", "val"))
     refuse_unusable(train, val, labels, str(path))
@@ -91,30 +88,49 @@ def refuse_unusable(train: CropSet, val: CropSet, labels: tuple[str, ...], where
         )
 
 
+def load_holdout(path: Path, labels: tuple[str, ...], side_px: int) -> CropSet:
+    """Reads the crops that measure a line, likewise.
+
+    Args:
+        path: the table.
+        labels: class names; a crop's class is its action's place in here.
+        side_px: crops are scaled to this side.
+
+    Raises:
+        InputError: where crops are missing, unreadable, of unknown actions, or of another split.
+    """
+    return _part(read_holdout(path, labels), path, HELD_OUT, labels, side_px)
+
+
+def read_holdout(path: Path, labels: tuple[str, ...]) -> pa.Table:
+    """A LABELLED_CROPS table of the crops that measure a line, without their pictures.
+
+    Args:
+        path: the table.
+        labels: class names.
+
+    Raises:
+        InputError: where there is none, or crops are of unknown actions or of another split.
+    """
+    table = _read(path, labels)
+    if set(table["split"].to_pylist()) != {HELD_OUT}:
+        raise InputError(f"{path}: expected held-out crops, found {sorted(set(table['split'].to_pylist()))}")
+    return table
+
+
+def classes_of(table: pa.Table, labels: tuple[str, ...]) -> np.ndarray:
+    """The place of each crop's action among the labels: int64, N."""
+    return np.array([labels.index(action) for action in table["action"].to_pylist()], np.int64)
+
+
 def refuse_leaks(table: pa.Table, path: Path, split_gap_s: float) -> None:
     """Refuses a table whose validation crops are near in time to training crops of the same video.
 
     Raises:
-        InputError: naming the video and the two times.
+        InputError: naming the nearest pair.
     """
-    times: dict[str, dict[str, list[float]]] = {}
-    columns = (table[name].to_pylist() for name in ("video_sha256", "split", "pts_s"))
-    for video, split, pts_s in zip(*columns, strict=True):
-        times.setdefault(video, {}).setdefault(split, []).append(pts_s)
-    for video, of_split in times.items():
-        if len(of_split) < 2:
-            continue
-        train_s, val_s = np.sort(of_split["train"]), np.asarray(of_split["val"])
-        after = np.searchsorted(train_s, val_s)
-        left, right = train_s[np.maximum(after - 1, 0)], train_s[np.minimum(after, len(train_s) - 1)]
-        nearest_s = np.minimum(np.abs(val_s - left), np.abs(val_s - right))
-        worst = int(nearest_s.argmin())
-        if nearest_s[worst] < split_gap_s or nearest_s[worst] == 0:
-            raise InputError(
-                f"{path}: the split leaks: video {video[:12]} has a validation crop at {val_s[worst]:.3f} s, "
-                f"{nearest_s[worst]:.3f} s from a training crop; expected at least {split_gap_s} s; "
-                "split by recording or by time block with a guard gap"
-            )
+    train, val = (frames_of(_of_split(table, split)) for split in ("train", "val"))
+    refuse_near_frames(train, val, (f"{path}: training", "validation"), split_gap_s, "s")
 
 
 def epoch_order(count: int, batch_size: int, seed: int, epoch: int) -> Iterator[np.ndarray]:
@@ -151,11 +167,26 @@ def class_weights(classes: np.ndarray, class_count: int, power: float) -> np.nda
     return (weights / (weights[classes].mean())).astype(np.float32)
 
 
+def _read(path: Path, labels: tuple[str, ...]) -> pa.Table:
+    table = read_table(path, LABELLED_CROPS, without=("crop_png",))
+    unknown = sorted(set(table["action"].to_pylist()) - set(labels))
+    if unknown:
+        raise InputError(
+            f"{path}: expected the actions {', '.join(labels)}, found {', '.join(unknown)}; "
+            "run `dvc repro` after changing the line's actions"
+        )
+    return table
+
+
+def _of_split(table: pa.Table, split: str) -> pa.Table:
+    import pyarrow.compute as pc
+
+    return table.filter(pc.equal(table["split"], split))
+
+
 def _part(table: pa.Table, path: Path, split: str, labels: tuple[str, ...], side_px: int) -> CropSet:
-    rows = zip(table["split"].to_pylist(), table["action"].to_pylist(), strict=True)
-    classes = np.array([labels.index(action) for of_split, action in rows if of_split == split], np.int64)
     decoded = partial(_decoded, path, split)
-    return CropSet(decoded(side_px), classes, decoded)
+    return CropSet(decoded(side_px), classes_of(_of_split(table, split), labels), decoded)
 
 
 def _decoded(path: Path, split: str, side_px: int) -> np.ndarray:

@@ -30,7 +30,10 @@ def conf(tmp_path, monkeypatch):
         ("simulated_lines: [demo]\nvideo_lines:\nactive_lines: [demo]\n", r"video_lines: expected a list .*found None"),
         ("simulated_lines: demo\nvideo_lines: []\nactive_lines: [demo]\n", "simulated_lines: .*found 'demo'"),
         ("simulated_lines: [1]\nvideo_lines: []\nactive_lines: [1]\n", r"simulated_lines: .*found \[1\]"),
-        ("simulated_lines: [demo]\nactive_lines: [demo]\n", "expected the lists simulated_lines, video_lines"),
+        (
+            "simulated_lines: [demo]\nactive_lines: [demo]\n",
+            "expected the lists .*, crop_lines",
+        ),
         ("", "expected the lists .*found None"),
         ("- demo\n", r"expected the lists .*found \['demo'\]"),
         ("\x00", "expected YAML"),
@@ -70,5 +73,5 @@ def test_the_command_prints_no_traceback(conf):
     command = [sys.executable, "-m", "tasks.configure", "--conf", "conf", "--out", "params.yaml"]
     done = subprocess.run(command, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
     assert done.returncode == 2
-    assert done.stderr.startswith("configure: conf/lines.yaml: expected the lists")
+    assert done.stderr.startswith("configure: conf/lines.yaml: video_lines: expected a list")
     assert len(done.stderr.splitlines()) == 1

@@ -20,6 +20,7 @@ from lineact.errors import AwaitingReview, ConfigError, InputError, LineactError
 from lineact.register import RegisterParams, judge
 from tasks.configure import active_lines, compose_line
 from tests.generated_videos import scene, write_sound, write_video
+from tests.small_line import lists_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -39,7 +40,7 @@ def project(tmp_path, monkeypatch, empty_repository):
     shutil.copytree(empty_repository, folder)
     shutil.copytree(ROOT / "conf", folder / "conf")
     shutil.copyfile(ROOT / "dvc.yaml", folder / "dvc.yaml")
-    lists = {"simulated_lines": ["demo"], "video_lines": [], "active_lines": ["demo"]}
+    lists = lists_of("simulated_lines", "demo")
     edit_yaml(folder / "conf" / "lines.yaml", lambda content: content.update(lists))
     monkeypatch.chdir(folder)
     return folder
@@ -242,7 +243,10 @@ def test_an_own_line_is_imported_and_composes(project, videos):
     assert sections["detect"]["backend"] == "motion"
     assert "simulate" not in sections
     lists = yaml.safe_load((project / "conf/lines.yaml").read_text())
-    assert lists == {"simulated_lines": ["demo"], "video_lines": ["press_a"], "active_lines": ["demo", "press_a"]}
+    assert lists["simulated_lines"] == ["demo"]
+    assert lists["video_lines"] == ["press_a"]
+    for union in ("recorded_lines", "detector_lines", "active_lines"):
+        assert lists[union] == ["demo", "press_a"]
     stages = stages_of("press_a")
     assert "ingest" in stages
     assert "simulate" not in stages

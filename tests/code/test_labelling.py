@@ -15,10 +15,11 @@ from lineact.boxes import iou_matrix
 from lineact.dataset import LabelParams
 from lineact.dataset.accepted import label_the_rest
 from lineact.dataset.awaiting import refuse_undecided, still_waiting
+from lineact.dataset.detection import yolo_lines
 from lineact.dataset.labels import label_crops, resolve
 from lineact.dataset.matching import looking_alike, match_to_named
 from lineact.dataset.parts import LEAST_CHECKED, frames_for_detector, split
-from lineact.dataset.pictures import write_pictures, yolo_lines
+from lineact.dataset.pictures import write_pictures
 from lineact.dataset.report import holdout_rows
 from lineact.decisions import Decision, Decisions, basis_of, frame_item, write_decisions
 from lineact.embed import embed_boxes

@@ -40,7 +40,9 @@ def make(tmp_path):
 def test_videos_and_actions_may_hold_blanks_and_quotes(videos, make):
     told = make("line", "NAME=press_a", f"VIDEOS={videos}", "ACTIONS=pick, place")
     expected = ["name=press_a", f"videos={videos}", "detector=", "foundation=", "actions=pick, place"]
-    assert told == ["-m", "flows.lines", *expected]
+    assert told == ["-m", "flows.lines", *expected, "crops=", "yolo=", "data_yaml=", "names="]
+    told = make("line", "NAME=signs", f"CROPS={videos}", f"YOLO={videos}", f"DATA_YAML={videos}", "NAMES=a b,c")
+    assert told[-4:] == [f"crops={videos}", f"yolo={videos}", f"data_yaml={videos}", "names=a b,c"]
 
 
 def test_the_other_targets_pass_on_what_is_set(make):

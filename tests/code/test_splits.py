@@ -6,8 +6,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from lineact.errors import ConfigError, InputError
+from lineact.leaks import Frame, refuse_near_frames
 from lineact.schema import VIDEOS, table_of
-from lineact.splits import Holdout, HoldoutParams, ValidationParams, choose_validation, refuse_leak
+from lineact.splits import Holdout, HoldoutParams, ValidationParams, choose_validation
 
 VIDEO = "a" * 64
 OTHER = "b" * 64
@@ -99,11 +100,9 @@ def test_no_training_frame_lies_within_the_guard_of_a_validation_frame(moments, 
     assert split["val"]
     for video, train_s, _ in split["train"]:
         assert all(abs(train_s - val_s) >= params.guard_s - 1e-6 for other, val_s, _ in split["val"] if other == video)
-    by_video = {
-        name: {video: [t for v, t, _ in split[name] if v == video] for video in (VIDEO, OTHER)} for name in split
-    }
-    assume(not set(by_video["train"][VIDEO]) & set(by_video["val"][VIDEO]))
-    refuse_leak(by_video["train"], by_video["val"], params.guard_s, "train and val")
+    placed = {name: [Frame(video, t, "a frame") for video, t, _ in split[name]] for name in ("train", "val")}
+    assume(not {frame[:2] for frame in placed["train"]} & {frame[:2] for frame in placed["val"]})
+    refuse_near_frames(placed["train"], placed["val"], ("train", "val"), params.guard_s, "s")
 
 
 @given(moments=moments, seed=st.integers(0, 5), shuffle=st.randoms(use_true_random=False))
@@ -140,11 +139,24 @@ def test_one_block_alone_cannot_be_split():
         choose_validation([(VIDEO, 1.0, "screw"), (VIDEO, 2.0, "wipe")], ValidationParams(0.3, "auto", 5.0, 1.0), 0)
 
 
-def test_a_leak_names_the_nearest_pair():
-    with pytest.raises(InputError, match=r"aaaaaaaaaaaa has frames at 3\.000 s and 3\.400 s, 0\.400 s apart"):
-        refuse_leak({VIDEO: [1.0, 3.0]}, {VIDEO: [3.4, 9.0], OTHER: [1.0]}, 0.5, "training and validation")
+def frames(times_of_recording):
+    return [Frame(video, at, f"{video[:1]}-{at:g}") for video, times in times_of_recording.items() for at in times]
 
 
-def test_a_shared_frame_leaks_without_any_guard():
-    with pytest.raises(InputError, match="leak"):
-        refuse_leak({VIDEO: [1.0]}, {VIDEO: [1.0]}, 0.0, "training and validation")
+@pytest.mark.parametrize(
+    ("times_b", "gap", "named"),
+    [
+        ({VIDEO: [3.4, 9.0], OTHER: [1.0]}, 0.5, r"a-3 \(at 3\) and a-3\.4 \(at 3\.4\) .* 0\.4 s apart; .* 0\.5"),
+        ({VIDEO: [1.2, 3.1]}, 0.5, r"a-3 \(at 3\) and a-3\.1"),  # the nearest of several
+        ({VIDEO: [1.0]}, 0.0, ".* 0 s apart"),  # a shared moment leaks without any guard
+        ({VIDEO: [0.9], OTHER: [5.0]}, 0.11, r"a-1 .* and a-0\.9"),
+    ],
+)
+def test_a_leak_names_the_nearest_pair(times_b, gap, named):
+    with pytest.raises(InputError, match=f"training and validation leak: {named}"):
+        refuse_near_frames(frames({VIDEO: [1.0, 3.0]}), frames(times_b), ("training", "validation"), gap, "s")
+
+
+@pytest.mark.parametrize("times_b", [{}, {OTHER: [1.0, 3.0]}, {VIDEO: [1.5, 2.5, 3.5]}, {VIDEO: []}])
+def test_what_is_far_apart_or_of_another_recording_passes(times_b):
+    refuse_near_frames(frames({VIDEO: [1.0, 3.0]}), frames(times_b), ("training", "validation"), 0.5, "s")

@@ -165,11 +165,11 @@ def changed(path, name, values):
 def test_a_leaking_split_is_refused(tmp_path):
     path = write_crops(tmp_path / "crops.parquet")
     changed(path, "video_sha256", ["one"] * 90)
-    with pytest.raises(InputError, match=r"split leaks: video one.* 0\.400 s from a training crop"):
+    with pytest.raises(InputError, match=r"training and validation leak: box-\d+ .* 0\.4 s apart"):
         load_splits(path, LABELS, SIDE_PX, 0.5)
     load_splits(path, LABELS, SIDE_PX, 0.4 - 1e-6)
     changed(path, "pts_s", [3.0] * 90)
-    with pytest.raises(InputError, match="split leaks"):
+    with pytest.raises(InputError, match="leak"):
         load_splits(path, LABELS, SIDE_PX, 0.0)  # the very same frame leaks, whatever the gap
 
 

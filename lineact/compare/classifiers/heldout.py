@@ -13,20 +13,20 @@ import numpy as np
 import pyarrow as pa
 
 from lineact.boxes import crop_square
-from lineact.errors import InputError
 from lineact.evaluate.truth import TruthFrame, decoded, truth_frames
 from lineact.files import cache_folder, sha256_of_file
+from lineact.leaks import frames_of, refuse_near_frames
 from lineact.metrics import time_blocks
 from lineact.png import encode_png
 from lineact.progress import Progress
 from lineact.schema import HOLDOUT_BOXES, LABELLED_CROPS, TRUTH_BOXES, VIDEOS, read_table, table_of, write_table
-from lineact.splits import Holdout, HoldoutParams, refuse_leak
+from lineact.splits import Holdout, HoldoutParams
+from lineact.training.crops import HELD_OUT, classes_of, read_holdout
 from lineact.training.decoded import decoded_crops
 
 CODE_VERSION = 1  # raise it where a change of the code changes the crops
 SIMULATED_FPS = 4.0  # of the simulator's truth, so many frames a second are test frames
 BLOCK_S = 5.0  # crops so near in time are one block of the intervals
-HELD_OUT = "holdout"  # their split
 FILE = "holdout_crops.parquet"
 
 
@@ -121,30 +121,16 @@ def held_out_crops(path: Path, labels: tuple[str, ...], crops: Path, gap_s: floa
     Raises:
         InputError: where there are none, an action is unknown, or the split leaks.
     """
-    table = read_table(path, LABELLED_CROPS, without=("crop_png",))
-    actions = table["action"].to_pylist()
-    unknown = sorted(set(actions) - set(labels))
-    if not actions or set(table["split"].to_pylist()) != {HELD_OUT} or unknown:
-        raise InputError(
-            f"{path}: expected crops of the split {HELD_OUT!r} with the actions {', '.join(labels)}, found "
-            f"{', '.join(unknown) or 'none'}; hold out more, or run `dvc repro` after changing the line's actions"
-        )
+    table = read_holdout(path, labels)
     trained = read_table(crops, LABELLED_CROPS, without=("crop_png",))
-    refuse_leak(_moments(table), _moments(trained), gap_s, f"{path} and {crops}")
+    refuse_near_frames(frames_of(table), frames_of(trained), (f"{path}: held-out crops", f"{crops}"), gap_s, "s")
     return HeldOutCrops(
         path=path,
         sha256=sha256_of_file(path),
-        classes=np.array([labels.index(action) for action in actions], np.int64),
+        classes=classes_of(table, labels),
         blocks=time_blocks(table["video_sha256"].to_pylist(), table["pts_s"].to_numpy(), BLOCK_S),
         how=how,
     )
-
-
-def _moments(table: pa.Table) -> dict[str, list[float]]:
-    moments: dict[str, list[float]] = {}
-    for sha256, pts_s in zip(table["video_sha256"].to_pylist(), table["pts_s"].to_pylist(), strict=True):
-        moments.setdefault(sha256, []).append(pts_s)
-    return moments
 
 
 def _thinned(truth: pa.Table) -> pa.Table:
