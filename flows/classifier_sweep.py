@@ -1,6 +1,6 @@
 """Many settings of classifiers, each trial an MLflow run: a grid by Hydra's multirun, or a search by Optuna.
 
-    python -m flows.classifier_sweep -m line=demo classifier=vit_s,resnet34 seed=0,1 classifier.fit.lr=0.001,0.003
+    python -m flows.classifier_sweep -m lines=demo classifier=vit_s,resnet34 seeds=0,1 classifier.fit.lr=0.001,0.003
     python -m flows.classifier_sweep search=vit_s_distilled lines=demo [trials=20]
 
 Both look for a better macro F1 on the validation crops; the test crops' figures stand beside it, to be reported and not
@@ -81,7 +81,7 @@ class SearchParams:
 
 
 def grid() -> None:
-    """Hydra's multirun over `line`, `seed`, `classifier` and all settings of a choice; each job is a trial.
+    """Hydra's multirun over `lines`, `seeds`, `classifier` and all settings of a choice; each job is a trial.
 
     Raises:
         ConfigError: where something does not compose.
@@ -110,12 +110,12 @@ def _job(composed: "DictConfig", parent_id: str) -> float:
     name, overrides = job.runtime.choices["classifier"], list(job.overrides.task)
     values: Any = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     GlobalHydra.instance().clear()  # a teacher is composed by itself
-    if not values["line"]:
-        raise ConfigError("argument 'line' is missing: expected line=demo or line=demo,gi_d")
+    if not values["lines"]:
+        raise ConfigError("argument 'lines' is missing: expected lines=demo or lines=demo,gi_d")
     params = from_mapping(ClassifierParams, values["classifier"], " ".join(overrides))
     choice = choice_with(name, params, values["foundation"])
-    line = line_of(values["line"])
-    trial = run_trial(choice, line, int(values["seed"]))
+    line = line_of(values["lines"])
+    trial = run_trial(choice, line, int(values["seeds"]))
     log_trial(parent_id, trial, choice, line)
     figure = _figure(trial)
     print(f"{' '.join(overrides)}: validation macro F1 {figure:.4f}", flush=True)
