@@ -5,6 +5,7 @@ presentation time in seconds. A frame's identity is (`video_sha256`, `pts_s`). I
 recording's hash is that of its pictures, and `pts_s` is the number in the file's name.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -178,31 +179,34 @@ def write_table(table: pa.Table, path: Path, schema: pa.Schema) -> None:
     write_whole(path, lambda temporary: pq.write_table(stamped, temporary, row_group_size=rows))
 
 
-def read_table(path: Path, schema: pa.Schema, without: tuple[str, ...] = ()) -> pa.Table:
+def read_table(path: Path, schema: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:
     """Reads Parquet and checks version, columns, types and nulls.
 
     Args:
         path: the file.
-        schema: what its columns must be.
-        without: columns that are left unread, e.g. pictures that would fill the memory.
+        schema: of the whole file.
+        columns: those to read, in this order; all of them where it is None. Pictures make most of a table's size.
 
     Raises:
         InputError: where the file is missing, of another version, or does not fit the schema.
     """
     try:
-        found = pq.read_schema(path)
-        table = pq.read_table(path, columns=[name for name in found.names if name not in without])
+        _refuse_another(pq.read_schema(path), schema, path)
+        table = pq.read_table(path, columns=None if columns is None else list(columns))
     except FileNotFoundError as error:
         raise InputError(f"{path}: expected a table of an earlier stage, found nothing; run `dvc repro`") from error
     except pa.ArrowInvalid as error:
         raise InputError(f"{path}: expected Parquet, found something else ({error}); run `dvc repro`") from error
+    _refuse_nulls(table, str(path))
+    return table
+
+
+def _refuse_another(found: pa.Schema, schema: pa.Schema, path: Path) -> None:
     version = (found.metadata or {}).get(b"lineact_schema_version", b"none").decode()
     if version != str(SCHEMA_VERSION):
         raise InputError(f"{path}: expected schema version {SCHEMA_VERSION}, found {version}; run `dvc repro`")
     if not found.equals(schema):
         raise InputError(f"{path}: expected columns {schema.names}, found {found.names}; run `dvc repro`")
-    _refuse_nulls(table, str(path))
-    return table
 
 
 def _refuse_nulls(table: pa.Table, where: str) -> None:

@@ -13,6 +13,7 @@ from lineact.leaks import frames_of, refuse_near_frames
 from lineact.schema import LABELLED_CROPS, read_table
 from lineact.training.decoded import decoded_crops, scale_image
 
+CROP_FACTS = tuple(name for name in LABELLED_CROPS.names if name != "crop_png")
 HELD_OUT = "holdout"  # the split of crops that neither train nor validate
 
 
@@ -168,7 +169,7 @@ def class_weights(classes: np.ndarray, class_count: int, power: float) -> np.nda
 
 
 def _read(path: Path, labels: tuple[str, ...]) -> pa.Table:
-    table = read_table(path, LABELLED_CROPS, without=("crop_png",))
+    table = read_table(path, LABELLED_CROPS, CROP_FACTS)
     unknown = sorted(set(table["action"].to_pylist()) - set(labels))
     if unknown:
         raise InputError(

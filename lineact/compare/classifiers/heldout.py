@@ -21,7 +21,7 @@ from lineact.png import encode_png
 from lineact.progress import Progress
 from lineact.schema import HOLDOUT_BOXES, LABELLED_CROPS, TRUTH_BOXES, VIDEOS, read_table, table_of, write_table
 from lineact.splits import Holdout, HoldoutParams
-from lineact.training.crops import HELD_OUT, classes_of, read_holdout
+from lineact.training.crops import CROP_FACTS, HELD_OUT, classes_of, read_holdout
 from lineact.training.decoded import decoded_crops
 
 CODE_VERSION = 1  # raise it where a change of the code changes the crops
@@ -122,7 +122,7 @@ def held_out_crops(path: Path, labels: tuple[str, ...], crops: Path, gap_s: floa
         InputError: where there are none, an action is unknown, or the split leaks.
     """
     table = read_holdout(path, labels)
-    trained = read_table(crops, LABELLED_CROPS, without=("crop_png",))
+    trained = read_table(crops, LABELLED_CROPS, CROP_FACTS)
     refuse_near_frames(frames_of(table), frames_of(trained), (f"{path}: held-out crops", f"{crops}"), gap_s, "s")
     return HeldOutCrops(
         path=path,
