@@ -61,7 +61,9 @@ def bench_train(counts: tuple[int, ...], choices: tuple[str, ...], images: int) 
 
 def _rows(count: int, job: Job) -> list[list[str]]:
     plain, ours = measured(as_a_plain_loop, job), measured(as_the_product, job)
-    return [_row(count, job.choice, way, run, plain) for way, run in (("plain loop", plain), ("lineact", ours))]
+    rows = [_row(count, job.choice, way, run, plain) for way, run in (("plain loop", plain), ("lineact", ours))]
+    print("\n".join(" ".join(row) for row in rows), flush=True)  # the table comes minutes later
+    return rows
 
 
 def _row(count: int, choice: str, way: str, run: TrainRun, plain: TrainRun) -> list[str]:
