@@ -8,16 +8,17 @@ import sys
 
 from flows import command_line
 from flows.gate import decisions_of
-from flows.pipeline import refuse_without_recordings
+from flows.pipeline import CONF, refuse_without_recordings
 from flows.server import answers, standing_server
-from lineact.files import sha256_of_file
+from lineact.files import sha256_of_file, sha256_of_tree
+from tasks.stage import PARAMS_FILE
 
 
 def start_training(line: str) -> str:
     """Starts the line's deployment, which goes on from the gate, or says how to go on without a server.
 
-    The same decisions start it once, however often they are finished. A server that is gone, or that does not know the
-    line, is no error.
+    The same decisions and settings start it once, however often they are finished. A server that is gone, or that does
+    not know the line, is no error.
 
     Args:
         line: the line.
@@ -35,8 +36,9 @@ def start_training(line: str) -> str:
     from prefect.exceptions import ObjectNotFound, PrefectException
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    decisions = decisions_of(line)
-    key = sha256_of_file(decisions) if decisions.is_file() else "none"
+    # params.yaml may be older than conf/, from which the run composes it
+    inputs = [path for path in (decisions_of(line), PARAMS_FILE) if path.is_file()]
+    key = " ".join([*map(sha256_of_file, inputs), sha256_of_tree(CONF)])
     try:
         with temporary_settings({PREFECT_API_URL: api_url}), get_client(sync_client=True) as client:
             deployment = client.read_deployment_by_name(f"retrain/{line}")
@@ -48,8 +50,9 @@ def start_training(line: str) -> str:
     except (HTTPError, PrefectException, RuntimeError) as error:
         return f"the Prefect server at {api_url} took no run ({error}): {by_hand}"
     told = f"flow run {run.name!r} ({run.id}) at {api_url}"
-    if run.state is not None and run.state.is_final():  # these decisions started it before
-        return f"training of {line} has run with these decisions and ended {run.state.name}: {told}; {by_hand}"
+    if run.state is not None and run.state.is_final():  # the same started it before
+        ended = f"has run with these decisions and settings and ended {run.state.name}"
+        return f"training of {line} {ended}: {told}; {by_hand}"
     return f"training of {line} is started: {told}"
 
 

@@ -2,10 +2,12 @@
 
     python -m flows.answer_queue line=bottle_bench annotations=annotations.json
 
-Appends to data/<line>/review/decisions.csv; running it twice adds nothing.
+Appends to data/<line>/review/decisions.csv, as of when the file was written; running it twice adds nothing.
 """
 
 import sys
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,6 +18,7 @@ from lineact.annotations import AnnotatedTruth, read_annotations
 from lineact.dataset import DatasetParams
 from lineact.decisions import NG, Decision, frame_item, read_decisions, write_decisions
 from lineact.errors import InputError
+from lineact.review.journal import stamp
 from lineact.reviewer import Reviewer, SecondsParams, answer_queue
 from lineact.schema import BOXES, FRAMES, QUEUE, VIDEOS, empty_table, read_table, table_of
 from lineact.settings import from_mapping
@@ -63,7 +66,8 @@ def answer_from_annotations(line: str, annotations: Path) -> int:
     # the last that was read from the file, although a person may have settled it otherwise since
     known = set({row.item_id: _content(row) for row in earlier if row.reviewer == NAME}.values())
     added = [decision for decision in answers if _content(decision) not in known]
-    write_decisions(path, [*earlier, *added])
+    written_at = stamp(datetime.fromtimestamp(annotations.stat().st_mtime, UTC))
+    write_decisions(path, [*earlier, *(replace(decision, decided_at=written_at) for decision in added)])
     return len(added)
 
 

@@ -1,7 +1,8 @@
 """`python -m flows.bench_review [crops=100000]`: the review page under a long queue, driven in Debian's Chromium.
 
 A generated line in a temporary folder; measured are the first page, each next page (turned, accepted, and jumped to
-without any reading ahead), with all its pictures on the screen, and the server's memory.
+without any reading ahead), with all its pictures on the screen, the certificate (Q), at first and again, the end (F),
+and the server's memory before these and after them.
 """
 
 import os
@@ -24,6 +25,7 @@ from rich.table import Table
 from flows import command_line
 from lineact.errors import ConfigError, InputError
 from lineact.review.generated import GROUPS, write_generated_line
+from tasks.stage import section_of
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -31,10 +33,12 @@ if TYPE_CHECKING:
 LINE = "bench"
 PORT = 8767
 ACTIONS = ["take", "screw", "wipe", "place"]
+HOLDOUT = {"recordings": [], "last_share": 0.1, "guard_s": 2.0}
 PAGES = 30
 LEAST_CROPS = 20_000  # so many that there are pages enough of every action
 READING_S = 1.0  # nobody turns pages faster than this
 START_S = 120.0
+LONGEST_S = 600.0  # for the certificate, or the gate's word
 ALL_SHOWN = """() => document.querySelector('#stage').getAttribute('aria-busy') === 'false'
     && [...document.querySelectorAll('#crops img')].length > 0
     && [...document.querySelectorAll('#crops img')].every((image) => image.complete && image.naturalWidth)"""
@@ -56,16 +60,15 @@ def bench_review(crops: int) -> dict[str, list[float]]:
         raise InputError("expected the system package chromium, found none; run `make system` as root")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        settings = {"dataset": {"actions": ACTIONS, "min_iou": 0.5}}
-        (folder / "params.yaml").write_text(yaml.safe_dump({"lines": {LINE: settings}}))
+        dataset = section_of("demo", "dataset") | {"actions": ACTIONS, "holdout": HOLDOUT}
+        (folder / "params.yaml").write_text(yaml.safe_dump({"lines": {LINE: {"dataset": dataset}}}))
         print(f"generating a line with {crops} queued crops", flush=True)
         write_generated_line(folder / "data" / LINE, crops)
         began = time.perf_counter()
         server = _started(folder)
         try:
             measured = {"start of the command": [1000 * (time.perf_counter() - began)]}
-            measured |= _driven(f"http://127.0.0.1:{PORT}/")
-            measured["memory, MiB"] = [_peak_mib(server.pid)]
+            measured |= _driven(f"http://127.0.0.1:{PORT}/", lambda: _peak_mib(server.pid))
         finally:
             server.send_signal(signal.SIGKILL)
             server.wait()
@@ -91,7 +94,7 @@ def _started(folder: Path) -> subprocess.Popen:
             return server
 
 
-def _driven(url: str) -> dict[str, list[float]]:
+def _driven(url: str, peak_mib: Callable[[], float]) -> dict[str, list[float]]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -105,8 +108,25 @@ def _driven(url: str) -> dict[str, list[float]]:
         measured["next page, accepted"] = _after_reading(page, lambda: page.keyboard.press("a"))
         page.route("**/api/items?*waiting=true*", lambda route: route.abort())  # no reading ahead
         measured["next page, not read ahead"] = _after_reading(page, lambda: page.keyboard.press("PageDown"))
+        measured["memory of the server, MiB"] = [peak_mib()]
+        for what in ("certificate (Q), the first time", "certificate (Q), again"):
+            measured[what] = [_answered(page, "q", "#quality p", "Labelling")]
+            page.keyboard.press("q")
+        measured["end (F), with the gate's word"] = [_answered(page, "f", "#message", "Writing")]
+        measured["memory of the server with Q and F, MiB"] = [peak_mib()]
         browser.close()
     return measured
+
+
+def _answered(page: "Page", key: str, place: str, meanwhile: str) -> float:
+    """Milliseconds from a key until the page says something else than that it waits."""
+    began = time.perf_counter()
+    page.keyboard.press(key)
+    says = f"document.querySelector({place!r}).textContent"
+    page.wait_for_function(f"() => {says} && !{says}.startsWith({meanwhile!r})", timeout=1000 * LONGEST_S)
+    said = page.locator(place).inner_text()
+    print(f"{key.upper()}: {said}", flush=True)
+    return 1000 * (time.perf_counter() - began)
 
 
 def _after_reading(

@@ -12,7 +12,7 @@ from pathlib import Path
 from flows import command_line
 from flows.gate import decisions_of
 from flows.pipeline import refuse_without_recordings
-from lineact.dataset.labels import boxes_on_frames
+from lineact.dataset.today import boxes_on_frames
 from lineact.decisions import NG
 from lineact.errors import ConfigError, InputError
 from lineact.exchange import UNDECIDED
@@ -91,8 +91,8 @@ def _queue_sets(line: str, form: str) -> tuple[list[PictureSet], str]:
     frames = [item for item in waiting if item["task"] == "box"]
     crops = [item for item in waiting if item["task"] in ("crop", "audit")]
     groups = [item for item in waiting if item["task"] == "group"]
-    embedded = read_table(folder / "embed" / "crops.parquet", EMBEDDED).select(["box_id", "crop_png"])
-    pngs = dict(zip(*(embedded[name].to_pylist() for name in ("box_id", "crop_png")), strict=True))
+    embedded = read_table(folder / "embed" / "crops.parquet", EMBEDDED, ("box_id", "crop_png"))
+    pngs = dict(zip(*(embedded[name].to_pylist() for name in embedded.column_names), strict=True))
     labels = (*labels_of("box", actions), UNDECIDED)
     sets = [
         PictureSet("frames", labels, len(frames), partial(frames_of_queue, frames, folder / "raw")),

@@ -1,15 +1,22 @@
 """The review gate: the truth is the decisions file, how much of the queue it answers, and what that certifies."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lineact.dataset import DatasetParams
 from lineact.dataset.accepted import Certificate, Labelling, certify, label_the_rest
-from lineact.dataset.asked import asked_of
-from lineact.dataset.awaiting import refuse_bad_rows, refuse_undecided, still_waiting
+from lineact.dataset.awaiting import (
+    AskedAudits,
+    Waiting,
+    asked_audits,
+    refuse_bad_rows,
+    refuse_undecided,
+    still_waiting,
+)
 from lineact.dataset.labels import Found, Resolved, read_found, resolve
+from lineact.dataset.today import decided_late, today_of
 from lineact.decisions import Decision, Decisions, read_decisions
-from lineact.errors import AwaitingReview
+from lineact.errors import AwaitingReview, ConfigError
 from lineact.review.export import journal_path
 from lineact.review.journal import Journal
 from lineact.settings import from_mapping
@@ -20,7 +27,7 @@ STAGES = ("ingest", "detect", "embed", "match", "queue")
 
 
 @dataclass(frozen=True)
-class Reviewed:
+class Judged:
     """A line as its decisions leave it now.
 
     Attributes:
@@ -28,17 +35,28 @@ class Reviewed:
         params: the settings.
         resolved: names and decisions.
         labelling: of the crops that nobody decided.
+        waiting: what a person still has to decide.
     """
 
     found: Found
     params: DatasetParams
     resolved: Resolved
     labelling: Labelling
+    waiting: Waiting
 
 
 def decisions_of(line: str) -> Path:
     """The line's decisions file, a versioned input (of simulated lines, an output of `simulate_review`)."""
     return Path("data") / line / "review" / "decisions.csv"
+
+
+def is_simulated(line: str) -> bool:
+    """Whether a stage writes the line's decisions."""
+    try:
+        section_of(line, "simulate_review")
+    except ConfigError:
+        return False
+    return True
 
 
 def certificate_of(line: str) -> Certificate:
@@ -52,7 +70,7 @@ def certificate_of(line: str) -> Certificate:
 
 
 class Certifier:
-    """Tells a line's certificate again and again, as its page needs it after every answer.
+    """Tells a line's certificate, and which random crops it asks, again and again, as its page needs it.
 
     What certifies changes no label, so the crops are labelled anew only where something else was decided since.
     """
@@ -64,13 +82,18 @@ class Certifier:
             InputError: where one is missing.
             ConfigError: where the line is unknown.
         """
+        self._line = line
         self._params = _params_of(line)
         self._found = _found_of(line)
-        self._certifying = asked_of(self._found.queue).certifying
+        self._certifying = self._found.asked.certifying
+        holdout = Holdout(self._params.holdout, self._found.videos)
+        self._today = today_of(
+            self._found.queue, self._found.placed_boxes, self._found.frames, holdout, self._params.min_iou
+        )
         self._named_by: tuple[Decision, ...] | None = None
 
     def certificate(self, decisions: Decisions) -> Certificate:
-        """By these decisions, in the file yet or not."""
+        """By these decisions, in the file yet or not; replaced ones tell what was said when a look was made."""
         certifies = set(self._certifying)
         named_by = tuple(one for one in decisions.rows if one.item_id not in certifies)
         if named_by != self._named_by:
@@ -78,7 +101,16 @@ class Certifier:
             self._named_by = named_by
         answers = {one.item_id: one.decided for one in decisions.rows if one.item_id in certifies}
         decided = self._reviewed.resolved.crop_actions | answers
-        return certify(self._reviewed.labelling.accepted, self._certifying, decided, self._params)
+        late = decided_late(decisions, self._certifying, self._today)
+        return certify(self._reviewed.labelling.accepted, self._certifying, decided, late, self._params)
+
+    def asked_audits(self, decisions: Decisions) -> AskedAudits:
+        """Which random crops are still asked after these decisions, as the gate would say it."""
+        certificate = self.certificate(decisions)
+        answered = {one.item_id for one in decisions.rows}
+        waiting = self._reviewed.waiting
+        certifying = tuple(item for item in waiting.certifying if item not in answered)
+        return asked_audits(replace(waiting, certifying=certifying, certificate=certificate), self._params, self._line)
 
 
 def pass_gate(line: str) -> None:
@@ -89,10 +121,8 @@ def pass_gate(line: str) -> None:
         InputError: where a table or the decisions are missing or cannot be read, or too many rows are unusable.
     """
     reviewed = _reviewed(line)
-    certificate = reviewed.labelling.certificate
-    waiting = still_waiting(reviewed.found.queue, reviewed.resolved, certificate, reviewed.params)
     try:
-        refuse_undecided(waiting, reviewed.params, line)
+        refuse_undecided(reviewed.waiting, reviewed.params, line)
     except AwaitingReview as awaiting:
         raise AwaitingReview(f"{awaiting}{_pending_in_journal(line)}") from None
 
@@ -109,17 +139,19 @@ def _pending_in_journal(line: str) -> str:
     return told if rows else ""
 
 
-def _reviewed(line: str) -> Reviewed:
+def _reviewed(line: str) -> Judged:
     params = _params_of(line)
     decided = read_decisions(decisions_of(line), params.actions)
     refuse_bad_rows(decided, params.max_bad_share, decisions_of(line))
     return _review(_found_of(line), decided, params)
 
 
-def _review(found: Found, decisions: Decisions, params: DatasetParams) -> Reviewed:
+def _review(found: Found, decisions: Decisions, params: DatasetParams) -> Judged:
     holdout = Holdout(params.holdout, found.videos)
     resolved = resolve(found, decisions, holdout, params)
-    return Reviewed(found, params, resolved, label_the_rest(found, resolved, holdout, params))
+    labelling = label_the_rest(found, resolved, holdout, params)
+    waiting = still_waiting(found, resolved, labelling.certificate, params)
+    return Judged(found, params, resolved, labelling, waiting)
 
 
 def _params_of(line: str) -> DatasetParams:

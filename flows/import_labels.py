@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from flows import command_line
-from flows.gate import decisions_of
+from flows.gate import decisions_of, is_simulated
 from flows.pipeline import refuse_without_recordings
 from lineact.errors import ConfigError, InputError
 from lineact.exchange import Heard
@@ -54,7 +54,10 @@ def import_labels(line: str, form: str, path: Path, reviewer: str, numbered_from
     if form not in READERS:
         raise ConfigError(f"format={form}: expected one of {', '.join(READERS)}")
     actions = tuple(section_of(line, "dataset")["actions"])
-    _refuse_simulated(line)
+    if is_simulated(line):
+        raise ConfigError(
+            f"line {line!r} is simulated: its decisions are the stage simulate_review's; import on a real line"
+        )
     folder = Path("data") / line
     known = KnownLine(
         read_table(folder / "ingest" / "videos.parquet", VIDEOS),
@@ -72,16 +75,6 @@ def import_labels(line: str, form: str, path: Path, reviewer: str, numbered_from
 def _changed_s(path: Path) -> float:
     """When a file, or the newest one in a folder, was written: seconds since 1970."""
     return max(one.stat().st_mtime for one in (path, *(path.rglob("*") if path.is_dir() else ())))
-
-
-def _refuse_simulated(line: str) -> None:
-    try:
-        section_of(line, "simulate_review")
-    except ConfigError:
-        return
-    raise ConfigError(
-        f"line {line!r} is simulated: its decisions are the stage simulate_review's; import on a real line"
-    )
 
 
 def _told(line: str, result: Result, merged: Merged) -> list[str]:

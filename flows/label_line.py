@@ -46,7 +46,9 @@ def label_line(line: str, parent_id: str | None = None) -> "list[StageResult] | 
             tell(line, word)
             get_run_logger().warning("%s: %s", word.kind, word.text)
             return Completed(name="AwaitingReview", message=str(waiting))
-        end_waiting(line)
+        if ended := end_waiting(line):
+            tell(line, ended)
+            get_run_logger().info("%s: %s", ended.kind, ended.text)
         return results
 
 

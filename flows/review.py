@@ -18,35 +18,34 @@ from flows.review_line import Reviewed, read_reviewed
 from lineact.errors import ConfigError
 
 HOST = "127.0.0.1"  # decisions are open to whoever reaches the page, so nobody else does
-DEFAULT_PORT = 8765
+DEFAULT_PORT = "8765"
 PERSON = "person"  # a reviewer who gives no name
 
 
-def _bound_socket(host: str, port: str) -> socket.socket:
-    if not port.isdecimal() or not 0 < int(port) < 65536:
-        raise ConfigError(f"port={port}: expected a number from 1 to 65535")
-    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+def _bound_socket(access: Access) -> socket.socket:
+    bound = socket.socket(socket.AF_INET6 if ":" in access.host else socket.AF_INET)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        bound.bind((host, int(port)))
+        bound.bind((access.host, access.port))
     except OSError as error:
         bound.close()
         raise ConfigError(
-            f"host={host} port={port}: cannot be opened ({error.strerror}); choose another, e.g. port=8766"
+            f"host={access.host} port={access.port}: cannot be opened ({error.strerror}); choose another, e.g. "
+            "port=8766"
         ) from error
     return bound
 
 
-def _tell(reviewed: Reviewed, access: Access, port: str) -> None:
+def _tell(reviewed: Reviewed, access: Access) -> None:
     state, progress, _ = reviewed.session.overview()
     for bad in state.bad:
         print(f"{reviewed.decisions}: row {bad.row}, column {bad.column!r}: {bad.found}; left out, kept in the file")
     if state.pending:
         print(f"{state.pending} earlier answers are in the journal and not in {reviewed.decisions} yet")
-    host = f"[{access.host}]" if ":" in access.host else access.host
-    entry = f"?token={access.token}" if access.token else ""
+    token = f"?token={access.token}" if access.token and not access.token_file else ""
+    entry = f", opened with ?token= and the token in {access.token_file} behind it" if access.token_file else ""
     print(
-        f"review of {reviewed.line} ({progress.decided} of {progress.total} decided): http://{host}:{port}/{entry} "
+        f"review of {reviewed.line} ({progress.decided} of {progress.total} decided): {access.url}{token}{entry} "
         f"(Ctrl+C ends it and writes {reviewed.decisions.name})",
         flush=True,
     )
@@ -55,11 +54,10 @@ def _tell(reviewed: Reviewed, access: Access, port: str) -> None:
 def main() -> None:
     """`line=demo [port=8765] [reviewer=NAME] [host=0.0.0.0] [token_file=FILE]`."""
     values = command_line.parse(sys.argv[1:], ("line",), ("port", "reviewer", "host", "token_file"))
-    port = values.get("port") or str(DEFAULT_PORT)
-    access = access_of(values.get("host") or HOST, values.get("token_file") or "")
+    access = access_of(values.get("host") or HOST, values.get("port") or DEFAULT_PORT, values.get("token_file") or "")
     reviewed = read_reviewed(values["line"], values.get("reviewer") or PERSON)
-    bound = _bound_socket(access.host, port)
-    _tell(reviewed, access, port)
+    bound = _bound_socket(access)
+    _tell(reviewed, access)
     with suppress(KeyboardInterrupt):
         uvicorn.Server(uvicorn.Config(review_app(reviewed, access), log_level="warning")).run(sockets=[bound])
     if not reviewed.simulated:

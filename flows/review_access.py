@@ -18,7 +18,6 @@ from fastapi.responses import JSONResponse, RedirectResponse
 
 from lineact.errors import ConfigError, InputError
 
-COOKIE = "lineact_review"
 OWN_HEADER = "x-lineact-review"  # a foreign form cannot send it; a foreign script needs leave, and gets none
 LEAST_TOKEN_LENGTH = 16
 MOST_BODY_BYTES = 2**20
@@ -42,36 +41,56 @@ class Access:
 
     Attributes:
         host: address to listen on.
+        port: to listen on.
         token: what a browser must show, "" where this machine alone reaches the page.
+        token_file: where the token was read from; "" where it is a random one, or none.
     """
 
     host: str
+    port: int
     token: str
+    token_file: str = ""
 
     @property
-    def hosts(self) -> list[str]:
-        """Names in the Host header that are answered: elsewhere the token keeps strangers out."""
-        return ["*"] if self.token else [self.host, "localhost"]
+    def cookie(self) -> str:
+        """The cookie's name: a browser sends a host's cookies to all its ports, where other lines' pages may be."""
+        return f"lineact_review_{self.port}"
+
+    @property
+    def url(self) -> str:
+        """The page's address, without the token."""
+        return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}/"
+
+    def answers_to(self, host: str) -> bool:
+        """Whether requests with this Host header are answered: where a token is asked for, it keeps strangers out."""
+        try:
+            name = urlsplit(f"//{host}").hostname
+        except ValueError:
+            return False
+        return bool(self.token) or name in (self.host, "localhost")
 
 
-def access_of(host: str, token_file: str) -> Access:
+def access_of(host: str, port: str, token_file: str) -> Access:
     """The access that was asked for.
 
     Args:
         host: address to listen on.
+        port: to listen on.
         token_file: file with the token; "" for a random one, where one is needed.
 
     Raises:
-        ConfigError: where the host is no address.
+        ConfigError: where the host is no address, or the port no port.
         InputError: where the file is missing, too short, or readable by others.
     """
+    if not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ConfigError(f"port={port}: expected a number from 1 to 65535")
     try:
-        loopback = ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(host)
     except ValueError as error:
         raise ConfigError(f"host={host}: expected an address of this machine such as 127.0.0.1 or 0.0.0.0") from error
     if token_file:
-        return Access(host, _token_in(Path(token_file)))
-    return Access(host, "" if loopback else secrets.token_urlsafe(24))
+        return Access(address.compressed, int(port), _token_in(Path(token_file)), token_file)
+    return Access(address.compressed, int(port), "" if address.is_loopback else secrets.token_urlsafe(24))
 
 
 def _token_in(path: Path) -> str:
@@ -109,17 +128,20 @@ def _entered(request: Request, access: Access) -> Response | None:
     if not access.token or request.url.path != "/" or shown is None or not _same(shown, access.token):
         return None
     response = RedirectResponse("/", status_code=303)
-    response.set_cookie(COOKIE, access.token, httponly=True, samesite="strict")
+    response.set_cookie(access.cookie, access.token, httponly=True, samesite="strict")
     return response
 
 
 def _refused(request: Request, access: Access) -> Response | None:
-    if access.token and not _same(request.cookies.get(COOKIE, ""), access.token):
+    host = request.headers.get("host", "")
+    if not access.answers_to(host):  # a foreign page whose name resolves to this machine must not read or answer
+        return _told(400, f"expected the host {access.url}, found {host!r}")
+    if access.token and not _same(request.cookies.get(access.cookie, ""), access.token):
         return _told(401, "open the address that the command printed: it carries the token")
     if request.method in READING:
         return None
     origin = request.headers.get("origin")
-    foreign = origin is not None and urlsplit(origin).netloc != request.headers.get("host")
+    foreign = origin is not None and origin.partition("://")[2] != host
     if foreign or request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
         return _told(403, "answers are taken from the page itself alone")
     if OWN_HEADER not in request.headers:

@@ -1,19 +1,20 @@
 """What the review page asks for: `review_app` of a line that was read by `flows.review`."""
 
+from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, HTTPException, Query, Request, Response
-from fastapi.middleware.trustedhost import TrustedHostMiddleware
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, Field
 
 from flows.review_access import Access, guard
 from flows.review_line import Reviewed
-from flows.review_quality import Quality, what_comes_next
+from flows.review_quality import what_comes_next
 from lineact.decisions import TASKS
 from lineact.errors import LineactError
 from lineact.review.answers import labels_of
@@ -45,8 +46,6 @@ def review_app(reviewed: Reviewed, access: Access) -> FastAPI:
     """The page and what it asks for."""
     app = FastAPI(title=f"review of {reviewed.line}", docs_url=None, redoc_url=None, openapi_url=None)
     app.middleware("http")(guard(access))
-    # A foreign page whose name resolves to this machine must not read or answer.
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=access.hosts)
     app.mount("/page", StaticFiles(directory=PAGE))
     _tell_errors(app)
     _add_pictures(app, reviewed)
@@ -79,6 +78,12 @@ def _tell_errors(app: FastAPI) -> None:
     for kind, status in ((LineactError, 500), (UnknownItemError, 404), (UnseenError, 409), (OSError, 500)):
         app.add_exception_handler(kind, telling(status))
 
+    @app.exception_handler(RequestValidationError)
+    def unusable(_: Request, error: RequestValidationError) -> JSONResponse:
+        # without what was found, which may be text that no encoding holds
+        wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        return JSONResponse({"detail": wrong}, 422)
+
 
 def _add_pictures(app: FastAPI, reviewed: Reviewed) -> None:
     frames, crops = reviewed.frames, reviewed.crops
@@ -93,7 +98,7 @@ def _add_pictures(app: FastAPI, reviewed: Reviewed) -> None:
     def crop(box_id: str) -> Response:
         if box_id not in crops:
             raise UnknownItemError(f"unknown crop {box_id!r}")
-        return Response(crops.png(box_id), media_type="image/png", headers=FOREVER)
+        return Response(crops.pngs([box_id])[box_id], media_type="image/png", headers=FOREVER)
 
     @app.get("/api/frame")
     def frame(item_id: str) -> Response:
@@ -110,21 +115,26 @@ def _add_answers(app: FastAPI, reviewed: Reviewed) -> None:
 
     @app.get("/api/items")
     def items(
-        name: str, place: int = 0, count: int = Query(PAGE_ITEMS, ge=1, le=MOST_ITEMS), waiting: bool = False
+        name: str,
+        place: int = 0,
+        count: int = Query(PAGE_ITEMS, ge=1, le=MOST_ITEMS),
+        waiting: bool = False,
+        pictures: bool = False,
     ) -> dict[str, Any]:
         reviewed.refuse_another_queue()
         page = session.next_waiting(name, place, count) if waiting else session.page(name, place, count)
-        return asdict(page) | {"name": name, "progress": _progress(reviewed)}
+        shown = [box_id for item in page.items if item.task != "box" for box_id in item.box_ids] if pictures else []
+        crops = {box_id: b64encode(png).decode() for box_id, png in reviewed.crops.pngs(shown).items()}
+        return asdict(page) | {"name": name, "progress": _progress(reviewed), "crops": crops}
 
     @app.get("/api/progress")
     def progress() -> dict[str, Any]:
         return _progress(reviewed)
 
-    quality = Quality(reviewed.line)
-
     @app.get("/api/quality")
     def certificate() -> dict[str, Any]:
-        return quality.told(session.decisions())
+        reviewed.refuse_another_queue()
+        return reviewed.quality.told(session.decisions())
 
     @app.post("/api/decisions")
     def decide(posted: Posted) -> dict[str, Any]:
@@ -155,12 +165,13 @@ def _refuse_simulated(reviewed: Reviewed) -> None:
 def _progress(reviewed: Reviewed) -> dict[str, Any]:
     state, progress, sets = reviewed.session.overview()
     listed = [
-        {"name": one.name, "task": one.task, "action": one.action, "total": len(one.rows), "waiting": waiting}
-        for one, waiting in sets
+        {"name": one.name, "task": one.task, "action": one.action, "total": asked, "waiting": waiting}
+        for one, asked, waiting in sets
     ]
     return asdict(progress) | {
         "disputed": len(progress.disputed),
         "sets": listed,
+        "certified": reviewed.session.certified,
         "pending": state.pending,
         "bad": [{"row": bad.row, "column": bad.column, "found": bad.found} for bad in state.bad],
     }

@@ -7,19 +7,20 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from flows.gate import decisions_of
+from flows.gate import decisions_of, is_simulated
 from flows.pipeline import refuse_without_recordings
+from flows.review_quality import Quality
+from lineact.dataset.awaiting import asks_audits
 from lineact.decisions import box_of_id
-from lineact.errors import ConfigError, InputError
+from lineact.errors import InputError
 from lineact.review.export import journal_path, read_written
 from lineact.review.journal import Journal
 from lineact.review.pictures import Crops, Frames
 from lineact.review.queue_index import QueueIndex
 from lineact.review.session import Session
 from lineact.review.state import Boxes, ReviewState
-from lineact.schema import QUEUE, TEMPLATES, read_table
+from lineact.schema import BOXES, CROPS, QUEUE, TEMPLATES, read_table
 from tasks.stage import section_of
 
 
@@ -39,6 +40,7 @@ class Reviewed:
         crops: of queue and templates.
         frames: of the recordings.
         session: the reviewer's.
+        quality: what is certified so far.
     """
 
     line: str
@@ -52,6 +54,7 @@ class Reviewed:
     crops: Crops
     frames: Frames
     session: Session
+    quality: Quality
 
     def box_of(self, item_id: str) -> tuple[float, ...] | None:
         """The box that a crop's item asks about, in pixels of its frame; None of another item."""
@@ -95,7 +98,7 @@ def read_reviewed(line: str, reviewer: str) -> Reviewed:
     shown = pc.list_flatten(queue.filter(pc.not_equal(queue["task"], "box"))["box_ids"]).to_pylist()
     crops = _crops_of(folder, line, [*shown, *(box_id for ids in templates.values() for box_id in ids)])
     decisions = decisions_of(line)
-    simulated = _simulated(line)
+    simulated = is_simulated(line)
     read_written(decisions, actions)  # a broken file is told now, not at the first answer
     frames = Frames(folder / "raw")
     state = ReviewState(
@@ -107,8 +110,15 @@ def read_reviewed(line: str, reviewer: str) -> Reviewed:
         Journal(Path(":memory:") if simulated else journal_path(decisions)),
         reviewer,
     )
-    session = Session(state, lambda item: frames.size_wh_px(item["video_sha256"], item["pts_s"]))
-    return Reviewed(line, actions, reviewer, simulated, decisions, path, version, templates, crops, frames, session)
+    quality = Quality(line)
+    session = Session(
+        state,
+        lambda item: frames.size_wh_px(item["video_sha256"], item["pts_s"]),
+        quality.asked_audits if asks_audits(settings["policy"]) else None,
+    )
+    return Reviewed(
+        line, actions, reviewer, simulated, decisions, path, version, templates, crops, frames, session, quality
+    )
 
 
 def _version_of(path: Path) -> str:
@@ -121,7 +131,7 @@ def _version_of(path: Path) -> str:
 def _crops_of(folder: Path, line: str, wanted: Sequence[str]) -> Crops:
     try:
         return Crops(folder / "embed" / "crops.parquet", wanted)
-    except (InputError, FileNotFoundError) as error:
+    except InputError as error:
         raise InputError(
             f"{error}; the queue is not of these crops: run `python -m flows.label_line line={line}`"
         ) from error
@@ -136,28 +146,13 @@ def _templates_of(path: Path) -> dict[str, list[str]]:
 
 def _similarity_of(queue: pa.Table, path: Path) -> np.ndarray:
     """Of each item's crop, NaN where it has none."""
-    matched = _columns(path, ["box_id", "similarity"])
+    matched = read_table(path, CROPS, ("box_id", "similarity"))
     rows = pc.index_in(queue["item_id"], value_set=matched["box_id"].combine_chunks())
     return pc.fill_null(matched["similarity"].take(rows), float("nan")).to_numpy()
 
 
 def _boxes_of(path: Path) -> Boxes:
-    sides = ["x1", "y1", "x2", "y2"]
-    found = _columns(path, ["box_id", "dropped_by", *sides])
+    sides = ("x1", "y1", "x2", "y2")
+    found = read_table(path, BOXES, ("box_id", "dropped_by", *sides))
     stay = found.filter(pc.is_null(found["dropped_by"]))
     return Boxes(stay["box_id"], np.stack([stay[side].to_numpy() for side in sides], axis=1))
-
-
-def _columns(path: Path, names: list[str]) -> pa.Table:
-    """Some columns, without the pictures beside them."""
-    if not path.is_file():
-        raise InputError(f"{path}: expected a table of an earlier stage, found nothing; run `dvc repro`")
-    return pq.read_table(path, columns=names)
-
-
-def _simulated(line: str) -> bool:
-    try:
-        section_of(line, "simulate_review")
-    except ConfigError:
-        return False
-    return True

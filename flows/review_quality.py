@@ -6,7 +6,7 @@ from typing import Any
 
 from flows.after_review import start_training
 from flows.gate import Certifier, pass_gate
-from lineact.dataset.awaiting import words_of
+from lineact.dataset.awaiting import AskedAudits, words_of
 from lineact.decisions import Decisions
 from lineact.errors import LineactError
 from tasks.stage import section_of
@@ -31,15 +31,30 @@ class Quality:
             InputError: where a table of an earlier stage is missing.
         """
         with self._lock:
-            self._certifier = self._certifier or Certifier(self._line)
-            certificate = self._certifier.certificate(decisions)
+            certificate = self._read().certificate(decisions)
         max_label_error = section_of(self._line, "dataset")["max_label_error"]
         bounds = {"all together": certificate.pooled} | certificate.actions
         return {
-            "words": words_of(certificate, max_label_error),
+            "words": words_of(certificate, max_label_error, self._line),
             "max_label_error": max_label_error,
             "bounds": [{"label": label} | asdict(bound) for label, bound in bounds.items()],
         }
+
+    def asked_audits(self, decisions: Decisions) -> AskedAudits:
+        """Which random crops are still asked.
+
+        Args:
+            decisions: as `told`.
+
+        Raises:
+            InputError: likewise.
+        """
+        with self._lock:
+            return self._read().asked_audits(decisions)
+
+    def _read(self) -> Certifier:
+        self._certifier = self._certifier or Certifier(self._line)
+        return self._certifier
 
 
 def what_comes_next(line: str) -> str:
@@ -55,4 +70,6 @@ def what_comes_next(line: str) -> str:
         pass_gate(line)
     except LineactError as error:
         return str(error)
+    except (OSError, ValueError) as error:  # the decisions are written all the same
+        return f"the gate cannot be judged ({error}); `python -m flows.retrain line={line}` tries it again"
     return start_training(line)

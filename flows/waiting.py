@@ -5,7 +5,7 @@ resource lineact.line.<line>; Prefect's automations can send them on.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -50,9 +50,18 @@ def begin_waiting(line: str, message: str) -> Word:
     return Word("awaited", f"line {line}: {message}")
 
 
-def end_waiting(line: str) -> None:
-    """Forgets that a line waited: its gate is open."""
-    _path(line).unlink(missing_ok=True)
+def end_waiting(line: str) -> Word | None:
+    """Forgets that a line waited: its gate is open.
+
+    Returns:
+        What is said of that; None where it did not wait.
+    """
+    path = _path(line)
+    if not path.is_file():
+        return None
+    hours = _hours_since(_times(path)["since"])
+    path.unlink()
+    return Word("finished", f"line {line}: the review is done, after {hours:.0f} hours")
 
 
 def word_on(line: str) -> Word | None:
@@ -64,20 +73,20 @@ def word_on(line: str) -> Word | None:
     path = _path(line)
     if not path.is_file():
         return None
-    times = {name: datetime.fromisoformat(text) for name, text in json.loads(path.read_text()).items()}
+    times = _times(path)
     params = from_mapping(ReviewParams, section_of(line, "review"), f"params.yaml: lines.{line}.review")
     kind = word_due(times["since"], times["told_at"], now_utc(), params)
     if kind is None:
         return None
-    _note(path, times["since"], now_utc())
-    hours = (now_utc() - times["since"]).total_seconds() / 3600
     try:
         pass_gate(line)
     except AwaitingReview as waiting:
+        _note(path, times["since"], now_utc())
+        hours = _hours_since(times["since"])
         late = f", {hours - params.deadline_h:.0f} of them past its deadline" if kind == "overdue" else ""
         return Word(kind, f"line {line} has waited for {hours:.0f} hours{late}: {waiting}")
-    end_waiting(line)
-    return Word("finished", f"line {line}: the review is done; go on with `python -m flows.retrain line={line}`")
+    ended = end_waiting(line)
+    return ended and replace(ended, text=f"{ended.text}; go on with `python -m flows.retrain line={line}`")
 
 
 def tell(line: str, word: Word) -> None:
@@ -89,6 +98,14 @@ def tell(line: str, word: Word) -> None:
         resource={"prefect.resource.id": f"lineact.line.{line}", "prefect.resource.name": line},
         payload={"text": word.text},
     )
+
+
+def _times(path: Path) -> dict[str, datetime]:
+    return {name: datetime.fromisoformat(text) for name, text in json.loads(path.read_text()).items()}
+
+
+def _hours_since(since: datetime) -> float:
+    return (now_utc() - since).total_seconds() / 3600
 
 
 def _note(path: Path, since: datetime, told_at: datetime) -> None:

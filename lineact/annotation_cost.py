@@ -3,10 +3,11 @@
 The table has the layout of the papers' cost table (LRIHAR, table 3): images and hours for the whole line, for the
 detector and for the classifier, of one station and of many alike. Their numbers are of their lines; these are counted
 from the line's own decisions. By hand, every frame that trains the detector and every crop that trains the classifier
-would take as long as a decision on such a one took on average. Drawing all boxes takes longer than correcting some, so
-that errs against lineact.
+would take each reviewer as long as one took that reviewer on average, shared out as the decided ones were. Drawing all
+boxes takes longer than correcting some, so that errs against lineact.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -52,17 +53,24 @@ class Effort:
     Attributes:
         task: "group", "crop", "audit", "frame" or "held-out frame".
         action: what was decided; of frames "".
+        reviewer: who; "" for all together.
         items: decisions that stand.
         images: crops or frames that they show.
         corrected: items whose suggestion was changed, or that had none; of groups those that hold several actions.
-        seconds: time taken, that of decisions which later ones replaced included.
+        timed: items that the reviewer decided, whether or not that stands, and whose time was taken: imported
+            decisions often tell none.
+        untimed: items whose decision stands, and on which nobody's time was taken.
+        seconds: time taken, that of decisions which later ones replaced, or others dispute, included.
     """
 
     task: str
     action: str
+    reviewer: str
     items: int
     images: int
     corrected: int
+    timed: int
+    untimed: int
     seconds: float
 
 
@@ -111,7 +119,7 @@ def efforts_of(
     is_held_out: Callable[[tuple[str, float]], bool],
     same_iou: float,
 ) -> list[Effort]:
-    """A person's work by task and action.
+    """Each reviewer's work by task and action.
 
     Args:
         decisions: see `read_decisions`.
@@ -126,22 +134,31 @@ def efforts_of(
             return one.task, one.decided
         return (HELD_OUT if is_held_out(frame_of_item(one.item_id)) else FRAMES), ""
 
-    kinds: dict[tuple[str, str], list[Decision]] = {}
-    seconds: dict[tuple[str, str], float] = {}
+    def key_of(one: Decision) -> tuple[str, str, str]:
+        return *kind_of(one), one.reviewer
+
+    stand: dict[tuple[str, str, str], list[Decision]] = {}
+    seconds: dict[tuple[str, str, str], float] = {}
+    latest: dict[tuple[str, str], Decision] = {}  # of each item and reviewer whose time was taken
     for one in decisions.rows:
-        kinds.setdefault(kind_of(one), []).append(one)
-    for one in (*decisions.rows, *decisions.superseded):
-        seconds[kind_of(one)] = seconds.get(kind_of(one), 0.0) + one.seconds
+        stand.setdefault(key_of(one), []).append(one)
+    for one in decisions.usable:
+        seconds[key_of(one)] = seconds.get(key_of(one), 0.0) + one.seconds
+        if one.seconds:
+            latest[one.item_id, one.reviewer] = one
+    timed = Counter(key_of(one) for one in latest.values())
+    took_time = {item_id for item_id, _ in latest}
     return [
         Effort(
-            task,
-            action,
-            items=len(kinds.get((task, action), [])),
-            images=sum(shown.get(one.item_id, 1) for one in kinds.get((task, action), [])),
-            corrected=sum(is_corrected(one, names, same_iou) for one in kinds.get((task, action), [])),
-            seconds=seconds[task, action],
+            *key,
+            items=len(stand.get(key, [])),
+            images=sum(shown.get(one.item_id, 1) for one in stand.get(key, [])),
+            corrected=sum(is_corrected(one, names, same_iou) for one in stand.get(key, [])),
+            timed=timed[key],
+            untimed=sum(one.item_id not in took_time for one in stand.get(key, [])),
+            seconds=seconds[key],
         )
-        for task, action in sorted(seconds)
+        for key in sorted(seconds)
     ]
 
 
@@ -212,12 +229,13 @@ def cost_metrics(efforts: Sequence[Effort], table: Sequence[Cost]) -> dict[str, 
     return metrics
 
 
-def as_markdown(line: str, table: Iterable[Cost], is_simulated: bool) -> str:
-    """The table for people.
+def as_markdown(line: str, table: Iterable[Cost], efforts: Sequence[Effort], is_simulated: bool) -> str:
+    """The table for people, and each reviewer's own pace.
 
     Args:
         line: its name.
         table: see `cost_table`.
+        efforts: see `efforts_of`.
         is_simulated: whether a simulated reviewer decided, whose seconds are stated.
     """
     heading = f"# Annotation cost of line {line}"
@@ -229,22 +247,39 @@ def as_markdown(line: str, table: Iterable[Cost], is_simulated: bool) -> str:
     pace = (
         "A simulated reviewer decided; the seconds that an item takes are stated in the settings, not measured."
         if is_simulated
-        else "By hand: every frame and crop of the data set at the mean time that this line's reviewers took for one."
+        else "By hand: every frame and crop of the data set, shared out among the reviewers, each at their own pace."
     )
     caution = "Drawing all boxes takes longer than correcting some: that errs against lineact."
-    return f"{heading}\n\n{head}\n{rows}\n{pace} {caution}\n"
+    untimed = sum(effort.untimed for effort in efforts)
+    missing = (
+        f" The time of {untimed} decided items was not taken: it is missing from lineact's hours." if untimed else ""
+    )
+    return f"{heading}\n\n{head}\n{rows}\n{pace} {caution}{missing}\n\n{_paces_markdown(efforts)}"
+
+
+def _paces_markdown(efforts: Sequence[Effort]) -> str:
+    head = "| reviewer | seconds a crop | seconds a frame | hours |\n|---|---:|---:|---:|\n"
+    rows = []
+    for reviewer in sorted({effort.reviewer for effort in efforts}):
+        own = [effort for effort in efforts if effort.reviewer == reviewer]
+        paces_s = (_pace_s(_sum(own, tasks)) for tasks in (("crop", "audit"), (FRAMES, HELD_OUT)))
+        hours = sum(effort.seconds for effort in own) / HOUR_S
+        rows.append(f"| {reviewer} | {' | '.join(map(_number, paces_s))} | {hours:.2f} |\n")
+    return head + "".join(rows)
 
 
 def _sum(efforts: Iterable[Effort], tasks: Sequence[str]) -> Effort:
     of_tasks = [effort for effort in efforts if effort.task in tasks]
-    totals = (sum(getattr(effort, name) for effort in of_tasks) for name in ("items", "images", "corrected", "seconds"))
-    items, images, corrected, seconds = totals
-    return Effort(" and ".join(tasks), "", items, images, corrected, float(seconds))
+    counted = ("items", "images", "corrected", "timed", "untimed", "seconds")
+    totals = {name: sum(getattr(effort, name) for effort in of_tasks) for name in counted}
+    return Effort(" and ".join(tasks), "", "", **totals)
 
 
 def _pace_s(effort: Effort) -> float | None:
-    """Mean seconds of an item; None where nobody's time was taken."""
-    return effort.seconds / effort.items if effort.items and effort.seconds else None
+    """Mean seconds of an item whose time was taken; of several reviewers the mean of their own paces, each weighted by
+    such items; None where nobody's time was taken.
+    """
+    return effort.seconds / effort.timed if effort.timed else None
 
 
 def _hours(source: str, by_hand_s: float | None, lineact_s: float, stations: int) -> list[Cost]:

@@ -157,16 +157,22 @@ def standing(rows: Sequence[Decision], bad: Sequence[BadRow] = ()) -> Decisions:
 def words_on(rows: Iterable[Decision]) -> list[Decision]:
     """What the reviewers say of one item: each one's latest row, by time; none of those who took theirs back.
 
-    A row whose `suggested` is "disagreement" settles the item: rows before it count no more, until it is taken back by
-    a withdrawal with the same mark. Names of a group count as far as they are given on the latest one's pictures.
+    A row whose `suggested` is "disagreement" settles the item: rows before it count no more. A withdrawal with the same
+    mark takes its reviewer's last settlement back: the one before it holds again, and where there is none all rows do.
+    Names of a group count as far as they are given on the latest one's pictures.
     """
     ordered = sorted(rows, key=decided_at)
-    marks = [place for place, row in enumerate(ordered) if row.suggested == DISAGREEMENT]
-    if marks and ordered[marks[-1]].decided != WITHDRAWN:
-        ordered = ordered[marks[-1] :]
-    else:
-        ordered = [row for row in ordered if row.suggested != DISAGREEMENT]
-    latest = {row.reviewer: row for row in ordered}
+    settled: list[Decision] = []  # settlements that hold
+    for mark in (row for row in ordered if row.suggested == DISAGREEMENT):
+        own = [row for row in settled if row.reviewer == mark.reviewer]
+        if mark.decided != WITHDRAWN:
+            settled.append(mark)
+        elif own:
+            settled.remove(own[-1])
+    others = [row for row in ordered if row.suggested != DISAGREEMENT]
+    if settled:
+        others = [settled[-1], *(row for row in others if decided_at(row) > decided_at(settled[-1]))]
+    latest = {row.reviewer: row for row in others}
     words = sorted((row for row in latest.values() if row.decided != WITHDRAWN), key=decided_at)
     return [word for word in words if word.task != "group" or word.basis == words[-1].basis]
 
@@ -188,7 +194,16 @@ def _says_the_same(one: Decision, other: Decision) -> bool:
 
 def decided_at(row: Decision) -> datetime:
     """When a row was decided; a time without zone is UTC."""
-    when = datetime.fromisoformat(row.decided_at)
+    return time_of(row.decided_at)
+
+
+def time_of(text: str) -> datetime:
+    """A time in ISO 8601; without zone it is UTC.
+
+    Raises:
+        ValueError: on anything else.
+    """
+    when = datetime.fromisoformat(text)
     return when if when.tzinfo else when.replace(tzinfo=UTC)
 
 

@@ -7,18 +7,19 @@ knows nothing of what a crop shows. The most doubtful first would be a biased sa
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 
-from lineact.decisions import HandBox, basis_of, frame_item, text_of_boxes
+from lineact.decisions import EMPTY, HandBox, basis_of, boxes_of_text, frame_item, text_of_boxes
 from lineact.sampling import evenly, spread
 from lineact.schema import QUEUE, table_of
 from lineact.splits import Holdout, HoldoutParams
 
+PLACED = ("video_sha256", "pts_s", "box_id", "crop_sha256")  # what is asked of a crop beside its match
 # Reasons by which later stages know their items.
 EVENLY_SPACED = "for the detector: one of evenly spaced frames"
 CALIBRATES = "random sample: says from which certainty on labels are taken"
@@ -74,7 +75,7 @@ class Labelled:
     Attributes:
         frames: schema FRAMES.
         boxes: schema BOXES.
-        embedded: schema EMBEDDED.
+        embedded: `PLACED` of schema EMBEDDED.
         crops: schema CROPS.
         templates: schema TEMPLATES.
     """
@@ -113,9 +114,24 @@ def build_queue(labelled: Labelled, holdout: Holdout, params: QueueParams) -> pa
     return table_of(items, QUEUE)
 
 
+def suggestion_of(item: Mapping, names: Mapping[str, str]) -> str:
+    """What a person is told of an item: a label, of a frame its boxes with labels; "" where no name is known.
+
+    Args:
+        item: row of schema QUEUE; an audit is asked without a hint.
+        names: item id of a group to its name.
+    """
+    if item["task"] == "audit":
+        return ""
+    if item["task"] != "box":
+        return names.get(item["suggested"], "")
+    boxes = boxes_of_text(item["suggested"] or EMPTY)
+    return text_of_boxes(HandBox(box.box_xyxy_px, names.get(box.action, "")) for box in boxes)
+
+
 def _crop_rows(labelled: Labelled, holdout: Holdout) -> list[dict]:
     """CROPS joined with place and content of each crop, by recording, time and box id."""
-    places = labelled.embedded.select(["video_sha256", "pts_s", "box_id", "crop_sha256"]).to_pylist()
+    places = labelled.embedded.select(PLACED).to_pylist()
     rows = [place | crop for place, crop in zip(places, labelled.crops.to_pylist(), strict=True)]
     for row in rows:
         row["part"] = holdout.part_of(row["video_sha256"], row["pts_s"])

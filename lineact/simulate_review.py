@@ -10,7 +10,6 @@ import pyarrow.compute as pc
 from lineact.certificate import upper_curve
 from lineact.dataset import DatasetParams
 from lineact.dataset.accepted import LEVEL, label_the_rest
-from lineact.dataset.asked import asked_of
 from lineact.dataset.labels import Found, resolve
 from lineact.decisions import MIXED, NG, Decisions, HandBox
 from lineact.reviewer import SIMULATED, Answers, Reviewer, SecondsParams, action_by_overlap
@@ -94,7 +93,7 @@ def asked_until_certified(found: Found, answers: Answers, holdout: Holdout, para
     wrong = [look.action != look.said for look in labelling.certificate.looks]
     upper = upper_curve(wrong, len(labelling.accepted), LEVEL) if labelling.accepted else [0.0]
     enough = next((looks for looks, bound in enumerate(upper) if bound <= params.max_label_error), len(upper))
-    certifying = asked_of(found.queue).certifying
+    certifying = found.asked.certifying
     asked = [box_id for box_id in certifying if box_id in labelling.accepted][:enough]
     needless = pa.array(sorted(set(certifying) - set(asked)), pa.string())
     return found.queue.filter(pc.invert(pc.is_in(found.queue["item_id"], needless)))

@@ -33,7 +33,7 @@ def annotation_cost(
     dataset: Path,
     out: Path,
 ) -> None:
-    """Writes plots/cost.md and cost.csv, the table; plots/effort.csv, by task and action; and metrics.json."""
+    """Writes plots/cost.md and cost.csv, the table; plots/effort.csv, what each reviewer did; and metrics.json."""
     decided = read_decisions(decisions, params.actions)
     items = read_table(queue / "queue.parquet", QUEUE).to_pylist()
     shown = {item["item_id"]: len(item["box_ids"]) for item in items if item["task"] == "group"}
@@ -53,7 +53,7 @@ def annotation_cost(
         ((row.source, row.index, *map(_rounded, (row.by_hand, row.lineact, row.change))) for row in table),
     )
     is_simulated = any(one.reviewer == SIMULATED for one in decided.rows)
-    write_text(out / "plots" / "cost.md", as_markdown(line, table, is_simulated))
+    write_text(out / "plots" / "cost.md", as_markdown(line, table, efforts, is_simulated))
     header = [field.name for field in fields(Effort)]
     write_csv(out / "plots" / "effort.csv", header, (astuple(effort) for effort in efforts))
     write_metrics(out, cost_metrics(efforts, table))
@@ -63,7 +63,7 @@ def annotation_cost(
 def _material(ingest: Path, detect: Path, dataset: Path) -> Material:
     boxes = read_table(detect / "boxes.parquet", BOXES).to_pylist()
     metrics = json.loads((dataset / "metrics.json").read_text())
-    crops = read_table(dataset / "crops.parquet", LABELLED_CROPS)
+    crops = read_table(dataset / "crops.parquet", LABELLED_CROPS, ("box_id",))
     return Material(
         frames=read_table(ingest / "frames.parquet", FRAMES).num_rows,
         frames_with_boxes=len({(box["video_sha256"], box["pts_s"]) for box in boxes if box["dropped_by"] is None}),

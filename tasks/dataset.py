@@ -3,10 +3,8 @@
 from dataclasses import astuple, fields
 from pathlib import Path
 
-import pyarrow as pa
-
 from lineact.dataset import DatasetParams
-from lineact.dataset.accepted import decided_since_certifying, label_the_rest
+from lineact.dataset.accepted import label_the_rest
 from lineact.dataset.awaiting import refuse_bad_rows, refuse_undecided, still_waiting, words_of
 from lineact.dataset.calibration import Lambda, needed_audits
 from lineact.dataset.labels import PROBLEMS, Problem, label_crops, read_found, resolve
@@ -21,9 +19,9 @@ from lineact.dataset.report import (
     write_certificate_plots,
     write_label_plots,
 )
-from lineact.decisions import Decisions, read_decisions
+from lineact.decisions import read_decisions
 from lineact.files import write_csv, write_metrics, write_whole
-from lineact.schema import HOLDOUT_BOXES, LABELLED_CROPS, table_of, write_table
+from lineact.schema import EMBEDDED, HOLDOUT_BOXES, LABELLED_CROPS, read_table, table_of, write_table
 from lineact.splits import Holdout
 from tasks.stage import run_stage
 
@@ -49,17 +47,18 @@ def dataset(
     resolved = resolve(found, decided, holdout, params)
     _tell_problems(resolved.problems)
     labelling = label_the_rest(found, resolved, holdout, params)
-    waiting = still_waiting(found.queue, resolved, labelling.certificate, params)
+    waiting = still_waiting(found, resolved, labelling.certificate, params)
     refuse_undecided(waiting, params, line)
 
     _tell_lambdas(labelling.lambdas, params.labels.precision)
-    print(f"dataset: {words_of(labelling.certificate, params.max_label_error)}", flush=True)
+    print(f"dataset: {words_of(labelling.certificate, params.max_label_error, line)}", flush=True)
     crops = label_crops(found, resolved, holdout, labelling.accepted)
     alike = looking_alike(labelling.matches, params.labels.min_hand_certainty)
     frames = frames_for_detector(found, resolved, holdout, alike, params.detector_frames)
     parts = split(crops, frames, resolved.holdout_hands, params)
+    stored = read_table(embed / "crops.parquet", EMBEDDED, ("box_id", "crop_png"))
     rows: list[dict] = []
-    write_whole(out / "detection", lambda folder: rows.extend(write_pictures(raw, parts, params, folder)))
+    write_whole(out / "detection", lambda folder: rows.extend(write_pictures(raw, stored, parts, params, folder)))
     labelled = table_of(rows, LABELLED_CROPS)
     write_table(labelled, out / "crops.parquet", LABELLED_CROPS)
     write_table(table_of(holdout_rows(resolved.holdout_hands), HOLDOUT_BOXES), out / "holdout.parquet", HOLDOUT_BOXES)
@@ -67,7 +66,6 @@ def dataset(
     write_csv(out / "problems.csv", header, (astuple(problem) for problem in resolved.problems))
     metrics = count_metrics(resolved, waiting, parts, labelled, params) | certificate_metrics(labelling.certificate)
     metrics |= label_metrics(labelling.matches, labelling.lambdas, labelling.sample)
-    metrics["decided_since_certifying"] = _tell_late_names(decided, found.queue)
     write_label_plots(out / "plots", labelling.matches, labelling.lambdas, labelling.sample, params.actions)
     write_certificate_plots(out / "plots", labelling.certificate, params.max_label_error)
     write_metrics(out, metrics)
@@ -95,18 +93,6 @@ def _tell_lambdas(lambdas: dict[str, Lambda], precision: float) -> None:
             "dataset.labels.min_certainty holds; queue.audit_calibrate asks for more",
             flush=True,
         )
-
-
-def _tell_late_names(decided: Decisions, queue: pa.Table) -> int:
-    """How many decisions that name crops were made after the first certifying answer; a warning where there are any."""
-    late = decided_since_certifying(decided.rows, queue)
-    if late:
-        print(
-            f"dataset: warning: {late} names, crops or frames were decided after the first answer that certifies the "
-            "labels; the bound holds only if what that answer and later ones showed had no part in them",
-            flush=True,
-        )
-    return late
 
 
 def _tell_problems(problems: list[Problem]) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lineact.decisions import TASKS
 from lineact.files import write_metrics
-from lineact.queue import Labelled, QueueParams, build_queue
+from lineact.queue import PLACED, Labelled, QueueParams, build_queue
 from lineact.schema import BOXES, CROPS, EMBEDDED, FRAMES, QUEUE, TEMPLATES, VIDEOS, read_table, write_table
 from lineact.splits import Holdout
 from tasks.stage import run_stage
@@ -16,7 +16,7 @@ def queue(params: QueueParams, *, ingest: Path, detect: Path, embed: Path, match
     labelled = Labelled(
         frames=read_table(ingest / "frames.parquet", FRAMES),
         boxes=read_table(detect / "boxes.parquet", BOXES),
-        embedded=read_table(embed / "crops.parquet", EMBEDDED),
+        embedded=read_table(embed / "crops.parquet", EMBEDDED, PLACED),
         crops=read_table(match / "crops.parquet", CROPS),
         templates=read_table(match / "templates.parquet", TEMPLATES),
     )

@@ -18,3 +18,19 @@ def released(tmp_path_factory):
     folder = tmp_path_factory.mktemp("released")
     export_pair(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def line(tmp_path_factory):
+    """A generated line, for those who change nothing of it: see `tests.labelled_line.Line`."""
+    from tests.labelled_line import Line
+
+    return Line(tmp_path_factory.mktemp("line"))
+
+
+@pytest.fixture(scope="session")
+def embedded(line, tmp_path_factory):
+    """Its crops and their embeddings."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("work"))
+        return line.embed()

@@ -1,5 +1,7 @@
 """A generated line for the tests from `embed` to `dataset`: recordings whose hands wear the colour of their action."""
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,18 @@ from lineact.files import sha256_of_file
 from lineact.match import Matched, MatchParams, match_crops
 from lineact.queue import Labelled, QueueParams, build_queue
 from lineact.reviewer import SecondsParams
-from lineact.schema import BOXES, FRAMES, TRUTH_BOXES, VIDEOS, table_of
+from lineact.schema import (
+    BOXES,
+    CROPS,
+    EMBEDDED,
+    FRAMES,
+    QUEUE,
+    TEMPLATES,
+    TRUTH_BOXES,
+    VIDEOS,
+    table_of,
+    write_table,
+)
 from lineact.simulate_review import SimulateReviewParams
 from lineact.splits import Holdout, HoldoutParams, ValidationParams
 from tests.generated_videos import SIZE_WH, scene, write_video
@@ -111,6 +124,11 @@ def dataset_params(**changes) -> DatasetParams:
     return DatasetParams(**(settings | changes))
 
 
+def section_of(params: object) -> dict[str, Any]:
+    """A stage's settings as params.yaml holds them: tuples are lists there."""
+    return json.loads(json.dumps(asdict(params)))  # type: ignore[call-overload]
+
+
 def labels_of(found: Found, resolved: Resolved, holdout: Holdout, params: DatasetParams) -> dict[str, str]:
     """Labels by matching, as the stage `dataset` takes them."""
     return label_the_rest(found, resolved, holdout, params).accepted
@@ -195,6 +213,24 @@ class Line:
             templates=matched.templates,
             queue=queue,
         )
+
+    def write(
+        self, folder: Path, embedded: Embedded, matched: Matched | None = None, queue: pa.Table | None = None
+    ) -> None:
+        """Writes the tables below a line's folder of data, as the stages up to these do."""
+        tables = [
+            ("ingest/videos", self.videos, VIDEOS),
+            ("ingest/frames", self.frames, FRAMES),
+            ("detect/boxes", self.boxes, BOXES),
+            ("embed/crops", embedded.crops, EMBEDDED),
+        ]
+        if matched is not None:
+            tables += [("match/crops", matched.crops, CROPS), ("match/templates", matched.templates, TEMPLATES)]
+        if queue is not None:
+            tables += [("queue/queue", queue, QUEUE)]
+        for name, table, schema in tables:
+            write_table(table, folder / f"{name}.parquet", schema)
+        np.save(folder / "embed" / "embeddings.npy", embedded.embeddings)
 
     def true_actions(self) -> dict[str, str]:
         """Box id to the action of its hand; every box is of the one hand on its frame."""

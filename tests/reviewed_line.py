@@ -1,22 +1,21 @@
 """A project folder whose line waits for review: recordings, boxes, crops and a queue, and no decisions yet."""
 
-import json
-from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
 
+from lineact.decisions import EMPTY, NG
 from lineact.embed import embed_boxes
-from lineact.schema import BOXES, CROPS, EMBEDDED, FRAMES, QUEUE, TEMPLATES, VIDEOS, write_table
 from tests.labelled_line import (
+    ACTIONS,
     Line,
     colour_encoder,
     dataset_params,
     embed_params,
     match_params,
     queue_params,
+    section_of,
 )
 
 LINE = "press_a"
@@ -30,28 +29,27 @@ def write_project(folder: Path) -> list[dict]:
         embedded = embed_boxes(line.raw, line.boxes, embed_params(), colour_encoder())
         matched = line.match(embedded, match_params(group_counts=(3,)))
         queue = line.queue(embedded, matched, queue_params())
-    at = folder / "data" / LINE
-    for name, table, schema in (
-        ("ingest/videos", line.videos, VIDEOS),
-        ("ingest/frames", line.frames, FRAMES),
-        ("ingest/frames", line.frames, FRAMES),
-        ("detect/boxes", line.boxes, BOXES),
-        ("embed/crops", embedded.crops, EMBEDDED),
-        ("match/crops", matched.crops, CROPS),
-        ("match/templates", matched.templates, TEMPLATES),
-        ("queue/queue", queue, QUEUE),
-    ):
-        write_table(table, at / f"{name}.parquet", schema)
-    np.save(at / "embed" / "embeddings.npy", embedded.embeddings)
+    line.write(folder / "data" / LINE, embedded, matched, queue)
     configure(folder)
     return queue.to_pylist()
 
 
 def configure(folder: Path, **sections: dict) -> None:
     """Writes params.yaml: of a line of real recordings, where no section says otherwise."""
-    dataset = json.loads(json.dumps(asdict(dataset_params())))  # tuples as lists, as params.yaml holds them
-    line = {"dataset": dataset} | sections
+    line = {"dataset": section_of(dataset_params())} | sections
     (folder / "params.yaml").write_text(yaml.safe_dump({"lines": {LINE: line}}))
+
+
+def answers_of(rows: list[dict]) -> dict[str, str]:
+    """What is said of each item: of a group and its crops one label, of a frame that no hand is there.
+
+    Every label that matching takes is right by it.
+    """
+    names = dict(zip([row["item_id"] for row in rows if row["task"] == "group"], (*ACTIONS, NG), strict=True))
+    return {
+        row["item_id"]: EMPTY if row["task"] == "box" else names.get(row["suggested"] or row["item_id"], NG)
+        for row in rows
+    }
 
 
 def decisions_file(folder: Path) -> Path:

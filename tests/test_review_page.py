@@ -11,6 +11,7 @@ import sys
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
+from flows.gate import pass_gate
 from lineact.decisions import read_decisions
 from tests.labelled_line import ACTIONS
 from tests.review_window import (
@@ -25,7 +26,7 @@ from tests.review_window import (
     saved_in,
     served,
 )
-from tests.reviewed_line import LINE, configure, decisions_file, forget_decisions, write_project
+from tests.reviewed_line import LINE, answers_of, configure, decisions_file, forget_decisions, write_project
 
 SCREW, WIPE = ACTIONS
 BROKEN_OFF = ("ERR_CONNECTION_", "ERR_EMPTY_RESPONSE", "ERR_SOCKET_NOT_CONNECTED", "ERR_INCOMPLETE_CHUNKED")
@@ -111,7 +112,7 @@ def suggested_box(window) -> list[float]:
 
 @pytest.mark.parametrize(("size_wh", "name"), [(DESK_WH, "desk"), (TABLET_WH, "tablet")], ids=["desk", "tablet"])
 def test_what_keyboard_and_mouse_decide_is_in_the_file_and_on_the_page_again(open_window, started, size_wh, name):
-    server, rows = started
+    server, _ = started
     window = open_window(size_wh)
     window.keep(f"groups_{name}")
     decided = {window.item_id: WIPE}
@@ -157,7 +158,9 @@ def test_what_keyboard_and_mouse_decide_is_in_the_file_and_on_the_page_again(ope
 
     window.press("f")
     window.says("8 rows, 8 of them new")
-    window.says(f"{len(rows) - 8} items still wait")
+    asked = re.search(r"8 of (\d+) decided", window.page.locator("#progress").inner_text())
+    assert asked
+    window.says(f"{int(asked[1]) - 8} items still wait")
     saved = {row.item_id: row.decided for row in read_decisions(decisions_file(server.folder), ACTIONS).rows}
     near = rounded(saved.pop(drawn_on))
     assert near[0] == [*old, "NG"]
@@ -665,10 +668,10 @@ def test_a_fingertip_draws_moves_and_selects(open_window, started):
 
     drag((240, 20), (270, 50), (290, 60))
     drag((265, 40), (260, 45), (255, 50))  # into its middle: moves it
-    window.press("1")
+    window.page.locator("#label-0").tap()  # at once: no swipe of the browser's is under way
     window.page.touchscreen.tap(*window.on_screen((x1 + x2) / 2, (y1 + y2) / 2))
-    window.press("2")
-    window.press("Enter")
+    window.page.locator("#label-1").tap()
+    window.page.locator("#save").tap()
     window.decided(1)
     (decided,) = saved_in(server.folder).values()
     old, new = rounded(decided)
@@ -689,6 +692,42 @@ def test_time_left_is_told_from_the_reviewers_pace(open_window, started):
     expect(window.page.locator("#progress")).to_contain_text("at least 10 s left")
 
 
+def test_all_seconds_at_work_are_some_answers_seconds(open_window, started):
+    """By a clock that is put forward: looking elsewhere, an answer taken back and one that failed cost time."""
+    server, _ = started
+    window = open_window()
+    window.page.clock.install()
+    window.page.reload()
+    window.decided(0)
+
+    def work_10_s() -> None:
+        window.page.clock.fast_forward(10_000)
+        window.page.mouse.move(5, 5)
+        window.page.mouse.move(6, 6)
+
+    work_10_s()
+    window.look_at("frames")
+    work_10_s()
+    window.look_at("groups")
+    window.press("1")
+    window.decided(1)
+    work_10_s()
+    window.press("u")
+    window.decided(0)
+    work_10_s()
+    window.page.route("**/api/decisions", lambda route: route.abort())
+    window.press("2")
+    window.says("Not saved")
+    window.page.unroute("**/api/decisions")
+    work_10_s()
+    window.press("2")
+    window.decided(1)
+    rows = journal_rows(server.folder)
+    assert [row.decided for row in rows] == [SCREW, "withdrawn", WIPE]
+    assert [row.seconds >= least for row, least in zip(rows, (20, 0, 30), strict=True)] == [True] * 3
+    forgive(window, "ERR_FAILED")
+
+
 def test_quality_is_shown_on_demand(open_window, started):
     _, rows = started
     window = open_window()
@@ -702,19 +741,60 @@ def test_quality_is_shown_on_demand(open_window, started):
     expect(quality).to_be_hidden()
 
 
-def test_the_end_says_so_and_tells_what_comes_next(open_window, started):
+def test_the_page_stops_asking_when_the_bound_is_met_and_tells_what_comes_next(open_window, started):
     server, rows = started
     window = open_window()
-    for count in range(name_groups(window, rows), len(rows)):
+    said, key = answers_of(rows), {SCREW: "1", WIPE: "2", "NG": "n", "empty": "e"}
+    audits = {row["item_id"] for row in rows if row["task"] == "audit"}
+    given: list[str] = []
+    while len(given) < len(rows) - len(audits):
         window.ready()
         window.state("not decided")
-        window.press("e" if window.rows[window.item_id]["task"] == "box" else "1")
-        window.decided(count + 1)
-    window.says("All decided")
+        given.append(window.item_id)
+        window.press(key[said[given[-1]]])
+        window.decided(len(given))
+    window.ready()
+    asked = window.page.locator(".cell:not(.done):not(.unasked)").count()
+    assert 0 < asked < len(audits)
+    for left in reversed(range(asked)):
+        window.state("not decided")
+        given.append(window.item_id)
+        window.press(key[said[given[-1]]])
+        window.decided(len(given))
+        window.ready()
+        expect(window.page.locator(".cell:not(.done):not(.unasked)")).to_have_count(left)
+    unasked = len(audits) - asked
+    window.says("All that is asked is decided. The bound is met (label error of 36 accepted crops: 0.0%, at most 8.3%")
+    window.says(f"{unasked} random crops are no longer asked. Finish (F)")
+    expect(window.page.locator("#progress")).to_contain_text(f"{len(given)} of {len(rows) - unasked} decided")
+    expect(window.page.locator("#question")).to_contain_text("These are not asked")
+    window.keep("bound_met")
+
+    window.page.locator(".cell.unasked").first.click()  # whoever wants to goes on
+    window.state("not asked")
+    given.append(window.item_id)
+    window.press(key[said[given[-1]]])
+    window.decided(len(given))
+    meanwhile = []
+
+    def slowly(route):
+        meanwhile.append(window.page.get_by_role("status").inner_text())
+        route.continue_()
+
+    window.page.route("**/api/finish", slowly)
     window.press("f")
     window.says("Next: ")
+    assert [said.startswith("Writing decisions.csv, then asking the gate") for said in meanwhile] == [True]
     written = read_decisions(decisions_file(server.folder), ACTIONS)
-    assert sorted(row.item_id for row in written.rows) == sorted(row["item_id"] for row in rows)
+    assert {row.item_id: row.decided for row in written.rows} == {item: said[item] for item in given}
+    pass_gate_in(server.folder)
+
+
+def pass_gate_in(folder):
+    """Raises where the line's gate is shut."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        pass_gate(LINE)
 
 
 def test_a_simulated_line_is_looked_at_only(open_window, started):
@@ -832,7 +912,7 @@ def test_names_and_labels_are_text_whatever_they_are(open_window, started):
     server, _ = started
     server.kill()
     label = "<img src=x onerror=alert(1)>"
-    configure(server.folder, dataset={"actions": [label, "<b>wipe</b>"], "min_iou": 0.5})
+    configure(server.folder, dataset={"actions": [label, "<b>wipe</b>"], "min_iou": 0.5, "policy": "required"})
     with served(server.folder, reviewer="<script>alert(2)</script>") as other:
         window = open_window(url=other.url)
         window.page.on("dialog", lambda dialog: window.errors.append(dialog.message))
@@ -844,15 +924,14 @@ def test_names_and_labels_are_text_whatever_they_are(open_window, started):
         window.page.close()
 
 
-def test_elsewhere_the_printed_address_opens_the_page(open_window, started):
+def test_elsewhere_the_token_opens_the_page(open_window, started):
     server, _ = started
     token = server.folder / "token"
     token.write_text("0123456789abcdefgh")
     token.chmod(0o600)
     with served(server.folder, reviewer="bob", options=(f"token_file={token}",)) as guarded:
-        printed = re.search(r"http://\S+", guarded.log.read_text())
-        assert printed
-        window = open_window(url=printed[0])
+        assert token.read_text() not in guarded.log.read_text()
+        window = open_window(url=f"{guarded.url}?token={token.read_text()}")
         assert window.page.url == guarded.url  # the token is in no history
         window.press("1")
         window.decided(1)

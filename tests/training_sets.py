@@ -12,7 +12,8 @@ from lineact.classifiers.settings import ClassifierParams, DistillationParams, F
 from lineact.distil import DistilParams
 from lineact.files import write_json
 from lineact.foundation.resnet import build_resnet
-from lineact.foundation.tiny import clip_pair, save_clip, save_tensors, save_vit, save_yolov5, yolov5_description
+from lineact.foundation.tiny import save_tensors, save_vit, save_yolov5, yolov5_description
+from lineact.foundation.tiny_clip import clip_pair, save_clip
 from lineact.foundation.vit import build_vit
 from lineact.foundation.yolov5 import build_yolov5
 from lineact.schema import LABELLED_CROPS, table_of, write_table

@@ -2,8 +2,8 @@
 
 import {sendAnswers} from "./api.js";
 import {say} from "./dom.js";
-import {takeSeconds} from "./pace.js";
-import {app, inWordsOf, keep, kept} from "./state.js";
+import {giveBack, takeSeconds} from "./pace.js";
+import {app, certifiedInWords, inWordsOf, keep, kept} from "./state.js";
 
 let saving = false;
 
@@ -25,10 +25,13 @@ async function send(answers) {
 
 // Gives items as they are now where the answers were saved; where another window answered first `unseen` is set.
 export async function save(items, decidedOf, settles = false) {
-  const seconds = takeSeconds() / items.length;
+  const seconds = takeSeconds();
+  const before = app.progress;
   const reply = await send(items.map((item) => ({
-    item_id: item.item_id, decided: decidedOf(item), seconds, settles, seen: settles ? item.seen : item.seen_mine,
+    item_id: item.item_id, decided: decidedOf(item), seconds: seconds / items.length, settles,
+    seen: settles ? item.seen : item.seen_mine,
   })));
+  if (!reply || reply.unseen) giveBack(seconds);
   if (!reply) return null;
   if (reply.unseen) {
     say(`Not saved: ${reply.detail}. Answer again to replace that.`, true);
@@ -46,8 +49,10 @@ export async function save(items, decidedOf, settles = false) {
   keep();
   const differ = reply.items.filter((item) => item.words.length).length;
   const said = inWordsOf(items[0].task, decidedOf(items[0]));
-  say(`Saved: ${items.length > 1 ? `${items.length} crops as ` : ""}${said}.${differ ? ` ${differ} differ from another reviewer's answer: see disagreements.` : ""}`);
-  return reply;
+  const told = differ ? ` ${differ} differ from another reviewer's answer: see disagreements.` : "";
+  const met = app.progress.certified && !before.certified ? ` ${certifiedInWords()}` : "";
+  say(`Saved: ${items.length > 1 ? `${items.length} crops as ` : ""}${said}.${told}${met}`);
+  return {...reply, asksOthers: app.progress.unasked !== before.unasked};
 }
 
 // Takes back the last answers of this window; gives where they were given.
@@ -57,7 +62,6 @@ export async function undoSaved() {
     say("Nothing to undo.", true);
     return null;
   }
-  takeSeconds();
   const reply = await send(last.items.map((item) => ({
     item_id: item.item_id, decided: item.before || "withdrawn", seconds: 0, settles: false, seen: item.seen,
   })));

@@ -11,22 +11,23 @@ async function asked(url, options = {}) {
   throw Object.assign(new Error(detail), {told: true});
 }
 
-function post(url, body) {
+function post(url, body, options = {}) {
   return asked(url, {
     method: "POST",
     headers: {"Content-Type": "application/json", [OWN_HEADER]: "1"},
     body: JSON.stringify(body),
-    signal: AbortSignal.timeout(SAVE_TIMEOUT_MS),
+    ...options,
   });
 }
 
 const query = (values) => new URLSearchParams(values).toString();
 
 export const readLine = () => asked("/api/line");
-export const readItems = (name, place, count, waiting) => asked(`/api/items?${query({name, place, count, waiting})}`);
-export const sendAnswers = (answers) => post("/api/decisions", {answers});
+// With the pictures of its crops: one request each would take longer than all the rest.
+export const readItems = (name, place, count, waiting) => asked(`/api/items?${query({name, place, count, waiting, pictures: true})}`);
+export const sendAnswers = (answers) => post("/api/decisions", {answers}, {signal: AbortSignal.timeout(SAVE_TIMEOUT_MS)});
 export const readQuality = () => asked("/api/quality");
-export const sendFinish = () => post("/api/finish", {});
+export const sendFinish = () => post("/api/finish", {}); // the gate labels the whole line: no time is too long
 // The address tells the queue's version, so that a browser may keep the picture.
 export const cropUrl = (boxId, version) => `/api/crop?${query({box_id: boxId, v: version})}`;
 export const frameUrl = (itemId, version) => `/api/frame?${query({item_id: itemId, v: version})}`;

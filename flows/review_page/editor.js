@@ -16,6 +16,8 @@ export class BoxEditor {
     canvas.addEventListener("pointermove", (event) => this.#move(event));
     canvas.addEventListener("pointerup", () => this.#up());
     canvas.addEventListener("pointercancel", () => { this.drag = null; this.draw(); });
+    // Else the browser takes a drag for a swipe, and the tap on a label that follows at once for its end: no click.
+    canvas.addEventListener("touchstart", (event) => event.preventDefault(), {passive: false});
   }
 
   open(picture, boxes, labels, readOnly) {

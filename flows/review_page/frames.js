@@ -4,7 +4,6 @@ import {frameUrl} from "./api.js";
 import {save} from "./answers.js";
 import {at, button, element, say} from "./dom.js";
 import {BoxEditor} from "./editor.js";
-import {restart} from "./pace.js";
 import {DISAGREEMENTS, LOOKING_ONLY, app, inWordsOf, keep, kept, parseBoxes} from "./state.js";
 
 let item = null;
@@ -42,8 +41,7 @@ export async function show(page) {
     at("loading").hidden = true;
   }
   at("frame").hidden = false;
-  editor.open(picture, boxes, labels(), app.line.simulated);
-  return restart();
+  return editor.open(picture, boxes, labels(), app.line.simulated);
 }
 
 export function hide() {

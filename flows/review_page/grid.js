@@ -1,9 +1,9 @@
 // A page of crops: most doubtful first. One mark, moved by arrows; ranges of crops are selected and answered together.
 
-import {cropUrl} from "./api.js";
 import {save} from "./answers.js";
 import {fitCells} from "./cells.js";
 import {at, element, image, say} from "./dom.js";
+import {pictureOf} from "./pages.js";
 import {DISAGREEMENTS, app, setOf} from "./state.js";
 
 let page = null;
@@ -13,7 +13,7 @@ let anchor = -1; // where the range that the arrows stretch began
 let pivot = 0; // where the mark was before a click: the browser moves the focus first
 let before = new Set(); // what was selected when it began
 
-const waits = (item) => !item.decided && !item.words.length;
+const waits = (item) => item.asked && !item.decided && !item.words.length;
 
 export function show(shown, place = -1) {
   page = shown;
@@ -29,7 +29,7 @@ export function show(shown, place = -1) {
 function cellOf(item, index) {
   const cell = element("button", {
     id: `cell-${index}`, className: "cell", title: item.reason, tabIndex: -1, onfocus: () => { mark = index; drawMark(); },
-  }, image(cropUrl(item.box_ids[0], app.line.version), {
+  }, image(pictureOf(item.box_ids[0]), {
     alt: "", onerror: () => say("A crop cannot be shown. Is the command still running?", true),
   }), element("span", {className: "said"}), element("span", {className: "similarity"}));
   cell.onclick = (event) => pick(index, event);
@@ -52,14 +52,15 @@ function drawCell(item, index) {
   const cell = at(`cell-${index}`);
   const [, said, similarity] = cell.children;
   const differ = item.words.length > 0;
-  said.textContent = differ ? "differs" : item.decided;
+  said.textContent = differ ? "differs" : item.decided || (item.asked ? "" : "not asked");
   similarity.textContent = item.similarity === null ? "" : item.similarity.toFixed(2);
   cell.classList.toggle("done", Boolean(item.decided));
+  cell.classList.toggle("unasked", !item.asked);
   cell.classList.toggle("other", Boolean(item.decided) && Boolean(item.suggested) && item.decided !== item.suggested);
   cell.classList.toggle("differs", differ);
   cell.classList.toggle("selected", selected.has(index));
   cell.setAttribute("aria-pressed", selected.has(index));
-  const state = differ ? "reviewers differ" : item.decided || "not decided";
+  const state = differ ? "reviewers differ" : item.decided || (item.asked ? "not decided" : "not asked");
   cell.setAttribute("aria-label", `crop ${index + 1} of ${page.items.length}, similarity ${similarity.textContent}, ${state}`);
 }
 
@@ -104,9 +105,12 @@ export function fit() {
   if (page && at("crops").className === "grid") fitCells(page.items.length);
 }
 
-export const question = () => (setOf(page.name).action
-  ? `Are these all ${setOf(page.name).action}? Correct those that are not, then accept the page.`
-  : "Which action does each hand do?");
+export function question() {
+  const {action, waiting} = setOf(page.name);
+  if (action) return `Are these all ${action}? Correct those that are not, then accept the page.`;
+  const needless = !waiting && page.items.some((item) => !item.asked);
+  return `Which action does each hand do?${needless ? " (These are not asked; an answer counts all the same.)" : ""}`;
+}
 export const labels = () => app.line.labels.crop;
 export const isOn = () => false;
 export const hintOf = (label) => (page.name !== DISAGREEMENTS && setOf(page.name).action === label ? "suggested" : "");

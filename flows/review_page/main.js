@@ -1,16 +1,15 @@
 // The review page: which view is open, and what its keys do. Each view is a module with the same functions.
 
-import {cropUrl, loopUrl, readLine, readQuality, sendFinish} from "./api.js";
+import {loopUrl, readLine, readQuality, sendFinish} from "./api.js";
 import {undoSaved} from "./answers.js";
 import {at, button, element, image, said, say} from "./dom.js";
 import * as frames from "./frames.js";
 import * as grid from "./grid.js";
 import {HELP, keyOf, keyOfLabel, labelOfKey} from "./keys.js";
-import {forget, lookAhead, pageAt, sizeOf} from "./pages.js";
-import {restart} from "./pace.js";
+import {forget, lookAhead, pageAt, pictureOf, sizeOf} from "./pages.js";
 import * as single from "./single.js";
 import {
-  DISAGREEMENTS, LOOKING_ONLY, app, inWordsOf, kept, names, recall, setOf, showProgress, titleOf, viewOf,
+  DISAGREEMENTS, LOOKING_ONLY, app, certifiedInWords, inWordsOf, kept, names, recall, setOf, showProgress, titleOf, viewOf,
 } from "./state.js";
 
 const SCROLLING = /^(space|arrow.*|page.*|home|end|backspace|['/])$/; // the browser has meanings of its own for these
@@ -74,9 +73,13 @@ function show(mark = -1) {
   showState();
   if (view !== grid && focused && at(focused)) at(focused).focus(); // a keyboard must not lose its place
   if (app.line.simulated) say(LOOKING_ONLY);
-  else if (app.progress.decided === app.progress.total) say("All decided. Finish (F) writes decisions.csv.");
-  restart();
+  else if (app.progress.decided === app.progress.total) say(endInWords());
   return shown;
+}
+
+function endInWords() {
+  const all = app.progress.unasked ? "All that is asked is decided." : "All decided.";
+  return `${all} ${app.progress.certified ? `${certifiedInWords()} ` : ""}Finish (F) writes decisions.csv.`;
 }
 
 function showLabels() {
@@ -100,6 +103,7 @@ function stateOf(item) {
     return ["open", `reviewers differ: ${item.words.map(([who, what]) => `${who}: ${inWordsOf(item.task, what)}`).join(" · ")}`];
   }
   if (item.decided) return ["done", `saved: ${inWordsOf(item.task, item.decided)}`];
+  if (!item.asked) return ["done", "not asked"];
   return ["open", "not decided"];
 }
 
@@ -123,7 +127,7 @@ function showState() {
 
 function showDetails(item) {
   const parts = [];
-  if (view === grid) parts.push(image(cropUrl(item.box_ids[0], app.line.version), {className: "large", alt: "the marked crop"}));
+  if (view === grid) parts.push(image(pictureOf(item.box_ids[0]), {className: "large", alt: "the marked crop"}));
   if (item.similarity !== null && item.task !== "group") parts.push(element("p", {}, `similarity ${item.similarity.toFixed(3)}`));
   if (item.task !== "group" && !(item.task === "box" && item.box_ids.length > 99)) {
     parts.push(button("neighbouring frames", "L", {id: "neighbours", onclick: showLoop}));
@@ -133,26 +137,24 @@ function showDetails(item) {
   if (templates.length) {
     parts.push(
       element("p", {}, item.suggested ? `templates of ${item.suggested}` : "nearest templates, not named"),
-      element("div", {className: "templates"}, ...templates.slice(0, 3).map((id) => image(cropUrl(id, app.line.version), {alt: "template"}))),
+      element("div", {className: "templates"}, ...templates.slice(0, 3).map((id) => image(pictureOf(id), {alt: "template"}))),
     );
   }
   at("details").replaceChildren(...parts);
 }
 
 async function afterSaving(reply, pageDone = true) {
-  forgetNames(reply);
+  if (reply.asksOthers || reply.items.some((item) => item.task === "group")) forget(); // what was read ahead is outdated
   if (reply.unseen) {
     if (view === grid) return refreshHead();
     const told = said();
     await open(app.name, app.place);
     return say(told, true);
   }
-  if (view === grid && !pageDone) return refreshHead();
+  const waiting = view === grid && setOf(app.name).waiting;
+  if (waiting && reply.asksOthers) return open(app.name, app.place, {waiting: true, message: said()}); // of this page, too
+  if (waiting && !pageDone) return refreshHead();
   return nextWaiting(said());
-}
-
-function forgetNames(reply) {
-  if (reply.items.some((item) => item.task === "group")) forget(); // the crops' suggestions have changed
 }
 
 function refreshHead() {
@@ -204,6 +206,7 @@ async function undo() {
 
 async function finish() {
   if (app.line.simulated) return say(LOOKING_ONLY);
+  say("Writing decisions.csv, then asking the gate: of a long line that takes a minute or more …");
   try {
     const reply = await sendFinish();
     app.progress = reply.progress;
@@ -212,7 +215,7 @@ async function finish() {
     const still = waits ? ` ${waits} items still wait.` : "";
     return say(`${app.line.decisions}: ${reply.rows} rows, ${reply.added} of them new.${still} Next: ${reply.next}`);
   } catch (error) {
-    return say(`Not written: ${error.message}. The answers are kept in the journal.`, true);
+    return say(`Not written${error.told ? "" : " for certain"}: ${error.message}. The answers are kept in the journal.`, true);
   }
 }
 

@@ -16,16 +16,16 @@ for (const kind of ["keydown", "pointerdown", "pointermove", "wheel", "focus"]) 
 }
 document.addEventListener("visibilitychange", () => { last = performance.now(); });
 
-export function restart() {
-  active = 0;
-  last = performance.now();
-}
-
+// The seconds since the last answer, however much was looked at in between: they are this answer's.
 export function takeSeconds() {
   note();
   const seconds = active / 1000;
   active = 0;
   return seconds;
+}
+
+export function giveBack(seconds) {
+  active += 1000 * seconds;
 }
 
 export function inWords(seconds) {

@@ -1,9 +1,9 @@
 // One item on a page: a group to name, or a group or crop whose answers differ between reviewers.
 
-import {cropUrl} from "./api.js";
 import {save} from "./answers.js";
 import {fitCells} from "./cells.js";
 import {at, image, say} from "./dom.js";
+import {pictureOf} from "./pages.js";
 import {DISAGREEMENTS, app} from "./state.js";
 
 let item = null;
@@ -12,7 +12,7 @@ export function show(page) {
   [item] = page.items;
   const count = item.box_ids.length;
   at("crops").className = count === 1 ? "single" : "group";
-  at("crops").replaceChildren(...item.box_ids.map((id, index) => image(cropUrl(id, app.line.version), {
+  at("crops").replaceChildren(...item.box_ids.map((id, index) => image(pictureOf(id), {
     alt: `crop ${index + 1} of ${count}`, title: id,
     onerror: () => say("A crop cannot be shown. Is the command still running?", true),
   })));

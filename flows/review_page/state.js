@@ -31,6 +31,8 @@ export function titleOf(one) {
   return one.action || "no suggestion";
 }
 
+export const certifiedInWords = () => `The bound is met (${app.progress.certified}): ${app.progress.unasked} random crops are no longer asked.`;
+
 export function parseBoxes(text) {
   return !text || text === "empty" ? [] : JSON.parse(text);
 }
@@ -43,13 +45,14 @@ export function inWordsOf(task, decided) {
 }
 
 export function showProgress(open) {
-  const {total, decided, seconds_left: left, unknown, disputed, bad} = app.progress;
+  const {total, decided, unasked, seconds_left: left, unknown, disputed, bad} = app.progress;
   const who = app.line.simulated ? "simulated" : app.line.reviewer;
   at("line").textContent = `Line ${app.line.line}, reviewer ${who}`;
   document.title = `Review of ${app.line.line}`;
   let text = `${decided} of ${total} decided`;
   if (left !== null) text += `, ${unknown ? "at least" : "about"} ${inWords(left)} left`;
-  at("progress").title = unknown ? `time left at your own pace, without ${unknown} items of tasks whose pace is not known yet` : "";
+  const unpaced = unknown ? `time left at your own pace, without ${unknown} items of tasks whose pace is not known yet` : "";
+  at("progress").title = [unpaced, unasked ? `${unasked} random crops are not asked` : ""].filter(Boolean).join("; ");
   at("progress").firstElementChild.textContent = text;
   Object.assign(at("progress").lastElementChild, {max: Math.max(total, 1), value: decided});
   const views = Object.keys(VIEWS).filter((view) => view !== DISAGREEMENTS || disputed || app.name === DISAGREEMENTS);

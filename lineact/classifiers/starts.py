@@ -16,8 +16,8 @@ def start_of_choice(params: ClassifierParams, committed: Path, *, make: bool = F
     Args:
         params: the choice.
         committed: folder of the embedded models that are in git.
-        make: whether to make an embedded start that was not made yet: up to an hour on two cores, with progress; goes
-            on after a kill.
+        make: whether to make an embedded start that was not made yet: 20 to 31 minutes of one core and the corpus
+            before the first, with progress; goes on after a kill.
 
     Returns:
         None where the choice starts from random weights, or its embedded start is neither there nor made.

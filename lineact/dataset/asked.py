@@ -33,7 +33,8 @@ def asked_of(queue: pa.Table) -> Asked:
     Args:
         queue: schema QUEUE.
     """
-    items = sorted(queue.to_pylist(), key=lambda item: item["priority"])
+    columns = ["item_id", "task", "priority", "reason", "box_ids", "holdout"]
+    items = sorted(queue.select(columns).to_pylist(), key=lambda item: item["priority"])
     otherwise = (item for item in items if item["task"] in ("crop", "box") and not item["holdout"])
     return Asked(
         otherwise=frozenset(box_id for item in otherwise for box_id in item["box_ids"]),

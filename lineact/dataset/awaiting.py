@@ -1,15 +1,17 @@
-"""Whether enough of the queue is decided to train from it."""
+"""Whether enough of the queue is decided to train from it, and which random crops are asked until then.
+
+The random crops are asked until the certificate of the accepted labels is met, by its bound alone, and in the queue's
+random order: so somebody who stops where the asking stops has a bound that holds (`lineact.certificate`). What
+calibrates is no longer asked then either: its answers would move lambda, and with it the labels that were certified.
+"""
 
 import math
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-
 from lineact.dataset import DatasetParams
 from lineact.dataset.accepted import Certificate
-from lineact.dataset.asked import asked_of
-from lineact.dataset.labels import Resolved
+from lineact.dataset.labels import Found, Resolved
 from lineact.decisions import Decisions
 from lineact.errors import AwaitingReview, InputError
 
@@ -23,6 +25,8 @@ class Waiting:
         items: further doubtful crops, calibrating crops and frames that must be decided before the share is reached.
         holdout_frames: further held-out frames that must be decided.
         undecided: all items of the queue without an answer; not all of them are needed.
+        calibrating: undecided crops that calibrate lambda, in random order.
+        certifying: undecided crops that certify, in random order.
         certificate: of the accepted labels.
     """
 
@@ -30,23 +34,42 @@ class Waiting:
     items: int
     holdout_frames: int
     undecided: int
+    calibrating: tuple[str, ...]
+    certifying: tuple[str, ...]
     certificate: Certificate
 
 
-def still_waiting(queue: pa.Table, resolved: Resolved, certificate: Certificate, params: DatasetParams) -> Waiting:
+@dataclass(frozen=True)
+class AskedAudits:
+    """The random crops that are still asked.
+
+    Attributes:
+        items: items of the queue: those that calibrate, then those that certify, each in random order.
+        certified: where the bound is met, so that what is left undecided is not asked any more: the certificate in
+            words; else "".
+        shuts_gate: whether training waits for them.
+    """
+
+    items: tuple[str, ...]
+    certified: str
+    shuts_gate: bool
+
+
+def still_waiting(found: Found, resolved: Resolved, certificate: Certificate, params: DatasetParams) -> Waiting:
     """Counts what is undecided.
 
     Args:
-        queue: schema QUEUE.
+        found: the tables.
         resolved: see `resolve`.
         certificate: of the accepted labels.
         params: the settings.
     """
-    asked = list(zip(*(queue[name].to_pylist() for name in ("item_id", "task", "holdout")), strict=True))
-    certifying = set(asked_of(queue).certifying)
-    groups = [item for item, task, _ in asked if task == "group"]
-    others = [item for item, task, holdout in asked if task != "group" and not holdout and item not in certifying]
-    measures = [item for item, _, holdout in asked if holdout]
+    items = list(zip(*(found.queue[name].to_pylist() for name in ("item_id", "task", "holdout")), strict=True))
+    asked = found.asked
+    certifying = set(asked.certifying)
+    groups = [item for item, task, _ in items if task == "group"]
+    others = [item for item, task, holdout in items if task != "group" and not holdout and item not in certifying]
+    measures = [item for item, _, holdout in items if holdout]
     needed = math.ceil(len(others) * params.min_decided_share)
     # Imported annotations decide held-out frames that nobody queued; they measure as well as queued ones.
     measured = len(resolved.holdout_hands)
@@ -54,9 +77,41 @@ def still_waiting(queue: pa.Table, resolved: Resolved, certificate: Certificate,
         groups=sum(item not in resolved.answered for item in groups),
         items=max(needed - sum(item in resolved.answered for item in others), 0),
         holdout_frames=max(min(params.min_holdout_frames, len(measures)) - measured, 0),
-        undecided=sum(item not in resolved.answered for item, _, _ in asked),
+        undecided=sum(item not in resolved.answered for item, _, _ in items),
+        calibrating=tuple(item for item in asked.calibrating if item not in resolved.answered),
+        certifying=tuple(item for item in asked.certifying if item not in resolved.answered),
         certificate=certificate,
     )
+
+
+def asks_audits(policy: str) -> bool:
+    """Whether a line of this `DatasetParams.policy` ever asks random crops."""
+    return policy != "none"
+
+
+def asked_audits(waiting: Waiting, params: DatasetParams, line: str) -> AskedAudits:
+    """Which random crops are still asked: the page asks these, and the gate waits for what they show.
+
+    Of those that certify, as many as would meet the target at the share of wrong labels so far; a wrong one makes them
+    more. Crops whose label is not accepted say nothing of those that are, so they are never asked to certify.
+
+    Args:
+        waiting: see `still_waiting`.
+        params: the settings.
+        line: its name, for words.
+    """
+    if not asks_audits(params.policy):
+        return AskedAudits((), certified="", shuts_gate=False)
+    if waiting.groups:  # before the groups are named nothing is accepted: nobody knows yet which crops certify
+        return AskedAudits((*waiting.calibrating, *waiting.certifying), certified="", shuts_gate=False)
+    certificate = waiting.certificate
+    if not certificate.pooled.met:
+        return AskedAudits((*waiting.calibrating, *certificate.wanted), certified="", shuts_gate=True)
+    if not certificate.pooled.population:  # what calibrates may let some labels be accepted
+        return AskedAudits(waiting.calibrating, certified="", shuts_gate=False)
+    owed = params.policy == "required" and waiting.items > 0
+    items = waiting.calibrating if owed else ()
+    return AskedAudits(items, words_of(certificate, params.max_label_error, line), shuts_gate=False)
 
 
 def refuse_undecided(waiting: Waiting, params: DatasetParams, line: str) -> None:
@@ -66,11 +121,10 @@ def refuse_undecided(waiting: Waiting, params: DatasetParams, line: str) -> None
         AwaitingReview: says how much waits and how to go on.
     """
     items = waiting.items if params.policy == "required" else 0
-    # Before the groups are named nothing is accepted, and of nothing there is nothing to certify.
-    uncertified = params.policy != "none" and not waiting.certificate.pooled.met and not waiting.groups
+    uncertified = asked_audits(waiting, params, line).shuts_gate
     if not (waiting.groups or items or waiting.holdout_frames or uncertified):
         return
-    certificate = f"; {words_of(waiting.certificate, params.max_label_error)}" if uncertified else ""
+    certificate = f"; {words_of(waiting.certificate, params.max_label_error, line)}" if uncertified else ""
     raise AwaitingReview(
         f"awaiting review: still needed are {waiting.groups} names of groups, {items} of the crops and frames, "
         f"{waiting.holdout_frames} held-out frames ({waiting.undecided} items of the queue are undecided)"
@@ -93,20 +147,26 @@ def refuse_bad_rows(decided: Decisions, max_bad_share: float, path: Path) -> Non
         )
 
 
-def words_of(certificate: Certificate, max_label_error: float) -> str:
+def words_of(certificate: Certificate, max_label_error: float, line: str) -> str:
     """The certificate of the accepted labels in a sentence."""
     pooled = certificate.pooled
     if not pooled.population:
         return "no crop has a label that nobody decided"
+    late = ""
+    if certificate.spent:
+        late = (
+            f"; {certificate.spent} earlier looks certify nothing any more, since {certificate.late} names, crops or "
+            "frames were decided after them: only random crops that nobody had seen by then do"
+        )
     error = "unknown" if pooled.error is None else f"{pooled.error:.1%}"
     said = (
         f"label error of {pooled.population} accepted crops: {error}, at most {pooled.upper:.1%} (95 %), "
         f"{pooled.looked} looked at"
     )
-    return f"{said}, {_what_remains(certificate, max_label_error)}"
+    return f"{said}, {_what_remains(certificate, max_label_error, line)}{late}"
 
 
-def _what_remains(certificate: Certificate, max_label_error: float) -> str:
+def _what_remains(certificate: Certificate, max_label_error: float, line: str) -> str:
     pooled = certificate.pooled
     if pooled.looked == pooled.population:
         return "so that nobody's word is missing"
@@ -119,5 +179,8 @@ def _what_remains(certificate: Certificate, max_label_error: float) -> str:
         )
     needed = f"{pooled.needed} more looks needed for {max_label_error:.1%}"
     if pooled.needed > len(certificate.next_items):
-        needed += f", of which the queue has {len(certificate.next_items)} (queue.audit_certify asks for more)"
+        needed += (
+            f", of which the queue has {len(certificate.next_items)} (raise queue.audit_certify in "
+            f"conf/line/{line}.yaml, then `python -m flows.label_line line={line}` asks for more)"
+        )
     return needed

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lineact.dataset.asked import asked_of
 from lineact.dataset.labels import Found, Resolved
 from lineact.dataset.matching import Match
 from lineact.splits import Holdout
@@ -91,7 +90,7 @@ def needed_audits(max_wrong: float) -> int:
 
 def sample_of(found: Found, resolved: Resolved, holdout: Holdout) -> Sample:
     """The crops that calibrate and were answered, and the rest of those that nothing else asks a person about."""
-    asked = asked_of(found.queue)
+    asked = found.asked
     otherwise = asked.otherwise | (set(resolved.crop_actions) - asked.audits)
     answered = {box_id for box_id in asked.calibrating if box_id in resolved.crop_actions}
     audited, undecided = {}, []

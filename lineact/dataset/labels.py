@@ -2,14 +2,15 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from lineact.attach import answered_items
 from lineact.dataset import DatasetParams
-from lineact.dataset.asked import asked_of
+from lineact.dataset.asked import Asked, asked_of
+from lineact.dataset.today import FrameId, Late, Today, boxes_on_frames, decided_late, today_of
 from lineact.decisions import (
     MIXED,
     Decision,
@@ -23,7 +24,7 @@ from lineact.decisions import (
 from lineact.schema import BOXES, CROPS, EMBEDDED, FRAMES, QUEUE, TEMPLATES, VIDEOS, read_table
 from lineact.splits import Holdout
 
-FrameId = tuple[str, float]  # recording, seconds
+PLACES = ("video_sha256", "pts_s", "box_id")  # of the crops, without their pictures
 PROBLEMS = (
     "bad row",
     "superseded",
@@ -46,7 +47,7 @@ class Found:
         videos: schema VIDEOS.
         frames: schema FRAMES.
         boxes: schema BOXES.
-        embedded: schema EMBEDDED.
+        embedded: schema EMBEDDED, without the pictures.
         embeddings: float32, N x D, row by row those of `embedded`.
         crops: schema CROPS.
         templates: schema TEMPLATES.
@@ -61,6 +62,16 @@ class Found:
     crops: pa.Table
     templates: pa.Table
     queue: pa.Table
+
+    @cached_property
+    def asked(self) -> Asked:
+        """See `asked_of`."""
+        return asked_of(self.queue)
+
+    @cached_property
+    def placed_boxes(self) -> dict[FrameId, list[PlacedBox]]:
+        """See `boxes_on_frames`."""
+        return boxes_on_frames(self.boxes)
 
 
 @dataclass(frozen=True)
@@ -92,6 +103,7 @@ class Resolved:
         holdout_hands: frame of the held-out part to all its hands and who decided.
         answered: items of the queue that a decision answers.
         problems: what was not used, or used although stale.
+        late: what was decided too late for the certificate.
     """
 
     names: dict[int, str] = field(default_factory=dict)
@@ -100,6 +112,7 @@ class Resolved:
     holdout_hands: dict[FrameId, tuple[list[HandBox], str]] = field(default_factory=dict)
     answered: set[str] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
+    late: Late = field(default_factory=Late)
 
 
 @dataclass(frozen=True)
@@ -112,7 +125,7 @@ class LabelledCrop:
         box_xyxy_px: pixels of the source frame.
         action: one of the line's actions, or NG.
         decided_by: "person" or "match".
-        crop_png: the stored crop; None where it must be cut.
+        drawn: whether a person drew the box, so that no crop of it is stored.
     """
 
     frame: FrameId
@@ -120,7 +133,7 @@ class LabelledCrop:
     box_xyxy_px: tuple[float, float, float, float]
     action: str
     decided_by: str
-    crop_png: bytes | None
+    drawn: bool
 
 
 def read_found(*, ingest: Path, detect: Path, embed: Path, match: Path, queue: Path) -> Found:
@@ -133,7 +146,7 @@ def read_found(*, ingest: Path, detect: Path, embed: Path, match: Path, queue: P
         videos=read_table(ingest / "videos.parquet", VIDEOS),
         frames=read_table(ingest / "frames.parquet", FRAMES),
         boxes=read_table(detect / "boxes.parquet", BOXES),
-        embedded=read_table(embed / "crops.parquet", EMBEDDED),
+        embedded=read_table(embed / "crops.parquet", EMBEDDED, PLACES),
         embeddings=np.load(embed / "embeddings.npy", mmap_mode="r"),
         crops=read_table(match / "crops.parquet", CROPS),
         templates=read_table(match / "templates.parquet", TEMPLATES),
@@ -166,17 +179,16 @@ def resolve(found: Found, decisions: Decisions, holdout: Holdout, params: Datase
         said = " and ".join(f"{word.decided} ({word.reviewer})" for word in words)
         detail = f"reviewers say {said}; settle it on the review page"
         resolved.problems.append(Problem(words[-1].item_id, words[-1].task, "disputed", detail))
-    bases = dict(zip(found.queue["item_id"].to_pylist(), found.queue["basis"].to_pylist(), strict=True))
+    today = today_of(found.queue, found.placed_boxes, found.frames, holdout, params.min_iou)
+    resolved.late = decided_late(decisions, found.asked.certifying, today)
     for decision in decisions.rows:
-        if decision.item_id in bases and decision.basis != bases[decision.item_id]:
+        if today.bases.get(decision.item_id, decision.basis) != decision.basis:
             detail = "what was shown has changed since" + ("; decide it again" if decision.task == "group" else "")
             resolved.problems.append(Problem(decision.item_id, decision.task, "stale", detail))
-    boxes = boxes_on_frames(found.boxes)
-    today = answered_items(decisions.rows, bases, boxes, params.min_iou)
-    _resolve_groups([one for one in decisions.rows if one.task == "group"], bases, today, resolved)
-    _resolve_frames([one for one in decisions.rows if one.task == "box"], found, holdout, resolved)
-    crops = [one for one in decisions.rows if one.task in ("crop", "audit")]
-    _resolve_crops(crops, boxes, today, holdout, params, resolved)
+    answered = today.answered(decisions.rows)
+    _resolve_groups([one for one in decisions.rows if one.task == "group"], today, answered, resolved)
+    _resolve_frames([one for one in decisions.rows if one.task == "box"], today, resolved)
+    _resolve_crops([one for one in decisions.rows if one.task in ("crop", "audit")], today, answered, resolved)
     _drop_contradicted_names(found, resolved)
     return resolved
 
@@ -195,7 +207,6 @@ def label_crops(found: Found, resolved: Resolved, holdout: Holdout, labels: Mapp
     """
     places = {row["box_id"]: row for row in found.boxes.to_pylist()}
     labelled = []
-    pngs = dict(zip(found.embedded["box_id"].to_pylist(), found.embedded["crop_png"], strict=True))
     for crop in found.crops.to_pylist():
         place = places[crop["box_id"]]
         frame = (place["video_sha256"], place["pts_s"])
@@ -207,48 +218,34 @@ def label_crops(found: Found, resolved: Resolved, holdout: Holdout, labels: Mapp
             continue
         box = (place["x1"], place["y1"], place["x2"], place["y2"])
         by = "match" if decided is None else "person"
-        labelled.append(LabelledCrop(frame, crop["box_id"], box, action, by, pngs[crop["box_id"]].as_py()))
+        labelled.append(LabelledCrop(frame, crop["box_id"], box, action, by, drawn=False))
     for frame, hands in resolved.hands.items():
         for number, hand in enumerate(hands):
             box_id = _drawn_id(frame, hand, number)
-            labelled.append(LabelledCrop(frame, box_id, hand.box_xyxy_px, hand.action, "person", None))
+            labelled.append(LabelledCrop(frame, box_id, hand.box_xyxy_px, hand.action, "person", drawn=True))
     return sorted(labelled, key=lambda crop: (crop.frame, crop.box_id))
 
 
-def boxes_on_frames(boxes: pa.Table) -> dict[FrameId, list[PlacedBox]]:
-    """Frame to the boxes on it (schema BOXES) that no rule dropped."""
-    frames: dict[FrameId, list[PlacedBox]] = {}
-    for row in boxes.to_pylist():
-        if row["dropped_by"] is None:
-            box = (row["x1"], row["y1"], row["x2"], row["y2"])
-            frames.setdefault((row["video_sha256"], row["pts_s"]), []).append((row["box_id"], box))
-    return frames
-
-
-def _resolve_groups(
-    decided: Iterable[Decision], bases: dict[str, str], today: dict[str, str], resolved: Resolved
-) -> None:
+def _resolve_groups(decided: Iterable[Decision], today: Today, answered: Mapping[str, str], resolved: Resolved) -> None:
     for decision in decided:
-        if decision.item_id not in bases:
+        if decision.item_id not in today.bases:
             detail = "there is no such group any more; its crops are in others"
             resolved.problems.append(Problem(decision.item_id, decision.task, "unattached", detail))
-        elif decision.item_id in today:
+        elif decision.item_id in answered:
             resolved.names[int(decision.item_id.removeprefix("group:"))] = decision.decided
             resolved.answered.add(decision.item_id)
 
 
-def _resolve_frames(decided: Iterable[Decision], found: Found, holdout: Holdout, resolved: Resolved) -> None:
-    frame_ids = zip(found.frames["video_sha256"].to_pylist(), found.frames["pts_s"].to_pylist(), strict=True)
-    frames = {frame_key(*frame): frame for frame in frame_ids}
+def _resolve_frames(decided: Iterable[Decision], today: Today, resolved: Resolved) -> None:
     for decision in decided:
-        frame = frames.get(frame_key(*frame_of_item(decision.item_id)))
+        frame = today.frames.get(frame_key(*frame_of_item(decision.item_id)))
         if frame is None:
             detail = "the recordings have no such frame"
             resolved.problems.append(Problem(decision.item_id, decision.task, "no such frame", detail))
             continue
         resolved.answered.add(decision.item_id)
         hands = boxes_of_text(decision.decided)
-        part = holdout.part_of(*frame)
+        part = today.holdout.part_of(*frame)
         if part == "train":
             resolved.hands[frame] = hands
         elif part == "holdout":
@@ -258,37 +255,30 @@ def _resolve_frames(decided: Iterable[Decision], found: Found, holdout: Holdout,
             resolved.problems.append(Problem(decision.item_id, decision.task, "guard", detail))
 
 
-def _resolve_crops(
-    decided: list[Decision],
-    boxes: dict[FrameId, list[PlacedBox]],
-    today: dict[str, str],
-    holdout: Holdout,
-    params: DatasetParams,
-    resolved: Resolved,
-) -> None:
-    lost = [decision for decision in decided if decision.item_id not in today]
-    replaced = answered_items(lost, {}, boxes, params.min_iou)  # would answer, had that box no decision of its own
-    part_of_box = {box_id: holdout.part_of(*frame) for frame, placed in boxes.items() for box_id, _ in placed}
+def _resolve_crops(decided: list[Decision], today: Today, answered: Mapping[str, str], resolved: Resolved) -> None:
+    # what would answer, had that box no decision of its own
+    replaced = today.answered(decision for decision in decided if decision.item_id not in answered)
+    parts = {box_id: today.holdout.part_of(*frame) for frame, placed in today.boxes.items() for box_id, _ in placed}
     for decision in decided:
-        box_id = today.get(decision.item_id)
+        box_id = answered.get(decision.item_id)
         if box_id is None:
-            problem, detail = "unattached", f"no box of today overlaps it by IoU {params.min_iou:g} on its frame"
+            problem, detail = "unattached", f"no box of today overlaps it by IoU {today.min_iou:g} on its frame"
             if decision.item_id in replaced:
                 problem, detail = "superseded", f"{replaced[decision.item_id]} in its place is decided itself"
             detail += f"; decided {decision.decided}"
             resolved.problems.append(Problem(decision.item_id, decision.task, problem, detail))
             continue
         resolved.answered |= {decision.item_id, box_id}
-        if part_of_box[box_id] == "train":
+        if parts[box_id] == "train":
             resolved.crop_actions[box_id] = decision.decided
         else:
-            detail = f"lies in the {part_of_box[box_id]} part, which trains nothing"
+            detail = f"lies in the {parts[box_id]} part, which trains nothing"
             resolved.problems.append(Problem(decision.item_id, decision.task, "held out", detail))
 
 
 def _drop_contradicted_names(found: Found, resolved: Resolved) -> None:
     # No witnesses are crops far from their group's templates, and audits: they judge what names make of the others.
-    audits = asked_of(found.queue).audits
+    audits = found.asked.audits
     groups = {
         crop["box_id"]: crop["group"]
         for crop in found.crops.to_pylist()

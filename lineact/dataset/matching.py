@@ -14,8 +14,7 @@ import numpy as np
 
 from lineact.boxes import iou_matrix, match_one_to_one
 from lineact.dataset import DatasetParams
-from lineact.dataset.asked import asked_of
-from lineact.dataset.labels import Found, FrameId, Resolved, boxes_on_frames
+from lineact.dataset.labels import Found, Resolved
 from lineact.decisions import MIXED
 from lineact.similarity import centred
 from lineact.splits import Holdout
@@ -85,7 +84,7 @@ def named_crops(found: Found, resolved: Resolved, min_iou: float) -> dict[str, s
         name = resolved.names.get(template["group"], MIXED)
         if name != MIXED:
             named[template["box_id"]] = name
-    audits = asked_of(found.queue).audits
+    audits = found.asked.audits
     named |= {box_id: action for box_id, action in resolved.crop_actions.items() if box_id not in audits}
     named |= _hands_found_again(found, resolved, min_iou)
     return named
@@ -131,7 +130,10 @@ def nearest_actions(
 
 def _mean_of_best(cosine: np.ndarray, nearest: int) -> np.ndarray:
     """Mean of each row's greatest values, NaN left out; the least possible cosine where there is none."""
-    best = -np.sort(-cosine, axis=1)[:, :nearest]  # NaN come last
+    best = -cosine
+    if nearest < best.shape[1]:
+        best = np.partition(best, nearest - 1, axis=1)[:, :nearest]  # NaN come last
+    best = -np.sort(best, axis=1)
     counted = ~np.isnan(best)
     sums = np.where(counted, best, 0.0).sum(axis=1)
     return np.where(counted.any(axis=1), sums / np.maximum(counted.sum(axis=1), 1), NO_RIVAL)
@@ -139,10 +141,9 @@ def _mean_of_best(cosine: np.ndarray, nearest: int) -> np.ndarray:
 
 def _hands_found_again(found: Found, resolved: Resolved, min_iou: float) -> Mapping[str, str]:
     """Box id to action, of the boxes that stand for a hand that a person drew."""
-    boxes: dict[FrameId, list] = boxes_on_frames(found.boxes)
     again = {}
     for frame, hands in resolved.hands.items():
-        placed = boxes.get(frame, [])
+        placed = found.placed_boxes.get(frame, [])
         if hands and placed:
             iou = iou_matrix(np.array([box for _, box in placed]), np.array([hand.box_xyxy_px for hand in hands]))
             for row, column in match_one_to_one(iou, min_iou):

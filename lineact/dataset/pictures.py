@@ -1,26 +1,29 @@
 """Cuts the crops of boxes that a person drew, and writes the detector's pictures and labels. One pass per recording."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from lineact.boxes import crop_square
 from lineact.dataset import DatasetParams
 from lineact.dataset.detection import begin_detection_set, yolo_lines
-from lineact.dataset.labels import FrameId, LabelledCrop
+from lineact.dataset.labels import LabelledCrop
 from lineact.dataset.parts import LabelledFrame, Parts
+from lineact.dataset.today import FrameId
 from lineact.errors import InputError
 from lineact.png import encode_png
 from lineact.progress import Progress
-from lineact.video import PTS_TOLERANCE_S, read_frames, videos_by_sha256
+from lineact.video import read_frames, videos_by_sha256
 
 
-def write_pictures(raw: Path, parts: Parts, params: DatasetParams, folder: Path) -> list[dict]:
+def write_pictures(raw: Path, stored: pa.Table, parts: Parts, params: DatasetParams, folder: Path) -> list[dict]:
     """Writes the detection set and returns the rows of the crops.
 
     Args:
         raw: the folder of recordings.
+        stored: box_id and crop_png of schema EMBEDDED: crops of the boxes that nobody drew.
         parts: see `split`.
         params: the settings.
         folder: gets data.yaml, images/{train,val}/*.jpg and labels/{train,val}/*.txt (class, centre and size as shares
@@ -35,30 +38,50 @@ def write_pictures(raw: Path, parts: Parts, params: DatasetParams, folder: Path)
     frames = {one.frame: (name, one) for name in ("train", "val") for one in parts.frames[name]}
     drawn: dict[FrameId, list[LabelledCrop]] = {}
     for crop in (crop for name in ("train", "val") for crop in parts.crops[name]):
-        if crop.crop_png is None:
+        if crop.drawn:
             drawn.setdefault(crop.frame, []).append(crop)
     begin_detection_set(folder)
-    pngs: dict[str, bytes] = {}
-    for frame, image_rgb in _decoded(raw, sorted(set(frames) | set(drawn))):
+    wanted = {crop.box_id for name in ("train", "val") for crop in parts.crops[name]}
+    rows = zip(stored["box_id"].to_pylist(), stored["crop_png"], strict=True)
+    pngs = {box_id: png.as_py() for box_id, png in rows if box_id in wanted}
+    for frame, image_rgb in decoded_frames(raw, set(frames) | set(drawn), "dataset: cutting pictures, frames"):
         if frame in frames:
             name, labelled = frames[frame]
             _write_picture(folder, name, labelled, image_rgb, params.jpeg_quality)
         for crop in drawn.get(frame, []):
             box_xyxy_px = np.array(crop.box_xyxy_px)
             pngs[crop.box_id] = encode_png(crop_square(image_rgb, box_xyxy_px, params.context, params.crop_px))
-    rows = [_crop_row(crop, name, pngs) for name in ("train", "val") for crop in parts.crops[name]]
-    return sorted(rows, key=lambda row: (row["video_sha256"], row["pts_s"], row["box_id"]))
+    crops = [_crop_row(crop, name, pngs) for name in ("train", "val") for crop in parts.crops[name]]
+    return sorted(crops, key=lambda row: (row["video_sha256"], row["pts_s"], row["box_id"]))
 
 
-def _decoded(raw: Path, frames: list[FrameId]) -> Iterator[tuple[FrameId, np.ndarray]]:
-    paths = videos_by_sha256(raw)
-    progress = Progress("dataset: cutting pictures, frames", len(frames))
-    for sha256 in sorted({sha256 for sha256, _ in frames}):
+def dataset_stem(video_sha256: str, pts_s: float) -> str:
+    """What a frame is called in a line's data set: recording and milliseconds."""
+    return f"{video_sha256[:12]}_{round(pts_s * 1000):09d}"
+
+
+def decoded_frames(raw: Path, frames: Iterable[FrameId], doing: str) -> Iterator[tuple[FrameId, np.ndarray]]:
+    """Decodes frames, each recording once.
+
+    Args:
+        raw: the folder of recordings.
+        frames: recordings and times.
+        doing: what for, for the progress.
+
+    Yields:
+        The frame, and uint8, H x W x 3, RGB; by recording and time.
+
+    Raises:
+        InputError: where a recording is not in the folder any more, or lacks a frame.
+    """
+    wanted = sorted(frames)
+    paths = videos_by_sha256(raw) if wanted else {}
+    progress = Progress(doing, len(wanted))
+    for sha256 in sorted({sha256 for sha256, _ in wanted}):
         if sha256 not in paths:
-            raise InputError(f"{raw}: expected the recording {sha256[:12]} of the labels, found none; run `dvc repro`")
-        wanted_s = [pts_s for video, pts_s in frames if video == sha256]
-        for pts_s, frame in zip(wanted_s, read_frames(paths[sha256], wanted_s), strict=True):
-            assert abs(frame.pts_s - pts_s) <= PTS_TOLERANCE_S
+            raise InputError(f"{raw}: expected the recording {sha256[:12]}, found none such; run `dvc repro`")
+        times_s = [pts_s for video, pts_s in wanted if video == sha256]
+        for pts_s, frame in zip(times_s, read_frames(paths[sha256], times_s), strict=True):
             yield (sha256, pts_s), frame.image_rgb
             progress.add(1)
 
@@ -66,8 +89,7 @@ def _decoded(raw: Path, frames: list[FrameId]) -> Iterator[tuple[FrameId, np.nda
 def _write_picture(folder: Path, name: str, labelled: LabelledFrame, image_rgb: np.ndarray, jpeg_quality: int) -> None:
     import cv2
 
-    sha256, pts_s = labelled.frame
-    stem = f"{sha256[:12]}_{round(pts_s * 1000):09d}"
+    stem = dataset_stem(*labelled.frame)
     jpeg = cv2.imencode(".jpg", image_rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality])[1]
     (folder / "images" / name / f"{stem}.jpg").write_bytes(jpeg.tobytes())
     lines = yolo_lines(labelled.boxes_xyxy_px, (image_rgb.shape[1], image_rgb.shape[0]))
@@ -87,5 +109,5 @@ def _crop_row(crop: LabelledCrop, name: str, pngs: dict[str, bytes]) -> dict:
         "action": crop.action,
         "split": name,
         "decided_by": crop.decided_by,
-        "crop_png": crop.crop_png or pngs[crop.box_id],
+        "crop_png": pngs[crop.box_id],
     }

@@ -11,9 +11,10 @@ from lineact.dataset import DatasetParams
 from lineact.dataset.accepted import LEVEL, Certificate
 from lineact.dataset.awaiting import Waiting
 from lineact.dataset.calibration import Lambda, Sample, labels_taken, precision_curve
-from lineact.dataset.labels import PROBLEMS, FrameId, Resolved
+from lineact.dataset.labels import PROBLEMS, Resolved
 from lineact.dataset.matching import Match
 from lineact.dataset.parts import Parts
+from lineact.dataset.today import FrameId
 from lineact.decisions import MIXED, NG, HandBox
 from lineact.files import write_csv, write_whole
 
@@ -86,7 +87,11 @@ def certificate_metrics(certificate: Certificate) -> dict[str, float | int | Non
         Flat numbers: labels accepted, looked at and wrong, their error so far (None before the first look), its upper
         bound, the looks still needed (None where more will not do), and whether the target is met.
     """
-    metrics: dict[str, float | int | None] = {"certificate_uncounted": certificate.uncounted}
+    metrics: dict[str, float | int | None] = {
+        "certificate_uncounted": certificate.uncounted,
+        "certificate_spent": certificate.spent,
+        "decided_since_certifying": certificate.late,
+    }
     for suffix, bound in {
         "": certificate.pooled,
         **{f"_{name}": one for name, one in certificate.actions.items()},
@@ -162,7 +167,7 @@ def count_metrics(
         "groups_mixed": sum(name == MIXED for name in resolved.names.values()),
         "items_undecided": waiting.undecided,
         "crops_guard": parts.guard_crops,
-        "crops_drawn": sum(crop.crop_png is None for crops in parts.crops.values() for crop in crops),
+        "crops_drawn": sum(crop.drawn for crops in parts.crops.values() for crop in crops),
         "frames_guard": parts.guard_frames,
         "frames_val_unfit_left_out": parts.unfit_frames,
     }

@@ -4,10 +4,10 @@ import json
 import math
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC
 from pathlib import Path
 
-from lineact.decisions import HandBox
+from lineact.decisions import HandBox, time_of
 from lineact.errors import InputError
 from lineact.exchange import Heard, Picture, Said, base_name, refuse
 
@@ -154,7 +154,6 @@ def _reviewer(root: ET.Element) -> str:
 def _said_at(root: ET.Element) -> str:
     text = root.findtext("meta/*/updated") or root.findtext("meta/dumped") or ""
     try:
-        time = datetime.fromisoformat(text.strip())
+        return time_of(text.strip()).astimezone(UTC).isoformat(timespec="seconds")
     except ValueError:
         return ""
-    return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC).isoformat(timespec="seconds")

@@ -7,11 +7,12 @@ from pathlib import Path, PurePath
 
 import pyarrow as pa
 
+from lineact.dataset.pictures import dataset_stem
+from lineact.dataset.today import FrameId
 from lineact.decisions import Decision, HandBox, boxes_of_text, frame_item, text_of_boxes
 from lineact.exchange import UNDECIDED, Heard, Picture, refuse
 from lineact.exchange.names import Asked, asked_by
-from lineact.exchange.pictures import FrameId, dataset_stem
-from lineact.review.answers import OUTSIDE_PX, labels_of
+from lineact.review.answers import labels_of, refuse_outside
 
 _UPLOADED = re.compile(r"[0-9a-f]{8}(-|__)(?P<stem>.+)", re.ASCII)  # what Label Studio makes of an uploaded file's name
 _NUMBERED = re.compile(r"(?P<recording>.+?)[_-](?:frame[_-]?)?(?P<number>\d+)", re.ASCII)
@@ -193,6 +194,5 @@ def _inside(box: HandBox, size_wh_px: tuple[int, int]) -> HandBox:
     """The box, cut at the picture's edge, which tools' rounding may cross by a little."""
     width, height = size_wh_px
     x1, y1, x2, y2 = box.box_xyxy_px
-    if min(x1, y1) < -OUTSIDE_PX or x2 > width + OUTSIDE_PX or y2 > height + OUTSIDE_PX:
-        raise ValueError(f"expected boxes inside {width} x {height} pixels, found {[x1, y1, x2, y2]}")
+    refuse_outside(box, size_wh_px)
     return HandBox((max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height))), box.action)

@@ -8,13 +8,13 @@ import json
 import math
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lineact.decisions import HandBox
+from lineact.decisions import MOST_SECONDS, HandBox, time_of
 from lineact.errors import InputError
 from lineact.exchange import Heard, Picture, Said, refuse
+from lineact.review.journal import stamp
 
 BOXES, CHOICE, IMAGE = "boxes", "choice", "image"  # names of the controls in the labelling interface
 MODEL = "lineact"
@@ -141,8 +141,8 @@ def _said(place: str, annotation: dict, name: str, size_wh_px: tuple[int, int]) 
     if len(choices) > 1:
         raise ValueError(f"expected one choice, found {', '.join(choices)}")
     seconds = annotation.get("lead_time") or 0.0
-    if type(seconds) not in (int, float) or not math.isfinite(seconds) or seconds < 0:
-        raise ValueError(f"expected lead_time in seconds from 0 up, found {seconds!r}")
+    if type(seconds) not in (int, float) or not 0 <= seconds <= MOST_SECONDS:  # NaN is not
+        raise ValueError(f"expected lead_time in seconds from 0 to {MOST_SECONDS:g}, found {seconds!r}")
     picture = Picture(name, size_wh_px, tuple(boxes), choices[0] if choices else "")
     return Said(place, picture, _reviewer(annotation), _said_at(annotation), float(seconds))
 
@@ -176,10 +176,7 @@ def _reviewer(annotation: dict) -> str:
 
 def _said_at(annotation: dict) -> str:
     text = annotation.get("updated_at") or annotation.get("created_at")
-    if text is None:
-        return ""
-    time = datetime.fromisoformat(text)
-    return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC).isoformat(timespec="milliseconds")
+    return "" if text is None else stamp(time_of(text))
 
 
 def _words(error: Exception) -> str:

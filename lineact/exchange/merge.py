@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lineact.decisions import BadRow, Decision, Decisions, decided_at, standing, write_decisions
-from lineact.review.export import journal_path, read_written
+from lineact.review.export import journal_path, not_written, read_written
 from lineact.review.journal import Journal
 
 
@@ -47,7 +47,7 @@ def decisions_so_far(path: Path, actions: tuple[str, ...]) -> Decisions:
         pending, _ = opened.rows_after(opened.written_up_to)
     finally:
         opened.close()
-    return standing(_together(written, pending))
+    return standing([*written.usable, *not_written(written, pending)])
 
 
 def add_imported(path: Path, actions: tuple[str, ...], imported: Sequence[tuple[Decision, bool]]) -> Merged:
@@ -66,7 +66,7 @@ def add_imported(path: Path, actions: tuple[str, ...], imported: Sequence[tuple[
 
     def write(pending: list[Decision]) -> None:
         written = read_written(path, actions)
-        merged.append(merge(_together(written, pending), imported, written.bad))
+        merged.append(merge([*written.usable, *not_written(written, pending)], imported, written.bad))
         if pending or merged[0].added:
             write_decisions(path, merged[0].decisions.usable, written.bad)
 
@@ -97,11 +97,6 @@ def merge(before: Sequence[Decision], imported: Sequence[tuple[Decision, bool]],
     touched = {one.item_id for one in added}
     disputed = [words[-1].item_id for words in decisions.disputed if words[-1].item_id in touched]
     return Merged(decisions, len(added), len(imported) - len(added), tuple(outdated), tuple(disputed))
-
-
-def _together(written: Decisions, pending: Sequence[Decision]) -> list[Decision]:
-    there = {(row.item_id, row.reviewer, row.decided_at) for row in written.usable}
-    return [*written.usable, *(row for row in pending if (row.item_id, row.reviewer, row.decided_at) not in there)]
 
 
 def _content(decision: Decision) -> tuple[str, ...]:

@@ -1,24 +1,23 @@
 """A line's queue, or its finished data set, as pictures for other tools: what is said of each, and its content."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
+from lineact.dataset.pictures import dataset_stem, decoded_frames
+from lineact.dataset.today import FrameId
 from lineact.decisions import EMPTY, HandBox, boxes_of_text
 from lineact.errors import InputError
 from lineact.exchange import UNDECIDED, Picture
 from lineact.exchange.names import Asked, stem_of
 from lineact.png import decode_png, encode_png
-from lineact.progress import Progress
-from lineact.video import read_frames, videos_by_sha256
 
 GAP_PX = 4  # between the crops of a group
 JPEG_QUALITY = 90
-FrameId = tuple[str, float]  # recording, seconds
 Drawn = Iterator[tuple[Picture, bytes]]
 
 
@@ -52,7 +51,7 @@ def frames_of_queue(items: Sequence[dict], raw: Path) -> Drawn:
         raw: the folder of recordings.
     """
     by_frame = {(item["video_sha256"], item["pts_s"]): item for item in items}
-    for frame, image_rgb in frame_images(raw, by_frame):
+    for frame, image_rgb in decoded_frames(raw, by_frame, "export_labels: frames"):
         item = by_frame[frame]
         size = _size_of(image_rgb)
         boxes = [_named(box, size) for box in boxes_of_text(item["suggested"] or EMPTY)]
@@ -144,7 +143,7 @@ def labelled_frames(
 def draw_labelled(chosen: Sequence[Labelled], raw: Path) -> Drawn:
     """Frames of the finished data set, see `labelled_frames`."""
     by_frame = {labelled.frame: labelled for labelled in chosen}
-    for frame, image_rgb in frame_images(raw, by_frame):
+    for frame, image_rgb in decoded_frames(raw, by_frame, "export_labels: frames"):
         size = _size_of(image_rgb)
         boxes = tuple(box for box in (_named(hand, size) for hand in by_frame[frame].hands) if box)
         picture = Picture(f"{dataset_stem(*frame)}.jpg", size, boxes, subset=by_frame[frame].subset)
@@ -157,32 +156,6 @@ def draw_crops(crops: pa.Table) -> Drawn:
         size = _size_of(decode_png(row["crop_png"]))
         stem = f"{dataset_stem(row['video_sha256'], row['pts_s'])}_{number:06d}"
         yield Picture(f"{stem}.png", size, label=row["action"], subset=row["split"]), row["crop_png"]
-
-
-def dataset_stem(video_sha256: str, pts_s: float) -> str:
-    """What a frame is called in a line's data set: recording and milliseconds."""
-    return f"{video_sha256[:12]}_{round(pts_s * 1000):09d}"
-
-
-def frame_images(raw: Path, frames: Iterable[FrameId]) -> Iterator[tuple[FrameId, np.ndarray]]:
-    """Decodes frames, each recording once.
-
-    Yields:
-        The frame, and uint8, H x W x 3, RGB; by recording and time.
-
-    Raises:
-        InputError: where a recording is not in the folder any more, or lacks a frame.
-    """
-    wanted = sorted(frames)
-    paths = videos_by_sha256(raw) if wanted else {}
-    progress = Progress("export_labels: frames", len(wanted))
-    for sha256 in sorted({sha256 for sha256, _ in wanted}):
-        if sha256 not in paths:
-            raise InputError(f"{raw}: expected the recording {sha256[:12]}, found none such; run `dvc repro`")
-        times_s = [pts_s for video, pts_s in wanted if video == sha256]
-        for pts_s, frame in zip(times_s, read_frames(paths[sha256], times_s), strict=True):
-            yield (sha256, pts_s), frame.image_rgb
-            progress.add(1)
 
 
 def encode_jpeg(image_rgb: np.ndarray) -> bytes:

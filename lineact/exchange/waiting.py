@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping
 
 from lineact.attach import answered_items
-from lineact.decisions import EMPTY, MIXED, Decisions, HandBox, PlacedBox, boxes_of_text, text_of_boxes
+from lineact.decisions import MIXED, Decisions, PlacedBox
+from lineact.queue import suggestion_of
 
 
 def waiting_items(
@@ -31,13 +32,4 @@ def waiting_items(
     answered = set(today.values())
     groups = {row["item_id"] for row in rows if row["task"] == "group"}
     names = {item: name for item, name in stand.items() if item in groups and name != MIXED}
-    return [row | {"suggested": _suggested(row, names)} for row in rows if row["item_id"] not in answered]
-
-
-def _suggested(row: dict, names: Mapping[str, str]) -> str:
-    if row["task"] == "audit":
-        return ""  # asked without a hint
-    if row["task"] != "box":
-        return names.get(row["suggested"], "")
-    boxes = boxes_of_text(row["suggested"] or EMPTY)
-    return text_of_boxes(HandBox(box.box_xyxy_px, names.get(box.action, "")) for box in boxes)
+    return [row | {"suggested": suggestion_of(row, names)} for row in rows if row["item_id"] not in answered]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lineact.files import cache_folder
-from lineact.foundation import tiny
+from lineact.foundation import tiny, tiny_clip
 from lineact.foundation.corpus import (
     CODE_VERSION,
     NAMED_CODE_VERSION,
@@ -124,20 +124,20 @@ def build_resnet(start: str, out: Path, run: EncoderRun = RESNET_RUN) -> Encoder
 def build_clip(out: Path, run: EncoderRun = CLIP_RUN) -> Encoder:
     """Trains the tiny CLIP on crops and generated captions and writes its folder."""
     torch.manual_seed(run.seed)
-    clip = tiny.clip_pair()
+    clip = tiny_clip.clip_pair()
     crops = crop_corpus(CROPS, SEED, tiny.SIDE_PX, _cores())
-    vision, width = clip.vision_model, int(tiny.CLIP_VISION_ARGUMENTS["hidden_size"])
+    vision, width = clip.vision_model, int(tiny_clip.VISION_ARGUMENTS["hidden_size"])
     captions = train_with(
         lambda _: Captions(clip), vision, width, crops, PREPROCESSING, run, _checkpoint("clip", run), _guide()
     )
     scores = zero_shot_accuracy(vision, captions, _held_out_crops(), PREPROCESSING) | _judge_encoder(vision)
     card = _card("clip", "a CLIP (`CLIPModel`), two small towers", run.steps * run.batch, scores)
-    tiny.save_clip(clip, out, card)
+    tiny_clip.save_clip(clip, out, card)
     return Encoder(clip, scores)
 
 
 def build_start(start: str, out: Path) -> None:
-    """Makes an embedded start that is not committed; minutes to an hour on two cores.
+    """Makes an embedded start that is not committed: 20 to 31 minutes of one core, and the corpus before the first.
 
     Args:
         start: one of `MADE_ON_DEMAND`.

@@ -6,6 +6,7 @@ from lineact.errors import InputError
 from lineact.foundation.weights import (
     CONFIG,
     Preprocessing,
+    find_file,
     load_strictly,
     read_config,
     read_preprocessing,
@@ -14,6 +15,8 @@ from lineact.foundation.weights import (
 
 if TYPE_CHECKING:
     from transformers import CLIPModel
+
+TOKENIZER = "tokenizer.json"
 
 
 def load_clip(name_or_folder: str, revision: str | None = None) -> tuple["CLIPModel", Any, Preprocessing]:
@@ -43,6 +46,7 @@ def load_clip(name_or_folder: str, revision: str | None = None) -> tuple["CLIPMo
     # Older files also hold the numbers 0, 1, 2, ... of the places.
     kept = {name: tensor for name, tensor in tensors.items() if not name.endswith(".position_ids")}
     load_strictly(model, kept, name_or_folder)
+    find_file(name_or_folder, TOKENIZER, revision)  # without it transformers makes one that knows no word
     try:
         tokenizer = AutoTokenizer.from_pretrained(name_or_folder, revision=revision)
     except (OSError, ValueError) as error:

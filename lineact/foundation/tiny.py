@@ -30,21 +30,6 @@ BLIP2_ARGUMENTS: dict[str, Any] = {
     "patch_size": PATCH_PX,
     "initializer_range": 0.02,
 }
-CLIP_VISION_ARGUMENTS: dict[str, Any] = {
-    "hidden_size": 128,
-    "intermediate_size": 384,
-    "num_hidden_layers": 6,
-    "num_attention_heads": 4,
-    "image_size": SIDE_PX,
-    "patch_size": PATCH_PX,
-}
-CLIP_TEXT_ARGUMENTS: dict[str, Any] = {
-    "hidden_size": 96,
-    "intermediate_size": 288,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-}
-CLIP_WIDTH = 96  # of the space that images and texts share
 YOLOV5_WIDTH, YOLOV5_DEPTH = 0.125, 0.33  # yolov5n is 0.25, 0.33
 
 
@@ -88,17 +73,6 @@ def blip2_vision() -> "torch.nn.Module":
     from transformers import Blip2VisionConfig, Blip2VisionModel
 
     return Blip2VisionModel(Blip2VisionConfig(**BLIP2_ARGUMENTS))
-
-
-def clip_pair() -> Any:
-    """The tiny CLIP with random weights."""
-    from transformers import CLIPConfig, CLIPModel
-
-    from lineact.foundation.captions import MAX_TOKENS, TOKEN_IDS, vocabulary
-
-    text = CLIP_TEXT_ARGUMENTS | TOKEN_IDS
-    text |= {"vocab_size": max(vocabulary().values()) + 1, "max_position_embeddings": MAX_TOKENS}
-    return CLIPModel(CLIPConfig(text_config=text, vision_config=CLIP_VISION_ARGUMENTS, projection_dim=CLIP_WIDTH))
 
 
 def yolov5_description() -> dict[str, Any]:
@@ -145,19 +119,6 @@ def save_blip2_vision(module: "torch.nn.Module", folder: Path, card: str) -> Non
     )
     preprocessing = {"image_mean": list(MEAN), "image_std": list(STD), "size": {"height": SIDE_PX, "width": SIDE_PX}}
     write_json(folder / "preprocessor_config.json", preprocessing)
-    save_tensors(module, folder / WEIGHTS)
-    write_text(folder / "README.md", card)
-
-
-def save_clip(module: "torch.nn.Module", folder: Path, card: str) -> None:
-    """Writes both towers and the tokenizer as a transformers hub folder."""
-    from lineact.foundation.captions import tokenizer
-
-    clip: Any = module
-    write_json(folder / CONFIG, clip.config.to_dict())
-    preprocessing = {"image_mean": list(MEAN), "image_std": list(STD), "size": {"height": SIDE_PX, "width": SIDE_PX}}
-    write_json(folder / "preprocessor_config.json", preprocessing)
-    tokenizer().save_pretrained(folder)
     save_tensors(module, folder / WEIGHTS)
     write_text(folder / "README.md", card)
 

@@ -59,7 +59,7 @@ def decision_of(item: dict, answer: Answer, actions: Sequence[str], size_wh_px: 
     elif size_wh_px is not None:
         boxes = boxes_of_text(decided)
         for box in boxes:
-            _refuse_outside(box, size_wh_px)
+            refuse_outside(box, size_wh_px)
         labels = [box.action for box in boxes]
         decided = text_of_boxes(boxes)
         boxes_of_text(decided)  # rounding may leave nothing of a box
@@ -79,7 +79,12 @@ def decision_of(item: dict, answer: Answer, actions: Sequence[str], size_wh_px: 
     )
 
 
-def _refuse_outside(box: HandBox, size_wh_px: tuple[int, int]) -> None:
+def refuse_outside(box: HandBox, size_wh_px: tuple[int, int]) -> None:
+    """Lets a box pass that lies in its frame, but for `OUTSIDE_PX`.
+
+    Raises:
+        ValueError: where it does not.
+    """
     width, height = size_wh_px
     x1, y1, x2, y2 = box.box_xyxy_px
     if min(x1, y1) < -OUTSIDE_PX or x2 > width + OUTSIDE_PX or y2 > height + OUTSIDE_PX:

@@ -1,5 +1,6 @@
 """decisions.csv from the journal and what the file held already."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +41,17 @@ def read_written(path: Path, actions: tuple[str, ...]) -> Decisions:
     return read_decisions(path, actions) if path.is_file() else Decisions((), (), ())
 
 
+def not_written(written: Decisions, pending: Iterable[Decision]) -> list[Decision]:
+    """The journal's rows that are not in the file, by what tells a row although somebody corrected its label there.
+
+    Args:
+        written: what the file holds.
+        pending: rows of the journal.
+    """
+    there = {(row.item_id, row.reviewer, row.decided_at) for row in written.usable}
+    return [row for row in pending if (row.item_id, row.reviewer, row.decided_at) not in there]
+
+
 def export_decisions(path: Path, actions: tuple[str, ...], journal: Journal, *, everything: bool = False) -> Exported:
     """Writes decisions.csv: what it holds, with edits by hand and what git brought, and the journal's pending rows.
 
@@ -60,19 +72,13 @@ def export_decisions(path: Path, actions: tuple[str, ...], journal: Journal, *, 
     def write(pending: list) -> None:
         _refuse_other_columns(path)
         written = read_written(path, actions)
-        there = {_identity(row) for row in written.usable}
-        added = [row for row in pending if _identity(row) not in there]
+        added = not_written(written, pending)
         merged = standing([*written.usable, *added], written.bad)
         found.append(Exported(len(added), len(merged.usable), len(merged.disputed), merged.bad))
         write_decisions(path, merged.usable, merged.bad)
 
     journal.write_pending(write, everything=everything)
     return found[0]
-
-
-def _identity(row: Decision) -> tuple[str, str, str]:
-    """What tells a row although a person has corrected its label by hand."""
-    return row.item_id, row.reviewer, row.decided_at
 
 
 def _refuse_other_columns(path: Path) -> None:

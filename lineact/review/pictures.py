@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from lineact.errors import InputError
 from lineact.png import encode_png
+from lineact.schema import EMBEDDED, read_table
 from lineact.video import PTS_TOLERANCE_S, Frame, read_frames, video_facts, videos_by_sha256
 
 KEPT_BYTES = 64 * 2**20  # of crops, and of frames and loops
@@ -61,17 +62,17 @@ class Crops:
             wanted: box ids.
 
         Raises:
-            InputError: where some are not in the table.
+            InputError: where some are not in the table, or it cannot be read.
         """
         wanted = list(dict.fromkeys(wanted))
-        self._file = pq.ParquetFile(path, memory_map=False)
-        listed = pq.read_table(path, columns=["box_id"])["box_id"].combine_chunks()
+        listed = read_table(path, EMBEDDED, ("box_id",))["box_id"].combine_chunks()
         rows = pc.index_in(pa.array(wanted, pa.string()), value_set=listed)
         if rows.null_count:
             lost = wanted[pc.indices_nonzero(rows.is_null())[0].as_py()]
             raise InputError(
                 f"{path}: expected {len(wanted)} crops, found {rows.null_count} of them missing, e.g. {lost}"
             )
+        self._file = pq.ParquetFile(path, memory_map=False)
         self._row_of = dict(zip(wanted, rows.to_numpy(), strict=True))
         lengths = [self._file.metadata.row_group(group).num_rows for group in range(self._file.num_row_groups)]
         self._ends = np.cumsum(lengths)
@@ -82,19 +83,24 @@ class Crops:
         """Whether it is one of those wanted."""
         return box_id in self._row_of
 
-    def png(self, box_id: str) -> bytes:
-        """A crop that is wanted."""
-        kept = self._kept.get(box_id)
-        if kept is not None:
-            return kept
-        row = int(self._row_of[box_id])
-        group = int(np.searchsorted(self._ends, row, side="right"))
-        with self._lock:
-            read = self._file.read_row_group(group, columns=["crop_png"])
-        start = int(self._ends[group]) - read.num_rows
-        picture = read["crop_png"][row - start].as_py()
-        self._kept.put(box_id, picture)
-        return picture
+    def pngs(self, box_ids: Iterable[str]) -> dict[str, bytes]:
+        """Crops that are wanted, by id; what lies together in the table is read once."""
+        found = {box_id: self._kept.get(box_id) for box_id in box_ids}
+        groups: dict[int, list[str]] = {}
+        for box_id, kept in found.items():
+            if kept is None:
+                groups.setdefault(int(np.searchsorted(self._ends, self._row_of[box_id], side="right")), []).append(
+                    box_id
+                )
+        pictures = {box_id: kept for box_id, kept in found.items() if kept is not None}
+        for group, of_group in sorted(groups.items()):
+            with self._lock:
+                read = self._file.read_row_group(group, columns=["crop_png"])["crop_png"]
+            start = int(self._ends[group]) - len(read)
+            for box_id in of_group:
+                pictures[box_id] = read[int(self._row_of[box_id]) - start].as_py()
+                self._kept.put(box_id, pictures[box_id])
+        return pictures
 
 
 class Frames:

@@ -1,10 +1,13 @@
 """One reviewer at one line: pages of items, answers that are saved before they count, and decisions.csv at the end."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from threading import RLock
 
+from lineact.dataset.awaiting import AskedAudits
 from lineact.decisions import DISAGREEMENT, WITHDRAWN, Decision, Decisions
+from lineact.errors import LineactError
 from lineact.review.answers import Answer, decision_of
 from lineact.review.export import Exported, export_decisions
 from lineact.review.journal import later_than
@@ -12,6 +15,7 @@ from lineact.review.queue_index import ItemSet
 from lineact.review.state import Progress, ReviewState, Shown
 
 DISPUTED = "disagreements"  # the set of items that reviewers answer differently
+AUDITS = "audit"  # the set of the random crops
 
 
 class UnknownItemError(Exception):
@@ -48,7 +52,7 @@ class Page:
     Attributes:
         place: of the first one in its set.
         total: items of the set.
-        waiting: of these are undecided.
+        waiting: of these are asked and undecided.
         items: from `place` on.
     """
 
@@ -61,17 +65,48 @@ class Page:
 class Session:
     """Safe to be used by several threads."""
 
-    def __init__(self, state: ReviewState, size_of: Callable[[dict], tuple[int, int]]) -> None:
-        """Takes what is decided, and what tells the width and height in pixels of the frame of a `box` item."""
+    def __init__(
+        self,
+        state: ReviewState,
+        size_of: Callable[[dict], tuple[int, int]],
+        audits_after: Callable[[Decisions], AskedAudits] | None,
+    ) -> None:
+        """Takes what answers and shows.
+
+        Args:
+            state: what is decided.
+            size_of: width and height in pixels of the frame of a `box` item.
+            audits_after: which random crops are still asked after some decisions; None where none ever is. It is asked
+                where random crops are looked at, or nothing else is left: it may label all crops anew.
+        """
         self._state = state
         self._size_of = size_of
+        self._audits_after = audits_after
+        self._audits_up_to = -1  # the state's `changes` when they were told last
         self._lock = RLock()
+        self.certified = ""  # the certificate in words, as far as it is known to be met
+        if audits_after is None:
+            state.ask_audits([])
 
-    def overview(self) -> tuple[ReviewState, Progress, list[tuple[ItemSet, int]]]:
-        """What was answered, how far it is, and each set with how many of its items wait."""
+    def overview(self) -> tuple[ReviewState, Progress, list[tuple[ItemSet, int, int]]]:
+        """What was answered, how far it is, and each set with how many of its items are asked, and how many wait."""
         with self._lock:
-            self._state.refresh()
-            return self._state, self._state.progress(), [(one, self._state.waiting_in(one)) for one in self._state.sets]
+            state = self._state
+            state.refresh()
+            if not any(state.progress().waiting.values()):
+                self._ask_audits()
+            return state, state.progress(), [(one, state.asked_in(one), state.waiting_in(one)) for one in state.sets]
+
+    def _ask_audits(self) -> None:
+        """Learns which random crops are asked, where anything was answered since."""
+        state = self._state
+        if self._audits_after is None or not state.has_audits or self._audits_up_to == state.changes:
+            return
+        self._audits_up_to = state.changes
+        with suppress(LineactError):  # "quality" and "finish" tell it; what is answered is saved all the same
+            audits = self._audits_after(state.decisions_now())
+            state.ask_audits(audits.items)
+            self.certified = audits.certified
 
     def item(self, item_id: str) -> dict:
         """A row of the queue.
@@ -96,6 +131,8 @@ class Session:
         """
         with self._lock:
             self._state.refresh()
+            if name == AUDITS:
+                self._ask_audits()
             rows, waiting = self._rows_of(name)
             place = max(min(place, (len(rows) - 1) // count * count), 0)
             return Page(place, len(rows), waiting, self._state.show(rows[place : place + count]))
@@ -104,6 +141,8 @@ class Session:
         """The page with the first undecided item from a place on, pages being of `count`; else as `page`."""
         with self._lock:
             self._state.refresh()
+            if name == AUDITS:
+                self._ask_audits()
             found = None
             if name != DISPUTED:
                 found = self._state.next_waiting(self._set(name), place)
@@ -148,7 +187,10 @@ class Session:
 
         with self._lock:
             self._state.journal.add(rows)
-            return self.show([one.item_id for one in given])
+            shown = self.show([one.item_id for one in given])
+            if any(item.task == "audit" for item in shown):
+                self._ask_audits()
+            return shown
 
     def _decision(self, given: Given) -> Decision:
         item = self.item(given.item_id)

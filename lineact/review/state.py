@@ -12,7 +12,6 @@ import pyarrow as pa
 
 from lineact.attach import answered_items
 from lineact.decisions import (
-    EMPTY,
     MIXED,
     NG,
     TASKS,
@@ -20,17 +19,15 @@ from lineact.decisions import (
     BadRow,
     Decision,
     Decisions,
-    HandBox,
     PlacedBox,
     agreed,
     box_of_id,
-    boxes_of_text,
     decided_at,
     standing,
-    text_of_boxes,
     words_on,
 )
-from lineact.review.export import read_written
+from lineact.queue import suggestion_of
+from lineact.review.export import not_written, read_written
 from lineact.review.journal import Journal
 from lineact.review.queue_index import ItemSet, QueueIndex
 
@@ -58,6 +55,7 @@ class Shown:
         seen: how many rows it has: an answer tells what its page showed.
         seen_mine: how many of them are this reviewer's.
         outdated: what was decided of this group before other crops were shown, "" where nothing was.
+        asked: whether somebody should decide it, or has.
     """
 
     item_id: str
@@ -74,6 +72,7 @@ class Shown:
     seen: int
     seen_mine: int
     outdated: str
+    asked: bool
 
 
 @dataclass(frozen=True)
@@ -81,8 +80,9 @@ class Progress:
     """How far the review is.
 
     Attributes:
-        total: items of the queue.
+        total: items of the queue that are asked.
         decided: of these have a decision that stands.
+        unasked: further items: random crops that nobody needs to decide.
         disputed: item ids that reviewers answer differently.
         waiting: task to how many items wait.
         seconds_left: at the reviewer's own pace, of the tasks whose pace is known; None where none is.
@@ -91,6 +91,7 @@ class Progress:
 
     total: int
     decided: int
+    unasked: int
     disputed: list[str]
     waiting: dict[str, int]
     seconds_left: float | None
@@ -128,6 +129,7 @@ class ReviewState:
         decisions: decisions.csv.
         journal: the line's.
         reviewer: who looks.
+        changes: grows with every row that is taken in.
     """
 
     queue: QueueIndex
@@ -139,6 +141,7 @@ class ReviewState:
     reviewer: str
     bad: tuple[BadRow, ...] = ()
     pending: int = 0
+    changes: int = 0
     _read: tuple = ()
     _seen_up_to: int = 0
     _rows: dict[str, list[Decision]] = field(default_factory=dict)
@@ -147,8 +150,12 @@ class ReviewState:
     _disputes: set[str] = field(default_factory=set)
     _answers: dict[str, str] = field(default_factory=dict)  # item of today to the id in its decision
     _decided: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+    _needless: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))  # random crops, decided or not
     _pace: dict[str, deque[float]] = field(default_factory=dict)
     _sets: list[ItemSet] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._needless = np.zeros(self.queue.table.num_rows, bool)
 
     def refresh(self) -> None:
         """Takes in what was answered since, here or elsewhere.
@@ -163,9 +170,9 @@ class ReviewState:
             self._rows, self._words, self._of_frame, self._answers, self._pace, self._sets = {}, {}, {}, {}, {}, []
             self._disputes = set()
             self._decided = np.zeros(self.queue.table.num_rows, bool)
+            self.changes += 1
             pending, self._seen_up_to = self.journal.rows_after(read[1])
-            there = {(row.item_id, row.reviewer, row.decided_at) for row in written.usable}
-            new = [row for row in pending if (row.item_id, row.reviewer, row.decided_at) not in there]
+            new = not_written(written, pending)
             self.pending = len(new)
             self._take([*written.usable, *new])
             self._read = read
@@ -177,9 +184,10 @@ class ReviewState:
     def _take(self, rows: Iterable[Decision]) -> None:
         changed = {}
         for row in rows:
+            self.changes += 1
             self._rows.setdefault(row.item_id, []).append(row)
             changed[row.item_id] = row.task
-            if row.reviewer == self.reviewer and row.decided != WITHDRAWN:
+            if row.reviewer == self.reviewer and row.decided != WITHDRAWN and row.seconds:  # taken back, imported: 0 s
                 self._pace.setdefault(row.task, deque(maxlen=PACE_ANSWERS)).append(row.seconds)
         frames: set[str] = set()
         for item_id, task in changed.items():
@@ -241,26 +249,46 @@ class ReviewState:
             self._sets = self.queue.sets([*self.actions, NG], self.names)
         return self._sets
 
+    @property
+    def has_audits(self) -> bool:
+        """Whether the queue has random crops."""
+        return bool((self.queue.tasks == TASKS.index("audit")).any())
+
+    def ask_audits(self, item_ids: Iterable[str]) -> None:
+        """Of the undecided random crops these alone are asked from now on."""
+        self._needless = self.queue.tasks == TASKS.index("audit")
+        self._needless[[self.queue.row_of[item_id] for item_id in item_ids]] = False
+
+    @property
+    def _waits(self) -> np.ndarray:
+        return ~(self._decided | self._needless)
+
+    def asked_in(self, items: ItemSet) -> int:
+        """How many of a set are asked, or decided."""
+        return int((self._decided | ~self._needless)[items.rows].sum())
+
     def waiting_in(self, items: ItemSet) -> int:
-        """How many of a set are undecided."""
-        return len(items.rows) - int(self._decided[items.rows].sum())
+        """How many of a set are asked and undecided."""
+        return int(self._waits[items.rows].sum())
 
     def next_waiting(self, items: ItemSet, start: int) -> int | None:
-        """Place in a set of the first undecided item from `start` on, then from its beginning; None where none is."""
-        open_places = np.flatnonzero(~self._decided[items.rows])
+        """Place in a set of the first item that waits from `start` on, then from its beginning; None where none is."""
+        open_places = np.flatnonzero(self._waits[items.rows])
         if not len(open_places):
             return None
         return int(open_places[np.searchsorted(open_places, start) % len(open_places)])
 
     def progress(self) -> Progress:
         """How far the review is."""
-        counts = np.bincount(self.queue.tasks[~self._decided], minlength=len(TASKS))
+        unasked = int((self._needless & ~self._decided).sum())
+        counts = np.bincount(self.queue.tasks[self._waits], minlength=len(TASKS))
         waiting = {task: int(count) for task, count in zip(TASKS, counts, strict=True)}
         pace = {task: statistics.fmean(told) for task, told in self._pace.items() if len(told) >= LEAST_ANSWERS}
         known = [task for task in TASKS if waiting[task] and task in pace]
         return Progress(
-            total=len(self._decided),
+            total=len(self._decided) - unasked,
             decided=int(self._decided.sum()),
+            unasked=unasked,
             disputed=sorted(self._disputes, key=self.queue.row_of.__getitem__),
             waiting=waiting,
             seconds_left=sum(waiting[task] * pace[task] for task in known) if known else None,
@@ -291,13 +319,14 @@ class ReviewState:
             box_ids=item["box_ids"],
             group=item["suggested"] if hint else "",
             similarity=None if np.isnan(similarity) else round(similarity, 3),
-            suggested=_suggested(item, names),
+            suggested=suggestion_of(item, names),
             decided=words[-1].decided if words and not disputed else "",
             mine=mine.decided if (mine := self.my_word(item_id)) else "",
             words=[(word.reviewer, word.decided) for word in words] if disputed else [],
             seen=len(rows),
             seen_mine=sum(one.reviewer == self.reviewer for one in rows),
             outdated=before[-1].decided if before and not words else "",
+            asked=bool(self._decided[row] or not self._needless[row]),
         )
 
     def _rows_for(self, item_id: str) -> list[Decision]:
@@ -318,15 +347,6 @@ class ReviewState:
     def my_word(self, item_id: str) -> Decision | None:
         """What this reviewer says of an item."""
         return next((word for word in self._words_for(item_id) if word.reviewer == self.reviewer), None)
-
-
-def _suggested(item: dict, names: dict[str, str]) -> str:
-    if item["task"] == "audit":
-        return ""
-    if item["task"] != "box":
-        return names.get(item["suggested"], "")
-    boxes = boxes_of_text(item["suggested"] or EMPTY)
-    return text_of_boxes(HandBox(box.box_xyxy_px, names.get(box.action, "")) for box in boxes)
 
 
 def _stat_of(path: Path) -> tuple[int, int, int] | None:

@@ -7,26 +7,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lineact.dataset.accepted import LEVEL, certify, decided_since_certifying, label_the_rest
+from lineact.dataset.accepted import LEVEL, certify, label_the_rest
 from lineact.dataset.asked import asked_of
-from lineact.dataset.awaiting import words_of
+from lineact.dataset.awaiting import AskedAudits, Waiting, asked_audits, words_of
 from lineact.dataset.labels import resolve
-from lineact.decisions import Decisions
+from lineact.dataset.today import Late
+from lineact.decisions import box_of_id, standing
+from lineact.queue import Labelled, build_queue
 from lineact.reviewer import answer_queue
+from lineact.schema import table_of
 from lineact.simulate_review import SimulatedTruth, asked_until_certified
-from tests.labelled_line import ACTIONS, Line, dataset_params, match_params, queue_params, review_params
+from tests.labelled_line import ACTIONS, dataset_params, match_params, queue_params, review_params
 
 
 @pytest.fixture(scope="module")
-def line(tmp_path_factory):
-    return Line(tmp_path_factory.mktemp("line"))
-
-
-@pytest.fixture(scope="module")
-def found(line, tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(tmp_path_factory.mktemp("work"))
-        embedded = line.embed()
+def found(line, embedded):
     matched = line.match(embedded, match_params())
     return line.found(embedded, matched, line.queue(embedded, matched, queue_params(audit_calibrate=20)))
 
@@ -38,7 +33,7 @@ def decided(line, found):
 
 def labelling_of(line, found, decided):
     params = dataset_params()
-    resolved = resolve(found, Decisions(tuple(decided), (), ()), line.holdout, params)
+    resolved = resolve(found, standing(decided), line.holdout, params)
     return label_the_rest(found, resolved, line.holdout, params)
 
 
@@ -80,7 +75,7 @@ def test_an_exact_reviewer_certifies_right_labels(line, found, decided):
     assert (certificate.pooled.wrong, certificate.pooled.met, certificate.next_items) == (0, True, ())
     assert certificate.pooled.looked == len(asked_of(found.queue).certifying) < certificate.pooled.population
     assert sum(bound.population for bound in certificate.actions.values()) == certificate.pooled.population
-    assert "no more looks needed for 10.0%" in words_of(certificate, 0.1)
+    assert "no more looks needed for 10.0%" in words_of(certificate, 0.1, "press_a")
 
 
 # --- the certificate
@@ -93,7 +88,7 @@ def crops(count):
 def certificate_of(count, said, actions=None):
     """Of `count` accepted crops all of which are looked at in order; `said` maps some of them to answers."""
     accepted = dict(zip(crops(count), actions or ["screw"] * count, strict=True))
-    return certify(accepted, crops(count), said, dataset_params(max_label_error=0.05))
+    return certify(accepted, crops(count), said, Late(), dataset_params(max_label_error=0.05))
 
 
 def test_only_an_unbroken_run_of_answers_counts_and_the_next_is_what_was_left_out():
@@ -109,7 +104,7 @@ def test_only_an_unbroken_run_of_answers_counts_and_the_next_is_what_was_left_ou
 def test_crops_that_are_not_accepted_need_no_look():
     order = crops(100)
     accepted = dict.fromkeys(order[::2], "screw")
-    certificate = certify(accepted, order, dict.fromkeys(order[:10:2], "screw"), dataset_params())
+    certificate = certify(accepted, order, dict.fromkeys(order[:10:2], "screw"), Late(), dataset_params())
     assert (certificate.pooled.population, certificate.pooled.looked) == (50, 5)
     assert certificate.next_items[0] == "crop010"
 
@@ -120,7 +115,7 @@ def test_bounds_of_actions_hold_all_together():
     certificate = certificate_of(400, said, actions)
     assert list(certificate.actions) == [*ACTIONS, "NG"]
     one, alone = certificate.actions["screw"], certify(
-        dict.fromkeys(crops(200), "screw"), crops(200), dict.fromkeys(crops(150), "screw"), dataset_params()
+        dict.fromkeys(crops(200), "screw"), crops(200), dict.fromkeys(crops(150), "screw"), Late(), dataset_params()
     ).pooled  # fmt: skip
     assert (one.population, one.looked) == (alone.population, alone.looked) == (200, 150)
     assert one.upper >= alone.upper  # the price of three statements at once
@@ -129,14 +124,19 @@ def test_bounds_of_actions_hold_all_together():
 
 def test_the_words_tell_how_many_looks_are_missing_and_when_looking_will_not_do():
     certificate = certificate_of(300, dict.fromkeys(crops(20), "screw"))
-    assert f"{certificate.pooled.needed} more looks needed for 5.0%" in words_of(certificate, 0.05)
+    assert f"{certificate.pooled.needed} more looks needed for 5.0%" in words_of(certificate, 0.05, "press_a")
     short = replace(certificate, next_items=certificate.next_items[:4])
-    assert "of which the queue has 4 (queue.audit_certify asks for more)" in words_of(short, 0.05)
+    assert (
+        "of which the queue has 4 (raise queue.audit_certify in conf/line/press_a.yaml, then "
+        "`python -m flows.label_line line=press_a` asks for more)"
+    ) in words_of(short, 0.05, "press_a")
     bad = certificate_of(300, dict.fromkeys(crops(20), "wipe"))
-    assert "100.0%, at most 100.0% (95 %), 20 looked at, which more looks will hardly bring" in words_of(bad, 0.05)
-    assert words_of(certificate_of(0, {}), 0.05) == "no crop has a label that nobody decided"
+    assert "100.0%, at most 100.0% (95 %), 20 looked at, which more looks will hardly bring" in words_of(
+        bad, 0.05, "press_a"
+    )
+    assert words_of(certificate_of(0, {}), 0.05, "press_a") == "no crop has a label that nobody decided"
     everything = certificate_of(4, dict.fromkeys(crops(4), "NG"))
-    assert words_of(everything, 0.05).endswith("4 looked at, so that nobody's word is missing")
+    assert words_of(everything, 0.05, "press_a").endswith("4 looked at, so that nobody's word is missing")
     assert everything.pooled.met
 
 
@@ -150,24 +150,173 @@ def test_answers_in_another_order_than_asked_do_not_choose_the_sample(seed):
     assert not certificate_of(200, easy).pooled.met or certificate_of(200, easy).pooled.looked >= 68
 
 
-def test_names_decided_after_the_first_certifying_answer_are_counted(found, decided):
-    rows = found.queue.to_pylist()
-    held_out = {row["item_id"] for row in rows if row["holdout"]}
+# --- decided too late
+
+
+EARLY, LATE = "1999-01-01T12:00:00+01:00", "2030-01-01T12:00:00"  # before and after the first look; no zone: UTC
+
+
+def rows_of(rows, item_ids, **changes):
+    """The rows of some items, changed."""
+    return [replace(one, **changes) for one in rows if one.item_id in item_ids]
+
+
+def names_of(decided):
+    """Item ids of two groups that both are named screw."""
+    return [one.item_id for one in decided if one.task == "group" and one.decided == "screw"][:2]
+
+
+def late_of(line, found, decided):
+    return labelling_of(line, found, decided).certificate.late
+
+
+def test_what_changed_after_the_first_look_is_late(line, found, decided):
     certifying = set(asked_of(found.queue).certifying)
-    assert decided_since_certifying(decided, found.queue) == 0  # the queue asks for them last
+    names = names_of(decided)
+    without = [one for one in decided if one.item_id not in names]
+    assert late_of(line, found, decided) == 0  # the queue asks for them last
+    assert late_of(line, found, without + rows_of(decided, names, decided_at=LATE)) == 2
+    assert late_of(line, found, without + rows_of(decided, names, decided_at=EARLY)) == 0
+    assert late_of(line, found, decided + rows_of(decided, names, decided_at=LATE, decided="wipe")) == 2
+    assert late_of(line, found, decided + rows_of(decided, names[:1], decided_at=LATE, decided="withdrawn")) == 1
+    assert late_of(line, found, decided + rows_of(decided, names[:1], decided_at=LATE, reviewer="bob")) == 0  # the same
+    disputed = rows_of(decided, names[:1], decided_at=LATE, reviewer="bob", decided="wipe")
+    assert late_of(line, found, decided + disputed) == 1
+    at_once = [replace(one, decided_at=LATE) for one in reversed(decided)]  # imported
+    assert late_of(line, found, at_once) == 0
+    held_out = {row["item_id"] for row in found.queue.to_pylist() if row["holdout"]}
+    nameless = held_out | set(asked_of(found.queue).calibrating)
+    rest = [one for one in decided if one.item_id not in nameless]
+    assert late_of(line, found, rest + rows_of(decided, nameless, decided_at=LATE)) == 0
+    assert late_of(line, found, [one for one in decided if one.item_id not in certifying]) == 0
 
-    def later(item_ids, decided_at):
-        changed = [replace(one, decided_at=decided_at) if one.item_id in item_ids else one for one in decided]
-        return decided_since_certifying(changed, found.queue)
 
-    names = [one.item_id for one in decided if one.task == "group"][:2]
-    assert later(names, "2026-01-01T12:00:00") == 2  # no zone: UTC
-    assert later(names, "1999-01-01T12:00:00+01:00") == 0
-    at_once = [replace(one, decided_at="2026-01-01T12:00:00") for one in reversed(decided)]  # imported
-    assert decided_since_certifying(at_once, found.queue) == 0
-    assert later(held_out, "2026-01-01T12:00:00+00:00") == 0  # they name nothing
-    nothing_certified = [one for one in decided if one.item_id not in certifying]
-    assert decided_since_certifying(nothing_certified, found.queue) == 0
+def test_a_late_name_spends_the_looks_before_it_and_fresh_ones_certify_again(line, found, decided):
+    certifying = asked_of(found.queue).certifying
+    names = names_of(decided)
+    first = set(certifying[:30])
+    rest = [one for one in decided if one.item_id not in {*certifying, *names}]
+    late = rest + rows_of(decided, first) + rows_of(decided, names, decided_at="2029-01-01T12:00:00")
+    plain, spent = labelling_of(line, found, decided), labelling_of(line, found, late)
+    certificate = spent.certificate
+    assert plain.certificate.pooled.met
+    assert (certificate.spent, certificate.pooled.looked) == (len(first & spent.accepted.keys()), 0)
+    assert certificate.pooled.population == len(spent.accepted) - certificate.spent
+    assert not certificate.pooled.met
+    assert certificate.next_items[0] == certifying[30]
+    said = words_of(certificate, 0.1, "press_a")
+    assert f"{certificate.spent} earlier looks certify nothing any more, since 2 names, crops or frames were" in said
+    again = labelling_of(line, found, late + rows_of(decided, first, decided_at=LATE)).certificate
+    assert (again.spent, again.pooled.looked) == (certificate.spent, 0)  # seen is seen
+    fresh = labelling_of(line, found, late + rows_of(decided, certifying[30:], decided_at=LATE)).certificate
+    assert (fresh.late, fresh.spent) == (certificate.late, certificate.spent)
+    assert fresh.pooled.looked == len(set(certifying[30:]) & spent.accepted.keys())
+
+
+def test_decisions_that_find_their_crops_again_after_another_detection_are_not_late(line, embedded, decided):
+    def moved(table):
+        """Every box a pixel to the left, under another id."""
+        rows = table.to_pylist()
+        for row in rows:
+            frame, (x1, y1, x2, y2) = box_of_id(row["box_id"]) or ("", (0, 0, 0, 0))
+            row |= {"box_id": f"{frame}#{x1 - 1:.0f}-{y1:.0f}-{x2 - 1:.0f}-{y2:.0f}"}
+            row |= {side: row[side] - 1 for side in ("x1", "x2") if side in row}
+        return table_of(rows, table.schema)
+
+    boxes, again = moved(line.boxes), replace(embedded, crops=moved(embedded.crops))
+    matched = line.match(again, match_params())
+    labelled = Labelled(line.frames, boxes, again.crops, matched.crops, matched.templates)
+    queue = build_queue(labelled, line.holdout, queue_params(audit_calibrate=20))
+    found = replace(line.found(again, matched, queue), boxes=boxes)
+    as_the_page_asks = [replace(one, decided_at=EARLY) if one.task == "box" else one for one in decided]
+    certificate = labelling_of(line, found, as_the_page_asks).certificate
+    assert (certificate.late, certificate.spent) == (0, 0)
+    assert sum(one.item_id in set(asked_of(queue).certifying) for one in decided) == 0
+    assert certificate.pooled.looked + certificate.uncounted > 0
+
+
+def test_more_certifying_crops_leave_names_and_looks_as_they_are(line, found, embedded, decided):
+    matched = line.match(embedded, match_params())
+    queue = line.queue(embedded, matched, queue_params(audit_calibrate=20, audit_certify=9))
+    fewer = line.found(embedded, matched, queue)
+    assert asked_of(fewer.queue).certifying == asked_of(found.queue).certifying[:9]
+    kept = set(fewer.queue["item_id"].to_pylist())
+    before = labelling_of(line, fewer, [one for one in decided if one.item_id in kept])
+    after = labelling_of(line, found, [one for one in decided if one.item_id in kept])
+    assert after.accepted == before.accepted
+    assert after.certificate.looks == before.certificate.looks
+    assert after.certificate.next_items
+
+
+# --- what is asked
+
+
+def waiting(said, accepted=None, order=None, **counts):
+    """Of 300 accepted crops, all of which may be looked at, two more calibrate lambda."""
+    order = crops(300) if order is None else order
+    accepted = dict.fromkeys(order, "screw") if accepted is None else accepted
+    certificate = certify(accepted, order, said, Late(), dataset_params(max_label_error=0.05))
+    unseen = tuple(item for item in order if item not in said)
+    return Waiting(**({"groups": 0, "items": 0} | counts), holdout_frames=0, undecided=0, calibrating=("a", "b"),
+                   certifying=unseen, certificate=certificate)  # fmt: skip
+
+
+def asked(waits, policy="required"):
+    return asked_audits(waits, dataset_params(policy=policy, max_label_error=0.05), "press_a")
+
+
+@pytest.mark.parametrize("policy", ["required", "sampled"])
+def test_before_the_bound_is_met_as_many_are_asked_as_would_meet_it(policy):
+    for looks in (0, 1, 40):
+        waits = waiting(dict.fromkeys(crops(looks), "screw"))
+        audits = asked(waits, policy)
+        needed = waits.certificate.pooled.needed
+        assert needed is not None
+        assert audits.items == ("a", "b", *crops(300)[looks : looks + needed])
+        assert (audits.certified, audits.shuts_gate) == ("", True)
+
+
+def test_what_was_left_out_is_asked_first_and_what_follows_it_counts_then():
+    said = dict.fromkeys(crops(300)[1:20], "screw")
+    needed = waiting({}).certificate.pooled.needed
+    assert asked(waiting(said)).items == ("a", "b", "crop000", *crops(300)[20:needed])
+
+
+def test_a_sample_that_will_not_do_is_asked_to_its_end():
+    said = dict.fromkeys(crops(20), "wipe")
+    assert asked(waiting(said)).items == ("a", "b", *crops(300)[20:])
+
+
+def test_crops_that_are_not_accepted_are_not_asked_to_certify():
+    order = crops(300)
+    audits = asked(waiting({}, accepted=dict.fromkeys(order[::2], "screw")))
+    assert set(audits.items[2:]) <= set(order[::2])
+    assert audits.items[2:5] == ("crop000", "crop002", "crop004")
+
+
+@pytest.mark.parametrize(
+    ("policy", "owed", "asked_still"), [("required", 0, ()), ("required", 1, ("a", "b")), ("sampled", 1, ())]
+)
+def test_nothing_is_asked_when_the_bound_is_met_but_what_the_gate_is_owed(policy, owed, asked_still):
+    needed = waiting({}).certificate.pooled.needed
+    assert asked(waiting(dict.fromkeys(crops(needed - 1), "screw"))).items[2:] == (crops(300)[needed - 1],)
+    audits = asked(waiting(dict.fromkeys(crops(needed), "screw"), items=owed), policy)
+    assert (audits.items, audits.shuts_gate) == (asked_still, False)
+    assert "no more looks needed for 5.0%" in audits.certified
+
+
+def test_before_the_groups_are_named_nobody_knows_which_crops_certify():
+    audits = asked(waiting({}, accepted={}, groups=1))
+    assert audits == AskedAudits(("a", "b", *crops(300)), "", shuts_gate=False)
+
+
+def test_where_nothing_is_accepted_crops_calibrate_and_none_certifies():
+    assert asked(waiting({}, accepted={})) == AskedAudits(("a", "b"), "", shuts_gate=False)
+
+
+@pytest.mark.parametrize("groups", [0, 1])
+def test_no_policy_no_audit(groups):
+    assert asked(waiting({}, groups=groups), "none") == AskedAudits((), "", shuts_gate=False)
 
 
 # --- reviewers
@@ -189,7 +338,7 @@ def test_reviewers_who_stop_when_it_is_met_are_told_too_little_in_at_most_5_perc
         looks: dict[str, str] = {}
         for start in range(0, 300, 10):  # a page at a time, until no more is asked
             looks |= {crop: said[crop] for crop in order[start : start + 10]}
-            certificate = certify(accepted, order, looks, params)
+            certificate = certify(accepted, order, looks, Late(), params)
             if certificate.pooled.met:
                 break
         certified += certificate.pooled.met
@@ -201,6 +350,25 @@ def test_reviewers_who_stop_when_it_is_met_are_told_too_little_in_at_most_5_perc
     allowed = 1 - LEVEL + 3 * ((1 - LEVEL) * LEVEL / runs) ** 0.5
     assert certified / runs <= allowed
     assert under / runs <= allowed
+
+
+def test_who_mends_by_name_what_the_looks_showed_certifies_no_more_than_before():
+    """Of 600 accepted labels just over 5 % are wrong; those among the first looks are mended, and the rest are not."""
+    params, runs, count, mended = dataset_params(max_label_error=0.05), 100, 600, 90
+    names = crops(count)
+    certified = {"spent": 0, "not spent": 0}
+    for seed in range(runs):
+        rng = np.random.default_rng(seed)
+        order = [names[index] for index in rng.permutation(count)]
+        said = dict.fromkeys(names, "wipe")
+        wrong = [names[index] for index in rng.choice(count, 32, replace=False)]
+        accepted = said | dict.fromkeys(set(wrong) - set(order[:mended]), "screw")
+        for what, late in (("spent", Late(frozenset({"group:0"}), frozenset(order[:mended]))), ("not spent", Late())):
+            looks = {crop: said[crop] for crop in order[: mended + 150]}
+            until = [dict(list(looks.items())[:end]) for end in range(mended, len(looks) + 1, 10)]
+            certified[what] += any(certify(accepted, order, some, late, params).pooled.met for some in until)
+    assert certified["not spent"] > 0.9 * runs
+    assert certified["spent"] / runs <= 1 - LEVEL + 3 * ((1 - LEVEL) * LEVEL / runs) ** 0.5
 
 
 def test_a_simulated_reviewer_stops_where_the_page_stops_asking(line, found):

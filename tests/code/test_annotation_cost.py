@@ -17,13 +17,13 @@ from lineact.annotation_cost import (
     efforts_of,
     is_corrected,
 )
-from lineact.decisions import Decision, Decisions, HandBox, text_of_boxes, write_decisions
+from lineact.decisions import Decision, Decisions, HandBox, standing, text_of_boxes, write_decisions
 from lineact.files import write_metrics
 from lineact.reviewer import answer_queue
-from lineact.schema import BOXES, FRAMES, LABELLED_CROPS, QUEUE, VIDEOS, empty_table, write_table
+from lineact.schema import LABELLED_CROPS, empty_table, write_table
 from lineact.simulate_review import SimulatedTruth
 from tasks.annotation_cost import annotation_cost
-from tests.labelled_line import ACTIONS, HELD_OUT, Line, match_params, queue_params, review_params
+from tests.labelled_line import ACTIONS, HELD_OUT, match_params, queue_params, review_params
 
 PARAMS = AnnotationCostParams(actions=ACTIONS, stations=20, same_iou=0.7, holdout=HELD_OUT)
 TRAIN, MEASURE = "a" * 12, "b" * 12
@@ -63,13 +63,15 @@ def efforts():
 
 def test_work_by_task_and_action():
     assert efforts() == [
-        Effort("audit", "screw", items=1, images=1, corrected=0, seconds=2.0),
-        Effort("crop", "screw", items=1, images=1, corrected=0, seconds=4.0),
-        Effort("crop", "wipe", items=2, images=2, corrected=2, seconds=11.0),  # what was replaced took time, too
-        Effort("frame", "", items=2, images=2, corrected=1, seconds=40.0),
-        Effort("group", "mixed", items=1, images=7, corrected=1, seconds=10.0),
-        Effort("group", "screw", items=1, images=9, corrected=0, seconds=10.0),
-        Effort("held-out frame", "", items=1, images=1, corrected=1, seconds=40.0),
+        Effort("audit", "screw", "Ada", items=1, images=1, corrected=0, timed=1, untimed=0, seconds=2.0),
+        Effort("crop", "screw", "Ada", items=1, images=1, corrected=0, timed=1, untimed=0, seconds=4.0),
+        Effort(
+            "crop", "wipe", "Ada", items=2, images=2, corrected=2, timed=2, untimed=0, seconds=11.0
+        ),  # what was replaced took time, too
+        Effort("frame", "", "Ada", items=2, images=2, corrected=1, timed=2, untimed=0, seconds=40.0),
+        Effort("group", "mixed", "Ada", items=1, images=7, corrected=1, timed=1, untimed=0, seconds=10.0),
+        Effort("group", "screw", "Ada", items=1, images=9, corrected=0, timed=1, untimed=0, seconds=10.0),
+        Effort("held-out frame", "", "Ada", items=1, images=1, corrected=1, timed=1, untimed=0, seconds=40.0),
     ]
 
 
@@ -113,17 +115,65 @@ def test_the_table_compares_with_the_whole_data_set_at_the_same_pace():
 
 
 def test_without_a_measured_pace_nothing_is_made_up():
-    untimed = [replace(effort, seconds=0.0) for effort in efforts()]
+    untimed = [replace(effort, timed=0, untimed=0, seconds=0.0) for effort in efforts()]
     table = cost_table(untimed, Material(10, 5, 5, 5), PARAMS)
     assert all(row.by_hand is None and row.change is None for row in table if row.index.startswith("hours"))
-    assert "| detection | hours (per station) | not measured | 0 |  |" in as_markdown("press_a", table, False)
+    assert "| detection | hours (per station) | not measured | 0 |  |" in as_markdown("press_a", table, untimed, False)
     nothing = cost_table([], Material(10, 5, 5, 5), PARAMS)
     assert [row.lineact for row in nothing[1:]] == [0] * (len(nothing) - 1)
 
 
+def of_rows(*rows):
+    return efforts_of(standing(rows), {}, lambda _: False, PARAMS.same_iou)
+
+
+def hours_by_hand(found, material):
+    rows = {row.source: row for row in cost_table(found, material, PARAMS) if row.index == "hours (per station)"}
+    return rows["classification"].by_hand
+
+
+def test_imported_rows_without_a_time_make_nobody_faster():
+    timed = [decision(f"c{number}", "crop", "wipe", seconds=6.0) for number in range(4)]
+    imported = [decision(f"i{number}", "crop", "wipe", seconds=0.0) for number in range(40)]
+    found = of_rows(*timed, *imported)
+    assert hours_by_hand(found, Material(0, 0, 0, 100)) == pytest.approx(100 * 6 / 3600)
+    assert "The time of 40 decided items was not taken" in as_markdown("press_a", [], found, False)
+
+
+def test_an_answer_undone_and_given_again_is_one_item_with_all_its_seconds():
+    first = decision("c0", "crop", "screw", seconds=5.0)
+    undone = replace(first, decided="withdrawn", decided_at="2026-01-01T00:00:05+00:00", seconds=0.0)
+    again = replace(first, decided="wipe", decided_at="2026-01-01T00:00:09+00:00", seconds=3.0)
+    assert hours_by_hand(of_rows(first, undone, again), Material(0, 0, 0, 100)) == pytest.approx(100 * 8 / 3600)
+    put_back = replace(again, seconds=0.0)  # as an undo of a second answer does
+    assert [one.untimed for one in of_rows(first, put_back)] == [0, 0]
+
+
+def test_what_reviewers_dispute_took_them_time():
+    ann, bob = (
+        replace(decision("c0", "crop", said, seconds=7.0), reviewer=who)
+        for who, said in zip("ab", ACTIONS, strict=True)
+    )
+    assert [(one.reviewer, one.items, one.timed, one.seconds) for one in of_rows(ann, bob)] == [
+        ("a", 0, 1, 7.0),
+        ("b", 0, 1, 7.0),
+    ]
+
+
+def test_by_hand_each_reviewer_works_at_their_own_pace():
+    """Both said something of c0: that is two looks, and no slower one."""
+    fast = [replace(decision(f"c{number}", "crop", "wipe", seconds=2.0), reviewer="ann") for number in range(3)]
+    slow = replace(decision("c0", "crop", "wipe", seconds=10.0), reviewer="bob", decided_at="2026-01-02T00:00:00+00:00")
+    found = of_rows(*fast, slow)
+    assert hours_by_hand(found, Material(0, 0, 0, 100)) == pytest.approx((75 * 2 + 25 * 10) / 3600)
+    told = as_markdown("press_a", [], found, False)
+    assert "| ann | 2 | not measured | 0.00 |" in told
+    assert "| bob | 10 | not measured | 0.00 |" in told
+
+
 def test_the_markdown_says_whose_seconds_they_are():
     rows = [Cost("detection", "hours (per station)", 4.0, 0.8)]
-    by_person, simulated = (as_markdown("demo", rows, is_simulated) for is_simulated in (False, True))
+    by_person, simulated = (as_markdown("demo", rows, efforts(), is_simulated) for is_simulated in (False, True))
     assert "| detection | hours (per station) | 4 | 0.80 | -80.0% |" in by_person
     assert "not measured" not in by_person
     assert "stated in the settings, not measured" in simulated
@@ -135,21 +185,12 @@ def test_settings_out_of_range(name, value):
         replace(PARAMS, **{name: value})
 
 
-def test_the_stage_reads_what_a_reviewer_did(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    line = Line(tmp_path)
-    embedded = line.embed()
+def test_the_stage_reads_what_a_reviewer_did(line, embedded, tmp_path):
     matched = line.match(embedded, match_params())
     queue = line.queue(embedded, matched, queue_params())
     answers = answer_queue(queue, line.boxes, SimulatedTruth(line.truth, 0.4), review_params().reviewer).decisions
-    for name, table, schema in (
-        ("ingest/videos", line.videos, VIDEOS),
-        ("ingest/frames", line.frames, FRAMES),
-        ("detect/boxes", line.boxes, BOXES),
-        ("queue/queue", queue, QUEUE),
-        ("dataset/crops", empty_table(LABELLED_CROPS), LABELLED_CROPS),
-    ):
-        write_table(table, tmp_path / f"{name}.parquet", schema)
+    line.write(tmp_path, embedded, matched, queue)
+    write_table(empty_table(LABELLED_CROPS), tmp_path / "dataset" / "crops.parquet", LABELLED_CROPS)
     write_metrics(tmp_path / "dataset", {"frames_train": 15, "frames_val": 5, "crops_drawn": 0})
     write_decisions(tmp_path / "decisions.csv", answers)
     stages = {name: tmp_path / name for name in ("ingest", "detect", "queue", "dataset")}
@@ -163,4 +204,5 @@ def test_the_stage_reads_what_a_reviewer_did(tmp_path, monkeypatch):
     assert sum(int(row["items"]) for row in rows) == len(answers)
     assert "A simulated reviewer decided" in (tmp_path / "out/plots/cost.md").read_text()
     with (tmp_path / "out/plots/cost.csv").open() as stream:
-        assert len(list(csv.DictReader(stream))) == len((tmp_path / "out/plots/cost.md").read_text().splitlines()) - 6
+        table = (tmp_path / "out/plots/cost.md").read_text().split("\n\n")[1]
+        assert len(list(csv.DictReader(stream))) == len(table.splitlines()) - 2

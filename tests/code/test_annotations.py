@@ -1,6 +1,7 @@
 """Annotation files as the reviewer: what they know is decided, queued or not, and what does not fit is named."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,7 @@ from flows.answer_queue import answer_from_annotations
 from lineact.annotations import AnnotatedTruth, read_annotations
 from lineact.decisions import boxes_of_text, frame_item, read_decisions
 from lineact.errors import InputError
-from lineact.schema import BOXES, FRAMES, QUEUE, VIDEOS, write_table
-from tests.labelled_line import ACTIONS, FPS, Line, match_params, queue_params
+from tests.labelled_line import ACTIONS, FPS, match_params, queue_params
 
 BOTTLES = Path(__file__).resolve().parents[3] / "shared" / "data" / "bottle_bench" / "annotations.json"
 
@@ -37,11 +37,6 @@ def content(**changes):
 def write(path, values):
     path.write_text(json.dumps(values))
     return path
-
-
-@pytest.fixture(scope="module")
-def line(tmp_path_factory):
-    return Line(tmp_path_factory.mktemp("line"))
 
 
 @pytest.fixture
@@ -89,16 +84,12 @@ def test_a_missing_or_broken_file_is_one_clear_error(tmp_path):
 
 
 @pytest.fixture
-def project(line, tmp_path, monkeypatch):
+def project(line, embedded, tmp_path, monkeypatch):
     """A folder with the line's queue, as the stages leave it."""
     monkeypatch.chdir(tmp_path)
-    embedded = line.embed()
     matched = line.match(embedded, match_params())
     folder = tmp_path / "data" / "bench"
-    write_table(line.videos, folder / "ingest" / "videos.parquet", VIDEOS)
-    write_table(line.frames, folder / "ingest" / "frames.parquet", FRAMES)
-    write_table(line.boxes, folder / "detect" / "boxes.parquet", BOXES)
-    write_table(line.queue(embedded, matched, queue_params()), folder / "queue" / "queue.parquet", QUEUE)
+    line.write(folder, embedded, matched, line.queue(embedded, matched, queue_params()))
     section = {
         "actions": list(ACTIONS), "policy": "required", "min_decided_share": 0.5, "max_label_error": 0.05,
         "min_holdout_frames": 5,
@@ -113,11 +104,13 @@ def project(line, tmp_path, monkeypatch):
 
 def test_annotations_decide_what_they_know_once(line, project):
     path = write(project / "a.json", content())
+    os.utime(path, (1767225600, 1767225600))
     added = answer_from_annotations("bench", path)
     decisions = read_decisions(project / "data" / "bench" / "review" / "decisions.csv", ACTIONS)
     assert not decisions.bad
     assert len(decisions.rows) == added
     assert {one.reviewer for one in decisions.rows} == {"annotations"}
+    assert {one.decided_at for one in decisions.rows} == {"2026-01-01T00:00:00.000+00:00"}  # not before what they show
     video = line.videos["video_sha256"][0].as_py()
     frames = {one.item_id: boxes_of_text(one.decided) for one in decisions.rows if one.task == "box"}
     assert {item: len(hands) for item, hands in frames.items()} == {

@@ -378,6 +378,10 @@ def region(**changes) -> dict:
         ([region(value_x=None)], r"annotation 1"),
         ([region(value_rectanglelabels=["NG", "screw"])], "expected one label of a box, found NG, screw"),
         ([annotated(Picture("a.png", (9, 9), label="NG"), lead_time=-1)], "expected lead_time in seconds"),
+        (
+            [annotated(Picture("a.png", (9, 9), label="NG"), lead_time=2e10)],
+            "from 0 to 1e.09, found 2",
+        ),
         ([annotated(Picture("a.png", (9, 9), label="NG"), updated_at="yesterday")], "yesterday"),
     ],
 )

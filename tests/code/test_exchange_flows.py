@@ -24,7 +24,7 @@ from lineact.exchange.pictures import montage
 from lineact.files import write_json
 from lineact.png import decode_png, encode_png
 from lineact.review.journal import Journal
-from lineact.schema import BOXES, HOLDOUT_BOXES, LABELLED_CROPS, VIDEOS, read_table, table_of, write_table
+from lineact.schema import BOXES, EMBEDDED, HOLDOUT_BOXES, LABELLED_CROPS, VIDEOS, read_table, table_of, write_table
 from tests.labelled_line import ACTIONS, dataset_params
 from tests.reviewed_line import LINE, configure, decisions_file, journal_file, write_project
 
@@ -231,7 +231,7 @@ def frame_coco(queue: dict[str, dict], **changes) -> dict:
         ({"images_width": 640}, r"expected a picture of 320 x 180 pixels, found \(640, 180\)"),
         ({"categories_name": "hand"}, "expected one of screw, wipe, NG, found 'hand'"),
         ({"categories_name": "mixed"}, "found 'mixed'"),
-        ({"annotations_bbox": [310, 10, 20, 20]}, "expected boxes inside 320 x 180 pixels"),
+        ({"annotations_bbox": [310, 10, 20, 20]}, "expected a box inside the frame of 320 x 180 pixels"),
         ({"annotations_bbox": [10, 10, 0.001, 20]}, "x1 < x2"),
         ({"annotations_bbox": [-0.4, 10, 0.2, 20]}, "x1 < x2"),
     ],
@@ -377,7 +377,7 @@ def finished(queue):  # noqa: ARG001 - in its project
             (row["x1"], row["y1"], row["x2"], row["y2"]),
             action,
             "match",
-            None,
+            drawn=False,
         )
         for row, action in zip(boxes[:2], ("screw", "wipe"), strict=True)
     ]
@@ -387,7 +387,8 @@ def finished(queue):  # noqa: ARG001 - in its project
     )
     parts = Parts({"train": crops[:1], "val": crops[1:]}, {"train": [frames[0], half], "val": frames[1:]}, 0, 0, 0)
     folder = Path("data", LINE, "dataset")
-    rows = write_pictures(Path("data", LINE, "raw"), parts, dataset_params(), folder / "detection")
+    stored = read_table(Path("data", LINE, "embed", "crops.parquet"), EMBEDDED)
+    rows = write_pictures(Path("data", LINE, "raw"), stored, parts, dataset_params(), folder / "detection")
     write_table(table_of(rows, LABELLED_CROPS), folder / "crops.parquet", LABELLED_CROPS)
     empty = {"video_sha256": boxes[0]["video_sha256"], "pts_s": 1.9, "decided_by": "ada"}
     write_table(table_of([empty], HOLDOUT_BOXES), folder / "holdout.parquet", HOLDOUT_BOXES)

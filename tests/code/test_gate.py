@@ -1,23 +1,23 @@
 """The review gate of the flows, from files: what each policy waits for, and the certificate of today's decisions."""
 
-from dataclasses import asdict
-from pathlib import Path
+from dataclasses import replace
 
-import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-import yaml
 
 from flows import gate
 from flows.gate import Certifier, certificate_of, decisions_of, pass_gate
-from lineact.decisions import BadRow, Decisions, write_decisions
+from flows.review_quality import Quality
+from lineact.dataset.awaiting import words_of
+from lineact.decisions import BadRow, Decisions, standing, write_decisions
 from lineact.errors import AwaitingReview, InputError
 from lineact.queue import CERTIFIES
 from lineact.reviewer import answer_queue
-from lineact.schema import BOXES, CROPS, EMBEDDED, FRAMES, QUEUE, TEMPLATES, VIDEOS, read_table, write_table
+from lineact.schema import QUEUE, read_table, write_table
 from lineact.simulate_review import SimulatedTruth
-from tests.labelled_line import Line, dataset_params, match_params, queue_params, review_params
-
-LINE = "press_a"
+from tests.labelled_line import Line, dataset_params, match_params, queue_params, review_params, section_of
+from tests.reviewed_line import LINE, configure
 
 
 @pytest.fixture(scope="module")
@@ -29,23 +29,8 @@ def project(tmp_path_factory):
         line = Line(folder / "data" / LINE)
         embedded = line.embed()
         matched = line.match(embedded, match_params())
-        at = folder / "data" / LINE
-        np.save(made(at / "embed") / "embeddings.npy", embedded.embeddings)
-        for name, table, schema in (
-            ("ingest/videos", line.videos, VIDEOS),
-            ("ingest/frames", line.frames, FRAMES),
-            ("detect/boxes", line.boxes, BOXES),
-            ("embed/crops", embedded.crops, EMBEDDED),
-            ("match/crops", matched.crops, CROPS),
-            ("match/templates", matched.templates, TEMPLATES),
-        ):
-            write_table(table, at / f"{name}.parquet", schema)
+        line.write(folder / "data" / LINE, embedded, matched)
         return folder, line, embedded, matched
-
-
-def made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 @pytest.fixture
@@ -57,19 +42,10 @@ def reviewed(project, monkeypatch):
     def set_policy(policy):
         queue = line.queue(embedded, matched, queue_params(policy=policy))
         write_table(queue, folder / "data" / LINE / "queue" / "queue.parquet", QUEUE)
-        # through JSON-like values, as params.yaml holds them
-        settings = yaml.safe_load(yaml.safe_dump(plain(asdict(dataset_params(policy=policy)))))
-        (folder / "params.yaml").write_text(yaml.safe_dump({"lines": {LINE: {"dataset": settings}}}))
+        configure(folder, dataset=section_of(dataset_params(policy=policy)))
         return answer_queue(queue, line.boxes, SimulatedTruth(line.truth, 0.4), review_params().reviewer).decisions
 
     return set_policy
-
-
-def plain(value):
-    """Tuples as lists."""
-    if isinstance(value, dict):
-        return {name: plain(one) for name, one in value.items()}
-    return [plain(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 @pytest.mark.parametrize(
@@ -135,6 +111,37 @@ def test_the_page_is_told_the_same_without_labelling_anew_after_each_certifying_
     monkeypatch.setattr(gate, "label_the_rest", lambda *_: pytest.fail("labelled anew"))
     for rows, expected in zip(files, told, strict=True):
         assert certifier.certificate(Decisions(tuple(rows), (), ())) == expected
+
+
+def test_a_group_named_after_the_looks_shuts_the_gate_and_page_and_gate_say_how_it_opens(reviewed):
+    decided = reviewed("sampled")
+    write_decisions(decisions_of(LINE), decided)
+    pass_gate(LINE)
+    name = next(one for one in decided if one.task == "group")
+    late = replace(name, decided="wipe" if name.decided != "wipe" else "screw", decided_at="2030-01-01T00:00:00+00:00")
+    write_decisions(decisions_of(LINE), [*decided, late])
+    with pytest.raises(AwaitingReview) as awaited:
+        pass_gate(LINE)
+    said = str(awaited.value)
+    assert "earlier looks certify nothing any more, since 1 names, crops or frames were decided after them" in said
+    assert f"raise queue.audit_certify in conf/line/{LINE}.yaml, then `python -m flows.label_line line={LINE}`" in said
+    rows = standing([*decided, late])
+    assert Certifier(LINE).certificate(rows) == certificate_of(LINE)
+    assert words_of(Certifier(LINE).certificate(rows), 0.1, LINE) in said
+    assert Quality(LINE).told(rows)["words"] in said
+
+
+def test_no_picture_is_read_to_judge_the_gate(reviewed, monkeypatch):
+    write_decisions(decisions_of(LINE), reviewed("required"))
+    read = pq.read_table
+
+    def without_pictures(path, columns=None):
+        table = read(path, columns=columns)
+        assert not any(field.type == pa.binary() for field in table.schema)
+        return table
+
+    monkeypatch.setattr(pq, "read_table", without_pictures)
+    pass_gate(LINE)
 
 
 def test_without_a_decisions_file_there_is_no_certificate_but_an_error(reviewed):

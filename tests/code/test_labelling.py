@@ -35,13 +35,11 @@ from lineact.schema import (
     BOXES,
     CROPS,
     EMBEDDED,
-    FRAMES,
     HOLDOUT_BOXES,
     LABELLED_CROPS,
     QUEUE,
     TEMPLATES,
     TRUTH_BOXES,
-    VIDEOS,
     read_table,
     table_of,
     write_table,
@@ -62,18 +60,6 @@ from tests.labelled_line import (
     queue_params,
     review_params,
 )
-
-
-@pytest.fixture(scope="module")
-def line(tmp_path_factory):
-    return Line(tmp_path_factory.mktemp("line"))
-
-
-@pytest.fixture(scope="module")
-def embedded(line, tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(tmp_path_factory.mktemp("work"))
-        return line.embed()
 
 
 @pytest.fixture(scope="module")
@@ -514,7 +500,7 @@ def test_what_each_policy_waits_for(line, found, decided, policy, left_out, wait
 def waiting_of(line, found, decided, **changes):
     resolved, params = resolved_of(line, found, decided), dataset_params(**changes)
     certificate = label_the_rest(found, resolved, line.holdout, params).certificate
-    return still_waiting(found.queue, resolved, certificate, params)
+    return still_waiting(found, resolved, certificate, params)
 
 
 def kind_of(one, found):
@@ -601,8 +587,8 @@ def test_a_held_out_frame_among_the_crops_is_a_leak(line, found, decided):
         split(crops, frames, leaking, dataset_params())
 
 
-def test_pictures_and_labels_show_the_hands(line, parts, tmp_path):
-    rows = write_pictures(line.raw, parts, dataset_params(), tmp_path)
+def test_pictures_and_labels_show_the_hands(line, embedded, parts, tmp_path):
+    rows = write_pictures(line.raw, embedded.crops, parts, dataset_params(), tmp_path)
     table = table_of(rows, LABELLED_CROPS)
     assert table.num_rows == len(parts.crops["train"]) + len(parts.crops["val"])
     for row in rows:  # the middle of the crop wears the colour of its action
@@ -639,15 +625,8 @@ def test_a_held_out_frame_without_hands_is_one_row_without_a_box(line, found, de
 
 
 def write_earlier_stages(line, embedded, folder):
-    for name, table, schema in (
-        ("ingest/videos", line.videos, VIDEOS),
-        ("ingest/frames", line.frames, FRAMES),
-        ("detect/boxes", line.boxes, BOXES),
-        ("embed/crops", embedded.crops, EMBEDDED),
-        ("simulate/truth_boxes", line.truth, TRUTH_BOXES),
-    ):
-        write_table(table, folder / f"{name}.parquet", schema)
-    np.save(folder / "embed" / "embeddings.npy", embedded.embeddings)
+    line.write(folder, embedded)
+    write_table(line.truth, folder / "simulate" / "truth_boxes.parquet", TRUTH_BOXES)
 
 
 def run_stages(line, folder, **changes):

@@ -1,9 +1,10 @@
 """A long queue: its pages, in the order in which a person should see them."""
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
-from lineact.review.generated import GROUPS, crop_row, write_generated_line
+from lineact.review.generated import AUDITS, GROUPS, crop_row, write_generated_line
 from lineact.review.pictures import Crops, Kept
 from lineact.review.queue_index import FIRST_ITEMS, QueueIndex
 from lineact.schema import EMBEDDED, PICTURES_PER_ROW_GROUP, QUEUE, read_table
@@ -32,8 +33,8 @@ def test_every_generated_crop_has_an_id_of_its_own():
 def test_each_item_is_in_one_set_and_crops_go_by_the_names_of_their_groups(index):
     names = {f"group:{group}": ("take", "NG", "mixed")[group % 3] for group in range(GROUPS - 1)}
     sets = {one.name: one.rows for one in index.sets(["take", "screw", "NG"], names)}
-    assert list(sets) == ["group", "crop/take", "crop/NG", "crop/"]
-    assert sorted(np.concatenate(list(sets.values()))) == list(range(CROPS + GROUPS))
+    assert list(sets) == ["group", "crop/take", "crop/NG", "crop/", "audit"]
+    assert sorted(np.concatenate(list(sets.values()))) == list(range(CROPS + GROUPS + AUDITS))
     for name, suggested in (("crop/take", "take"), ("crop/NG", "NG")):
         assert {names.get(item["suggested"]) for item in index.items(sets[name])} == {suggested}
 
@@ -51,15 +52,24 @@ def test_the_most_doubtful_come_first_then_all_stretches_of_time_in_turn(index):
         assert own == sorted(own)
 
 
-def test_a_crop_is_read_by_its_row_group(line):
+def test_crops_are_read_by_their_row_groups_each_once(line, monkeypatch):
     path = line / "embed" / "crops.parquet"
     table = read_table(path, EMBEDDED)
     ids = table["box_id"].to_pylist()
     crops = Crops(path, ids[::7])
     assert crops._file.metadata.row_group(0).num_rows == PICTURES_PER_ROW_GROUP
-    for row in (0, 63, 70, 126, 595):
-        if ids[row] in crops:
-            assert crops.png(ids[row]) == table["crop_png"][row].as_py()
+    groups: list[int] = []
+    read = pq.ParquetFile.read_row_group
+
+    def counted(file, group, **rest):
+        groups.append(group)
+        return read(file, group, **rest)
+
+    monkeypatch.setattr(pq.ParquetFile, "read_row_group", counted)
+    for rows in ((595, 0, 63), (0, 70, 126, 63)):
+        found = crops.pngs([ids[row] for row in rows])
+        assert found == {ids[row]: table["crop_png"][row].as_py() for row in rows}
+    assert groups == [0, 9, 1]  # of 64 crops each; what is kept is not read again
     assert ids[1] not in crops
 
 

@@ -3,30 +3,42 @@
 import json
 import os
 import stat
-from dataclasses import replace
+from base64 import b64decode
+from dataclasses import asdict, replace
 from io import BytesIO
 from pathlib import Path
+from unittest.mock import MagicMock
 from urllib.parse import quote
 
 import pytest
 from fastapi.testclient import TestClient
 
 from flows.gate import pass_gate
-from flows.review import main
-from flows.review_access import COOKIE, OWN_HEADER, Access, access_of
+from flows.review import _tell, main
+from flows.review_access import HEADERS, OWN_HEADER, Access, access_of
 from flows.review_app import PAGE, review_app
 from flows.review_export import export_line
 from flows.review_line import read_reviewed
 from lineact.decisions import NG, boxes_of_text, read_decisions, write_decisions
 from lineact.errors import AwaitingReview, ConfigError, InputError
 from lineact.png import decode_png
+from lineact.queue import CALIBRATES
 from lineact.review.journal import Journal
+from lineact.schema import EMBEDDED, read_table
 from lineact.video import read_frames, videos_by_sha256
 from tests.generated_videos import SIZE_WH
-from tests.labelled_line import ACTIONS
-from tests.reviewed_line import LINE, configure, decisions_file, forget_decisions, journal_file, write_project
+from tests.labelled_line import ACTIONS, dataset_params
+from tests.reviewed_line import (
+    LINE,
+    answers_of,
+    configure,
+    decisions_file,
+    forget_decisions,
+    journal_file,
+    write_project,
+)
 
-LOCAL = Access("127.0.0.1", "")
+LOCAL = Access("127.0.0.1", 80, "")
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +119,6 @@ def test_page_runs_without_inline_script_or_style_or_other_hosts():
         assert "insertAdjacentHTML" not in text
         assert " style=" not in text
         assert " onclick=" not in text
-    assert client.get("/", headers={"host": "elsewhere.example"}).status_code == 400
 
 
 def test_answer_is_in_the_journal_before_the_reply_and_in_the_file_when_it_is_written(project):
@@ -387,6 +398,19 @@ def test_crop_is_the_stored_picture(project):
         assert decode_png(reply.content).shape == (32, 32, 3)
 
 
+def test_a_page_brings_the_pictures_of_its_crops(project):
+    folder, rows = project
+    client = client_of()
+    stored = read_table(folder / "data" / LINE / "embed" / "crops.parquet", EMBEDDED)
+    pictures = dict(zip(stored["box_id"].to_pylist(), stored["crop_png"].to_pylist(), strict=True))
+    for name, shown in (("group", first(rows, "group")["box_ids"]), ("audit", [first(rows, "audit")["item_id"]])):
+        reply = client.get("/api/items", params={"name": name, "count": 1, "pictures": True}).json()
+        assert {box_id: b64decode(text) for box_id, text in reply["crops"].items()} == {
+            box_id: pictures[box_id] for box_id in shown
+        }
+    assert client.get("/api/items", params={"name": "box", "pictures": True}).json()["crops"] == {}
+
+
 def rewrite(folder, change):
     """Edits decisions.csv by hand."""
     export_line(LINE)
@@ -461,7 +485,7 @@ def test_simulated_line_is_shown_only(project):
 
 @pytest.mark.usefixtures("project")
 def test_line_without_queue_names_the_command(monkeypatch, tmp_path):
-    monkeypatch.setattr("flows.review_line.stages_of", lambda _: ["queue"])
+    monkeypatch.setattr("flows.review_line.refuse_without_recordings", lambda _: ["queue"])
     with pytest.raises(InputError, match=r"python -m flows\.label_line line=other"):
         read_reviewed("other", "ann")
     monkeypatch.chdir(tmp_path)
@@ -537,19 +561,19 @@ def test_unusable_ports_are_refused(monkeypatch):
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1"])
 def test_this_machine_alone_needs_no_token(host):
-    assert access_of(host, "").token == ""
+    assert access_of(host, "8765", "").token == ""
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5"])  # noqa: S104
 def test_any_other_address_demands_one(host):
-    assert len(access_of(host, "").token) >= 24
-    assert access_of(host, "").token != access_of(host, "").token
+    assert len(access_of(host, "8765", "").token) >= 24
+    assert access_of(host, "8765", "").token != access_of(host, "8765", "").token
 
 
 @pytest.mark.parametrize("host", ["localhost.example", "", "all"])
 def test_a_host_that_is_no_address_is_refused(host):
     with pytest.raises(ConfigError, match="expected an address"):
-        access_of(host, "")
+        access_of(host, "8765", "")
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660])
@@ -558,9 +582,9 @@ def test_a_token_file_that_others_can_read_is_refused(tmp_path, mode):
     path.write_text("0123456789abcdef_-XY\n")
     path.chmod(mode)
     with pytest.raises(InputError, match="chmod 600"):
-        access_of("0.0.0.0", str(path))  # noqa: S104
+        access_of("0.0.0.0", "8765", str(path))  # noqa: S104
     path.chmod(stat.S_IRUSR)
-    assert access_of("0.0.0.0", str(path)).token == "0123456789abcdef_-XY"  # noqa: S104, S105
+    assert access_of("0.0.0.0", "8765", str(path)).token == "0123456789abcdef_-XY"  # noqa: S104, S105
 
 
 @pytest.mark.parametrize("text", ["", "short", "0123456789 abcdef", "0123456789abcdefé"])
@@ -569,14 +593,14 @@ def test_a_token_that_is_none_is_refused(tmp_path, text):
     path.write_text(text)
     path.chmod(0o600)
     with pytest.raises(InputError, match="at least 16"):
-        access_of("127.0.0.1", str(path))
+        access_of("127.0.0.1", "8765", str(path))
     with pytest.raises(InputError, match="found none"):
-        access_of("127.0.0.1", str(path / "missing"))
+        access_of("127.0.0.1", "8765", str(path / "missing"))
 
 
 @pytest.mark.usefixtures("project")
 def test_without_the_token_nothing_is_told():
-    client = client_of(access=Access("0.0.0.0", "0123456789abcdef"))  # noqa: S104
+    client = client_of(access=Access("0.0.0.0", 8765, "0123456789abcdef"))  # noqa: S104
     for path in ("/", "/api/line", "/page/main.js", "/api/crop?box_id=x"):
         assert client.get(path).status_code == 401
     assert client.get("/?token=0123456789abcdeX").status_code == 401
@@ -586,8 +610,46 @@ def test_without_the_token_nothing_is_told():
     cookie = entered.headers["set-cookie"].lower()
     assert "httponly" in cookie
     assert "samesite=strict" in cookie
-    assert client.cookies[COOKIE] == "0123456789abcdef"
+    assert dict(client.cookies) == {"lineact_review_8765": "0123456789abcdef"}  # other ports' pages have their own
     assert client.get("/api/line").status_code == 200
+
+
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize(
+    ("listens_on", "asked", "status"),
+    [
+        ("127.0.0.1", "127.0.0.1:8765", 200),
+        ("127.0.0.1", "localhost:8765", 200),
+        ("127.0.0.1", "elsewhere.example", 400),
+        ("127.0.0.1", "[::1]:8765", 400),
+        ("::1", "[::1]:8765", 200),
+        ("0:0:0:0:0:0:0:1", "[::1]:8765", 200),
+        ("::1", "elsewhere.example", 400),
+        ("::1", "[::1", 400),
+        ("127.0.0.1", "", 400),
+    ],
+)
+def test_the_hosts_own_names_are_answered_and_every_reply_is_stamped(listens_on, asked, status):
+    client = client_of(access=access_of(listens_on, "8765", ""))
+    reply = client.get("/", headers={"host": asked})
+    assert reply.status_code == status
+    assert {name: reply.headers[name] for name in HEADERS} == HEADERS
+
+
+@pytest.mark.usefixtures("project")
+def test_the_token_of_a_file_is_not_printed_but_where_it_is(tmp_path, capsys):
+    path = tmp_path / "token"
+    path.write_text("0123456789abcdefgh")
+    path.chmod(0o600)
+    reviewed = read_reviewed(LINE, "ann")
+    _tell(reviewed, access_of("::1", "8765", str(path)))
+    said = capsys.readouterr().out
+    assert "http://[::1]:8765/, opened with ?token=" in said
+    assert str(path) in said
+    assert "0123456789abcdefgh" not in said
+    drawn = access_of("0.0.0.0", "8765", "")  # noqa: S104
+    _tell(reviewed, drawn)
+    assert f"http://0.0.0.0:8765/?token={drawn.token} " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -679,5 +741,148 @@ def test_finishing_tells_what_the_gate_waits_for_and_starts_training_when_it_ope
     assert client.post("/api/finish").json()["next"] == f"training of {LINE} is started"
 
 
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), ValueError("column 'x' has nulls")])
+def test_what_fails_after_writing_is_not_told_as_not_written(project, monkeypatch, error):
+    folder, rows = project
+    client = client_of()
+    answer(client, first(rows, "group")["item_id"], "wipe")
+    monkeypatch.setattr("flows.review_quality.pass_gate", MagicMock(side_effect=error))
+    reply = client.post("/api/finish")
+    assert (reply.status_code, reply.json()["added"]) == (200, 1)
+    assert f"the gate cannot be judged ({error})" in reply.json()["next"]
+    assert len(read_decisions(decisions_file(folder), ACTIONS).rows) == 1
+
+
+def test_the_certificate_of_another_queue_is_not_told(project):
+    folder, _ = project
+    client = client_of()
+    queue = folder / "data" / LINE / "queue" / "queue.parquet"
+    queue.touch()
+    reply = client.get("/api/quality")
+    assert (reply.status_code, "the queue was made anew" in reply.json()["detail"]) == (500, True)
+
+
+@pytest.mark.parametrize("field", ["item_id", "decided"])
+def test_text_that_no_encoding_holds_is_refused(project, field):
+    folder, rows = project
+    body = {"item_id": first(rows, "group")["item_id"], "decided": "wipe", "seconds": 1.0, "seen": 0}
+    content = json.dumps({"answers": [body | {field: "\ud800"}]})
+    reply = client_of().post("/api/decisions", content=content, headers={"content-type": "application/json"})
+    assert reply.status_code == 422
+    assert f"body.answers.0.{field}: " in reply.json()["detail"]
+    assert not written_or_pending(folder)
+
+
 def test_screens_are_kept_out_of_git():
     assert "/screenshots/" in (Path(__file__).resolve().parents[2] / ".gitignore").read_text().split()
+
+
+def waiting_audits(client):
+    """Item ids of the random crops that the page asks, in its order."""
+    return [item["item_id"] for item in items_of(client, "audit") if item["asked"] and not item["decided"]]
+
+
+@pytest.fixture
+def named(project):
+    """A client of a line on which all is decided but the random crops; what there is to say; and the queue's rows."""
+    _, rows = project
+    client, said = client_of(), answers_of(rows)
+    for row in rows:
+        if row["task"] != "audit":
+            assert answer(client, row["item_id"], said[row["item_id"]]).status_code == 200
+    return client, said, rows
+
+
+def gate_opens(client):
+    client.post("/api/finish")
+    try:
+        pass_gate(LINE)
+    except AwaitingReview:
+        return False
+    return True
+
+
+def test_random_crops_are_asked_until_the_gate_opens_and_no_longer(named):
+    client, said, rows = named
+    audits = [row["item_id"] for row in rows if row["task"] == "audit"]
+    asked = waiting_audits(client)
+    assert 0 < len(asked) < len(audits)
+    assert asked == [item for item in audits if item in set(asked)]  # in the queue's random order
+    calibrating = [row["item_id"] for row in rows if row["reason"] == CALIBRATES]
+    needed = client.get("/api/quality").json()["bounds"][0]["needed"]
+    assert (asked[: len(calibrating)], len(asked)) == (calibrating, len(calibrating) + needed)
+    for place, item in enumerate(asked):
+        assert not gate_opens(client)
+        progress = answer(client, item, said[item]).json()["progress"]
+        assert progress["waiting"]["audit"] == progress["total"] - progress["decided"] == len(asked) - place - 1
+        assert bool(progress["certified"]) == (item == asked[-1])
+    assert gate_opens(client)
+    assert "36 accepted crops: 0.0%, at most 8.3%" in progress["certified"]
+    assert progress["unasked"] == len(audits) - len(asked)
+    again = client_of()
+    assert not waiting_audits(again)
+    assert again.get("/api/progress").json()["unknown"] == 0
+
+
+def test_a_wrong_label_makes_more_random_crops_asked(named):
+    client, said, rows = named
+    calibrating = {row["item_id"] for row in rows if row["reason"] == CALIBRATES}
+    before = [item for item in waiting_audits(client) if item not in calibrating]
+    wrong = next(label for label in ACTIONS if label != said[before[0]])
+    answer(client, before[0], wrong)
+    now = [item for item in waiting_audits(client) if item not in calibrating]
+    assert len(now) > len(before)
+    assert now[: len(before) - 1] == before[1:]
+
+
+def test_more_random_crops_than_are_asked_may_be_answered(named):
+    client, said, _ = named
+    for item in waiting_audits(client):
+        answer(client, item, said[item])
+    before = client.get("/api/progress").json()
+    beyond = next(item["item_id"] for item in items_of(client, "audit") if not item["asked"])
+    now = answer(client, beyond, said[beyond]).json()
+    assert (now["items"][0]["decided"], now["items"][0]["asked"]) == (said[beyond], True)
+    progress = now["progress"]
+    assert (progress["decided"], progress["unasked"]) == (before["decided"] + 1, before["unasked"] - 1)
+    assert progress["certified"]
+
+
+def test_a_name_taken_back_when_the_bound_was_met_opens_the_question_until_it_is_given_again(named):
+    client, said, rows = named
+    for item in waiting_audits(client):
+        answer(client, item, said[item])
+    group = first(rows, "group")["item_id"]
+    answer(client, group, "withdrawn", seen=1)
+    assert waiting_audits(client)
+    assert not client.get("/api/progress").json()["certified"]
+    assert not gate_opens(client)
+    progress = answer(client, group, said[group], seen=2).json()["progress"]
+    assert progress["waiting"]["audit"] > 0  # as it was when they were looked at last
+    assert not waiting_audits(client)
+    assert client.get("/api/progress").json()["certified"]
+    assert gate_opens(client)
+
+
+def test_where_the_policy_wants_no_certificate_no_random_crop_is_asked(project):
+    folder, rows = project
+    configure(folder, dataset=json.loads(json.dumps(asdict(dataset_params(policy="none")))))
+    client = client_of()
+    audits = [row["item_id"] for row in rows if row["task"] == "audit"]
+    progress = client.get("/api/progress").json()
+    assert (progress["total"], progress["unasked"]) == (len(rows) - len(audits), len(audits))
+    assert not waiting_audits(client)
+    assert [one["waiting"] for one in progress["sets"] if one["task"] == "audit"] == [0]
+    assert answer(client, audits[0], "wipe").json()["progress"]["decided"] == 1
+
+
+def test_an_answer_is_saved_although_nothing_can_be_certified(named, monkeypatch):
+    client, said, _ = named
+    (item, *_) = waiting_audits(client)
+    monkeypatch.setattr("flows.gate.certify", raising_input_error)
+    assert answer(client, item, said[item]).json()["items"][0]["decided"] == said[item]
+    assert "no tables" in client.get("/api/quality").json()["detail"]
+
+
+def raising_input_error(*_):
+    raise InputError("no tables")

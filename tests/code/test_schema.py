@@ -16,6 +16,15 @@ def test_round_trip(tmp_path):
     assert read_table(path, TEMPLATES).to_pylist() == [ROW]
 
 
+def test_some_columns_are_read_alone_and_the_others_are_checked_all_the_same(tmp_path):
+    path = tmp_path / "t.parquet"
+    write_table(table_of([ROW], TEMPLATES), path, TEMPLATES)
+    assert read_table(path, TEMPLATES, ("row", "group")).to_pylist() == [{"row": 1, "group": 0}]
+    assert read_table(path, TEMPLATES, ("row", "group")).column_names == ["row", "group"]
+    with pytest.raises(InputError, match="expected columns"):
+        read_table(path, TEMPLATES.remove(3), ("row", "group"))
+
+
 def test_an_empty_table_is_a_table(tmp_path):
     write_table(empty_table(TEMPLATES), tmp_path / "t.parquet", TEMPLATES)
     assert read_table(tmp_path / "t.parquet", TEMPLATES).num_rows == 0

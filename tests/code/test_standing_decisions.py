@@ -54,6 +54,16 @@ def settled(decided, reviewer="ann", second=0):
         ([row("screw", "ann", 1), row("wipe", "bob", 2), settled("NG", "cat", 3), settled("withdrawn", "cat", 4)], None,
          ["screw", "wipe"]),
         ([row("screw", "ann", 1), row("wipe", "bob", 2), row("wipe", "cat", 3)], None, ["screw", "wipe", "wipe"]),
+        ([row("screw", "ann", 1), settled("NG", "cat", 2), settled("wipe", "bob", 3), settled("withdrawn", "bob", 4)],
+         "NG", []),
+        ([row("screw", "ann", 1), settled("NG", "bob", 2), settled("wipe", "bob", 3), settled("withdrawn", "bob", 4)],
+         "NG", []),
+        ([row("screw", "ann", 1), settled("NG", "bob", 2), *(settled("withdrawn", "bob", second) for second in (3, 4))],
+         "screw", []),
+        ([row("screw", "ann", 1), settled("NG", "cat", 2), settled("wipe", "bob", 3), settled("withdrawn", "cat", 4)],
+         "wipe", []),
+        ([settled("NG", "cat", 1), row("screw", "ann", 2), settled("wipe", "bob", 3), settled("withdrawn", "bob", 4)],
+         None, ["NG", "screw"]),
     ],
 )  # fmt: skip
 def test_what_stands_of_one_item_in_whatever_order_its_rows_lie(rows, stands, differ):

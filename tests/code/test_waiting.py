@@ -1,6 +1,8 @@
 """Reminders of a review, with a clock of the test's own, and what finishing it does where no server is up."""
 
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import MagicMock
 
@@ -11,7 +13,7 @@ from prefect.states import Failed, Running, Scheduled
 from flows import waiting
 from flows.after_review import start_training
 from lineact.deadline import ReviewParams, word_due
-from lineact.errors import AwaitingReview, ConfigError
+from lineact.errors import AwaitingReview, ConfigError, InputError
 
 START = datetime(2026, 3, 1, 8, tzinfo=UTC)
 SETTINGS = {"policy": "required", "max_label_error": 0.05, "deadline_h": 72.0, "remind_every_h": 24.0}
@@ -94,12 +96,45 @@ def test_a_waiting_line_is_told_of_by_its_clock_and_forgotten_when_its_gate_open
     assert waiting.word_on("press_a") is None
 
 
-def test_a_line_whose_gate_opened_waits_no_more(clock):
+def test_a_line_whose_gate_opened_waits_no_more_and_that_is_said_once(clock):
     waiting.begin_waiting("press_a", "awaiting review")
-    waiting.end_waiting("press_a")
-    waiting.end_waiting("press_a")
+    clock.hours = 5
+    assert waiting.end_waiting("press_a") == waiting.Word("finished", "line press_a: the review is done, after 5 hours")
+    assert waiting.end_waiting("press_a") is None
     clock.hours = 1000
     assert waiting.word_on("press_a") is None
+
+
+def test_a_reminder_that_could_not_be_given_is_given_next_time(clock, monkeypatch):
+    waiting.begin_waiting("press_a", "awaiting review")
+    clock.hours = 24
+    monkeypatch.setattr(waiting, "pass_gate", MagicMock(side_effect=InputError("decisions.csv: expected CSV")))
+    with pytest.raises(InputError):
+        waiting.word_on("press_a")
+    monkeypatch.setattr(waiting, "pass_gate", shut)
+    clock.hours = 25
+    word = waiting.word_on("press_a")
+    assert word is not None
+    assert word.kind == "reminder"
+
+
+@pytest.mark.parametrize("waited", [True, False])
+def test_labelling_that_passes_the_gate_says_that_the_review_is_finished(clock, monkeypatch, waited):  # noqa: ARG001
+    import flows.label_line as module
+
+    if waited:
+        waiting.begin_waiting("press_a", "awaiting review")
+    for name in ("look_for_weights", "pass_gate"):
+        monkeypatch.setattr(module, name, lambda *_: None)
+    monkeypatch.setattr(module, "run_stages", lambda *_: [])
+    monkeypatch.setattr(module, "labelling_and_training", lambda _: (["queue"], ["dataset"]))
+    monkeypatch.setattr(module, "has_recordings", lambda _: True)
+    monkeypatch.setattr(module.tracking, "parent_run", lambda *_: nullcontext("parent"))
+    monkeypatch.setattr(module, "get_run_logger", MagicMock())
+    told = []
+    monkeypatch.setattr(module, "tell", lambda line, word: told.append((line, word.kind)))
+    assert module.label_line.fn("press_a") == []
+    assert told == ([("press_a", "finished")] if waited else [])
 
 
 @pytest.mark.usefixtures("clock")
@@ -125,7 +160,7 @@ def test_without_a_server_finishing_tells_the_command(tmp_path, monkeypatch, api
     [
         (Scheduled(), "training of press_a is started: flow run 'one'"),
         (Running(), "training of press_a is started: flow run 'one'"),
-        (Failed(), "training of press_a has run with these decisions and ended Failed: flow run 'one'"),
+        (Failed(), "training of press_a has run with these decisions and settings and ended Failed: flow run 'one'"),
     ],
 )
 def test_a_run_that_the_same_decisions_started_and_that_is_over_is_not_told_as_started(
@@ -142,3 +177,20 @@ def test_a_run_that_the_same_decisions_started_and_that_is_over_is_not_told_as_s
     told = start_training("press_a")
     assert told.startswith(said)
     assert ("go on with `python -m flows.retrain line=press_a`" in told) == state.is_final()
+
+
+@pytest.mark.parametrize("changed", ["data/press_a/review/decisions.csv", "params.yaml", "conf/line/press_a.yaml"])
+def test_changed_decisions_or_settings_start_a_run_of_their_own(tmp_path, monkeypatch, changed):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    client = MagicMock()
+    create = client.__enter__.return_value.create_flow_run_from_deployment
+    create.return_value = SimpleNamespace(name="one", id=1, state=Running())
+    monkeypatch.setattr("flows.after_review.answers", lambda _: True)
+    monkeypatch.setattr("prefect.client.orchestration.get_client", lambda **_: client)
+    for text in ("one", "one", "other"):
+        Path(changed).parent.mkdir(parents=True, exist_ok=True)
+        Path(changed).write_text(text)
+        start_training("press_a")
+    first, again, other = (call.kwargs["idempotency_key"] for call in create.call_args_list)
+    assert first == again != other

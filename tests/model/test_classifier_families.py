@@ -1,5 +1,7 @@
 """Classifiers of every family, trained by the one loop on small generated crops."""
 
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -7,6 +9,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from flows.classifier_choices import choices_of, classifier_of
 from lineact.bundle.networks import Setup, open_network
@@ -18,6 +21,9 @@ from lineact.classifiers.starts import start_of_choice
 from lineact.classifiers.train import train_classifier
 from lineact.errors import ConfigError, InputError
 from lineact.export.graphs import ClassifierGraph, write_onnx, write_openvino
+from lineact.files import write_json
+from lineact.foundation.clip import load_clip
+from lineact.foundation.tiny import save_tensors
 from lineact.settings import from_mapping
 from lineact.training.classifier import load_classifier, predict_logits, save_classifier
 from lineact.training.crops import CropSet
@@ -213,7 +219,7 @@ def test_following_relations_alone_brings_the_student_to_them():
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
     assert losses[-1] < losses[0] / 2
     assert torch.isfinite(student).all()
 
@@ -423,7 +429,7 @@ def test_every_choice_composes(choice, foundation):
 
 
 def test_an_unknown_choice_or_key_is_named():
-    with pytest.raises(ConfigError, match="choice 'vit_xl': expected one of cnn_scratch, "):
+    with pytest.raises(ConfigError, match="choice 'vit_xl': expected one of clip_finetuned, "):
         classifier_of(ROOT / "conf", "vit_xl")
     with pytest.raises(ConfigError, match="unknown key 'rank'"):
         classifier_of(ROOT / "conf", "vit_s", overrides=["+classifier.rank=3"])
@@ -454,3 +460,41 @@ def test_settings_survive_a_round_trip():
 def test_layers_of_lora_are_checked(targets):
     with pytest.raises(ValueError, match="LoRA targets must be one or more different layers"):
         replace(LORA, targets=targets)
+
+
+def test_a_start_as_the_hub_has_it(tmp_path):
+    """With a head of its own, and without model_args where the architecture's name says all."""
+    import timm
+
+    config = {
+        "architecture": "resnet10t",
+        "num_classes": 10,
+        "pretrained_cfg": {"input_size": [3, 64, 64], "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]},
+    }
+    write_json(tmp_path / "hub" / "config.json", config)
+    theirs = timm.create_model("resnet10t", num_classes=10)
+    save_tensors(theirs, tmp_path / "hub" / "model.safetensors")
+    params = classifier_params("resnet", fit_params(epochs=1), trains="head")
+    crops = crop_set(12)
+    trained = train_classifier(params, LABELS, 1, crops, crops, str(tmp_path / "hub"), None, tmp_path / "run")
+    save_classifier(tmp_path, "classifier", trained.model, trained.spec)
+    model, _ = load_classifier(tmp_path, "classifier")
+    kept = theirs.state_dict()["layer4.0.conv1.weight"].half().float()
+    assert torch.equal(model.state_dict()["layer4.0.conv1.weight"], kept)
+
+
+def test_older_files_of_clip_and_foreign_ones(starts, tmp_path):
+    folder = tmp_path / "clip"
+    shutil.copytree(starts["clip"], folder)
+    tensors = load_file(folder / "model.safetensors")
+    places = {"vision_model.embeddings.position_ids": torch.arange(37)[None]}
+    save_file(tensors | places, folder / "model.safetensors", {"format": "pt"})
+    load_clip(str(folder))
+    config = json.loads((folder / "config.json").read_text())
+    write_json(folder / "config.json", config | {"model_type": "siglip"})
+    with pytest.raises(InputError, match="expected the weights of a clip, found 'siglip'"):
+        load_clip(str(folder))
+    write_json(folder / "config.json", config)
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(InputError, match=r"expected a model folder with tokenizer\.json"):
+        load_clip(str(folder))

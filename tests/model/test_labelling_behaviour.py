@@ -12,19 +12,7 @@ from lineact.match import count_metrics, match_crops
 from lineact.reviewer import answer_queue
 from lineact.schema import LABELLED_CROPS, table_of
 from lineact.simulate_review import SimulatedTruth, label_quality
-from tests.labelled_line import Line, dataset_params, labels_of, match_params, queue_params, review_params
-
-
-@pytest.fixture(scope="module")
-def line(tmp_path_factory):
-    return Line(tmp_path_factory.mktemp("line"))
-
-
-@pytest.fixture(scope="module")
-def embedded(line, tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(tmp_path_factory.mktemp("work"))
-        return line.embed()
+from tests.labelled_line import dataset_params, labels_of, match_params, queue_params, review_params
 
 
 def review(line, queue, error_rate):

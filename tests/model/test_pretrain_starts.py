@@ -10,12 +10,13 @@ from flows.classifier_choices import choices_of, classifier_of
 from flows.pretrain_foundation import pretrain
 from lineact.classifiers import starts
 from lineact.errors import ConfigError
-from lineact.foundation import build, tiny
+from lineact.foundation import build
 from lineact.foundation.captions import UNSAID, agree, caption, tokenizer, vocabulary
 from lineact.foundation.corpus import Crops
 from lineact.foundation.pretrain import CLASS_COUNTS, EncoderRun, train_with
 from lineact.foundation.pretrain_clip import Captions, zero_shot_accuracy
 from lineact.foundation.scenes import ABSENT, POSE_NAMES
+from lineact.foundation.tiny_clip import clip_pair
 
 ROOT = Path(__file__).parents[2]
 RUN = EncoderRun(30, 5, 8, 8e-3, 0.0, 0.0, 0.1, 0.0, 0)
@@ -63,7 +64,7 @@ def test_contrast_brings_crops_and_captions_together(tmp_path):
     images = np.broadcast_to(np.tile(colours, (2, 1, 1, 1)), (8, 96, 96, 3)).copy()
     crops = Crops(images, attributes)
     torch.manual_seed(0)
-    clip = tiny.clip_pair()
+    clip = clip_pair()
     captions = train_with(
         lambda _: Captions(clip), clip.vision_model, 128, crops, build.PREPROCESSING, RUN, tmp_path / "clip.pt"
     )
