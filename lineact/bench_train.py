@@ -87,10 +87,11 @@ def write_generated_crops(path: Path, count: int) -> None:
     schema = LABELLED_CROPS.with_metadata({"lineact_schema_version": str(SCHEMA_VERSION)})
     path.parent.mkdir(parents=True, exist_ok=True)
     with pq.ParquetWriter(path, schema) as writer:
+        actions = rng.integers(len(LABELS), size=count)  # at random: some of the crops, evenly spaced, show all
         rows = ((index, "train") for index in range(count))
         held = ((index, "val") for index in range(VALIDATION))
         for part in _parts(itertools.chain(rows, held), ROWS_AT_ONCE):
-            table = pa.Table.from_pylist([_row(index, split, pngs) for index, split in part], schema=schema)
+            table = pa.Table.from_pylist([_row(index, split, actions, pngs) for index, split in part], schema=schema)
             writer.write_table(table, row_group_size=PICTURES_PER_ROW_GROUP)
 
 
@@ -224,13 +225,13 @@ def _parts(rows: Iterator[tuple[int, str]], size: int) -> Iterator[list[tuple[in
         yield part
 
 
-def _row(index: int, split: str, pngs: list[bytes]) -> dict[str, Any]:
+def _row(index: int, split: str, actions: np.ndarray, pngs: list[bytes]) -> dict[str, Any]:
     return {
         "video_sha256": split,
         "pts_s": float(index),
         "box_id": f"{split}{index}",
         **dict.fromkeys(("x1", "y1", "x2", "y2"), 0.0),
-        "action": LABELS[index % len(LABELS)],
+        "action": LABELS[actions[index % len(actions)]],
         "split": split,
         "decided_by": "person",
         "crop_png": pngs[index % DISTINCT],
