@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lineact.bundle.networks import supported_precisions
 from lineact.choose_student import ChooseStudentParams
-from lineact.choose_student.latency import Timed, export_untrained, read_crops, time_in_turn
+from lineact.choose_student.latency import Timed, open_untrained, read_crops, time_calls
 from lineact.choose_student.report import Score, write_report
 from lineact.choose_student.starts import Candidate, Start, make_candidate
 from lineact.distil import DistilParams, train_from
@@ -40,7 +40,7 @@ def choose(
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         candidates = make_candidates(params, tiny, folder)
-        timed = _time_all(params, candidates, crops, folder)
+        timed = _time_all(params, candidates, crops)
         trained = short_list(params, timed, f"{description['cpu']}, {description['cores']} cores")
         scores = {}
         for number, each in enumerate(trained, 1):
@@ -128,7 +128,7 @@ def _refuse_other_machine(params: ChooseStudentParams, host: str) -> None:
         )
 
 
-def _time_all(params: ChooseStudentParams, candidates: Sequence[Candidate], crops: Path, folder: Path) -> list[Timed]:
+def _time_all(params: ChooseStudentParams, candidates: Sequence[Candidate], crops: Path) -> list[Timed]:
     supported = supported_precisions(params.setup.runtime)
     if params.setup.precision not in supported:
         raise ConfigError(
@@ -137,11 +137,8 @@ def _time_all(params: ChooseStudentParams, candidates: Sequence[Candidate], crop
         )
     print(f"timing {len(candidates)} untrained candidates, {params.setup.name}", flush=True)
     label_count = len(params.distil.labels)
-    classifiers = [
-        export_untrained(candidate, label_count, params.setup, folder / "exported" / candidate.name)
-        for candidate in candidates
-    ]
-    calls_ms = time_in_turn(classifiers, read_crops(crops), params.calls, params.warmup)
+    classifiers = [open_untrained(candidate, label_count, params.setup) for candidate in candidates]
+    calls_ms = time_calls(classifiers, read_crops(crops), params.calls, params.warmup)
     return [Timed(candidate, row) for candidate, row in zip(candidates, calls_ms, strict=True)]
 
 

@@ -1,14 +1,17 @@
 """Call times of untrained candidates, exported as they would be released: they do not depend on the weights."""
 
-from collections.abc import Sequence
+import itertools
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from lineact.bundle.classifier import CropClassifier
 from lineact.bundle.networks import Setup
-from lineact.call_time import call_time_ms
+from lineact.call_time import times_in_turn_ms
 from lineact.choose_student.starts import Candidate
 from lineact.errors import InputError
 from lineact.export.graphs import ClassifierGraph, write_onnx, write_openvino
@@ -17,7 +20,6 @@ from lineact.png import decode_png
 from lineact.schema import LABELLED_CROPS, read_table
 
 CROPS = 16  # different pictures, in turn
-BURST = 10  # calls of a candidate before it is the next one's turn
 
 
 @dataclass(frozen=True)
@@ -58,32 +60,29 @@ def read_crops(path: Path) -> list[np.ndarray]:
     return [decode_png(content)[None] for content in contents]
 
 
-def export_untrained(candidate: Candidate, label_count: int, setup: Setup, folder: Path) -> CropClassifier:
+def open_untrained(candidate: Candidate, label_count: int, setup: Setup) -> CropClassifier:
     """Exports a candidate with a new head and loads it.
 
     Args:
         candidate: its start is read.
         label_count: outputs of the head.
         setup: what runs it.
-        folder: gets the exported files.
     """
     model, preprocessing = load_vit(str(candidate.folder), class_count=label_count)
     graph = ClassifierGraph(model, preprocessing.mean, preprocessing.std)
     side_px = preprocessing.side_px
-    folder.mkdir(parents=True, exist_ok=True)
-    write_onnx(graph, folder / "classifier.onnx", (side_px, side_px), any_batch=True)
-    if setup.runtime == "openvino":
-        write_openvino(folder / "classifier.onnx")
-    return CropClassifier(folder, setup, side_px, label_count)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "classifier.onnx"
+        write_onnx(graph, path, (side_px, side_px), any_batch=True)
+        if setup.runtime == "openvino":
+            write_openvino(path)
+        return CropClassifier(path.parent, setup, side_px, label_count)
 
 
-def time_in_turn(
+def time_calls(
     classifiers: Sequence[CropClassifier], crops_rgb: Sequence[np.ndarray], calls: int, warmup: int
 ) -> np.ndarray:
-    """Times classifiers on single crops in turn, so that they meet the same disturbances.
-
-    Each turn is a burst of calls: single ones would measure how the candidates push one another out of the CPU's
-    caches, which no station does.
+    """Times classifiers on single crops.
 
     Args:
         classifiers: which.
@@ -92,12 +91,12 @@ def time_in_turn(
         warmup: of each classifier before them.
 
     Returns:
-        Milliseconds, float64, classifiers x calls.
+        Milliseconds with scaling and softmax, float64, classifiers x calls.
     """
-    found_ms: list[list[float]] = [[] for _ in classifiers]
-    total = warmup + calls
-    for start in range(0, total, BURST):
-        for classifier, calls_ms in zip(classifiers, found_ms, strict=True):
-            for number in range(start, min(start + BURST, total)):
-                calls_ms.append(call_time_ms(classifier, crops_rgb[number % len(crops_rgb)]))
-    return np.array(found_ms)[:, warmup:]
+    shown = itertools.cycle(crops_rgb)
+    named = [partial(_classify_next, classifier, shown) for classifier in classifiers]
+    return times_in_turn_ms(named, calls, warmup)
+
+
+def _classify_next(classifier: CropClassifier, shown: Iterator[np.ndarray]) -> np.ndarray:
+    return classifier.classify(next(shown))

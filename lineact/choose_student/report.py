@@ -72,7 +72,7 @@ def _metrics(
         name = each.candidate.name
         metrics[f"{name}_p95_ms"] = each.p95_ms
         if name == chosen:
-            metrics |= {"p95_ms": each.p95_ms, "from_scratch": each.candidate.began_with is None}
+            metrics |= {"p95_ms": each.p95_ms, "from_scratch": int(each.candidate.began_with is None)}
         if name in scores:
             metrics[f"{name}_val_macro_f1"] = scores[name].val_macro_f1
     return metrics
@@ -92,6 +92,7 @@ def draw_tradeoff(
         machine: the CPU's name, for the heading.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator
 
     figure = Figure(figsize=(9, 5.4), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1 + 0.25 * (len(timed) - len(scores))))
@@ -101,7 +102,8 @@ def draw_tradeoff(
         name = each.candidate.name
         if name in scores:
             f1 = scores[name].val_macro_f1 or 0.0
-            above.plot(each.p95_ms, f1, "o", color="tab:blue")
+            fill = "full" if each.candidate.began_with else "none"
+            above.plot(each.p95_ms, f1, "o", color="tab:blue", fillstyle=fill)
             above.annotate(name, (each.p95_ms, f1), xytext=(7, -3), textcoords="offset points", fontsize=8)
             if name == chosen:
                 above.plot(each.p95_ms, f1, "o", color="tab:red", markersize=14, fillstyle="none", label="chosen")
@@ -111,12 +113,13 @@ def draw_tradeoff(
             each.candidate.name, (each.p95_ms, place), xytext=(7, -3), textcoords="offset points", fontsize=8
         )
     for axes in (above, below):
-        axes.axvline(budget_ms, color="black", linestyle="--", label="budget")
+        axes.axvline(budget_ms, color="black", linestyle="--", label=f"budget, {budget_ms:g} ms")
         axes.grid(alpha=0.3)
-        axes.margins(x=0.15, y=0.2)
+        axes.margins(x=0.2, y=0.2)
     above.set(ylabel="macro F1, validation crops", xscale="log")
     above.legend(fontsize="small")
-    below.set(xlabel="milliseconds per call, p95", ylabel="not trained", yticks=[])
+    below.set(xlabel="milliseconds per call, p95 (hollow: began with random weights)", ylabel="not trained", yticks=[])
+    below.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 4, 5, 7)))
     below.xaxis.set_major_formatter("{x:g}")
-    below.xaxis.set_minor_formatter("{x:g}")
+    below.xaxis.set_minor_formatter("")
     write_whole(path, lambda temporary: figure.savefig(temporary, dpi=120))

@@ -14,7 +14,7 @@ import yaml
 from lineact.bundle.networks import Setup
 from lineact.choose_student import CandidateParams, ChooseStudentParams
 from lineact.choose_student.choosing import best_of, choose, make_candidates, short_list
-from lineact.choose_student.latency import Timed, export_untrained, read_crops, time_in_turn
+from lineact.choose_student.latency import Timed, open_untrained, read_crops, time_calls
 from lineact.choose_student.report import Score
 from lineact.choose_student.starts import Candidate, Start, make_candidate
 from lineact.distil import distil
@@ -81,7 +81,7 @@ def line(tmp_path, starts, monkeypatch):
 def take_ms(monkeypatch, *p95_ms: float) -> None:
     """Candidates, in their order, take these times."""
     monkeypatch.setattr(
-        "lineact.choose_student.choosing.time_in_turn", lambda *_: np.repeat(np.array(p95_ms)[:, None], 3, axis=1)
+        "lineact.choose_student.choosing.time_calls", lambda *_: np.repeat(np.array(p95_ms)[:, None], 3, axis=1)
     )
 
 
@@ -244,11 +244,11 @@ def test_the_most_accurate_is_taken_and_of_equal_ones_the_faster(scores, expecte
 @pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
 def test_a_candidate_is_timed_as_it_would_be_released(runtime, starts, line, tmp_path):
     made = make_candidate(FINE, None, starts, 0, tmp_path / "made")
-    classifier = export_untrained(made, len(LABELS), Setup(runtime, "f32", 1), tmp_path / "exported")
+    classifier = open_untrained(made, len(LABELS), Setup(runtime, "f32", 1))
     crops_rgb = read_crops(line["crops"])
     assert crops_rgb[0].shape == (1, SIDE_PX, SIDE_PX, 3)
     assert classifier.classify(crops_rgb[0]).sum() == pytest.approx(1, abs=1e-5)
-    calls_ms = time_in_turn([classifier, classifier], crops_rgb, 3, 1)
+    calls_ms = time_calls([classifier, classifier], crops_rgb, 3, 1)
     assert calls_ms.shape == (2, 3)
     assert (calls_ms > 0).all()
 
