@@ -218,6 +218,15 @@ def test_the_slowest_in_time_are_trained(times_ms, budget_ms, expected):
     assert [each.candidate.name for each in found] == expected
 
 
+def test_a_burst_of_other_work_does_not_order_them():
+    quick, slow = timed("quick", 1.0), timed("slow", 2.0)
+    quick.calls_ms[:2] = 9.0
+    params = choose_params(FIXED, most_trained=1)
+    assert quick.p95_ms > slow.p95_ms
+    assert short_list(params, [quick, slow], "here") == [slow]
+    assert best_of([quick, slow], {"quick": Score(0.5, 0.5), "slow": Score(0.5, 0.5)}) is quick
+
+
 def test_none_in_time_names_the_fastest_and_the_ways_out():
     params = choose_params(FIXED, max_p95_ms=1.0)
     with pytest.raises(InputError) as refused:
