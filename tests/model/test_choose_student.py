@@ -177,6 +177,15 @@ def test_the_depth_of_the_settings_counts_where_a_candidate_has_none(starts, tmp
     assert [candidate.depth for candidate in made] == [1, 2]
 
 
+def test_full_size_candidates_may_begin_with_another_model(starts, tmp_path):
+    own, wide = (start.name for start in starts)
+    settings = distil_params(student="auto", foundation="hub", hub_model=own, depth=1)
+    params = choose_params(FIXED, CandidateParams(hub_model=wide), CandidateParams(width=48), distil=settings)
+    made = make_candidates(params, [], tmp_path / "made")
+    assert [candidate.began_with for candidate in made] == [own, wide, None]
+    assert [candidate.depth for candidate in made] == [1, 3, 1]  # the settings' depth is of their own model
+
+
 @pytest.mark.parametrize(
     ("wanted", "reason"),
     [
