@@ -106,10 +106,12 @@ def detector_params(**changes) -> TrainDetectorParams:
     """Settings of a small detector."""
     settings: dict[str, Any] = {
         "foundation": "tiny",
+        "size": "n",
         "hub_model": "none",
         "nms_iou": 0.5,
         "max_hands": 8,
         "seed": 3,
+        "frozen_stages": 0,
         "long_side_px": 64,
         "epochs": 3,
         "patience": 3,
