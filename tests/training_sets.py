@@ -169,12 +169,12 @@ def write_vit(folder: Path, seed: int = 0, **changes) -> Path:
     return folder
 
 
-def write_detector_start(folder: Path, seed: int = 0) -> Path:
+def write_detector_start(folder: Path, seed: int = 0, size: str = "n") -> Path:
     """A start folder of the tiny YOLOv5 with random weights."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
-    (folder / "detector.yaml").write_text(yaml.safe_dump(yolov5_description()))
-    save_yolov5(build_yolov5(folder / "detector.yaml"), folder, "for tests\n")
+    (folder / "detector.yaml").write_text(yaml.safe_dump(yolov5_description(size)))
+    save_yolov5(build_yolov5(folder / "detector.yaml"), folder, "for tests\n", size)
     return folder
 
 
