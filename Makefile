@@ -10,12 +10,12 @@ export DO_NOT_TRACK := true
 export MLFLOW_DISABLE_TELEMETRY := true
 # recipes read what a user sets from the environment, so that blanks and quotes in it stay what they are
 export NAME VIDEOS CROPS YOLO DATA_YAML NAMES DETECTOR FOUNDATION ACTIONS LINE REVIEWER PORT HOST TOKEN_FILE ALL WEIGHTS GENERAL
-export FORMAT TO FROM WHAT NUMBERED_FROM
+export FORMAT TO FROM WHAT NUMBERED_FROM LINES SEEDS CHOICES STARTS
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/$(UV_VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo lines test test-services try-label-studio system lint ui serve review review-export line activate \
-  export-labels import-labels compare-detectors bench-label bench-review lock clean
+  export-labels import-labels compare-detectors compare-classifiers bench-label bench-train bench-review lock clean
 
 help:            ## these targets
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
@@ -62,8 +62,15 @@ import-labels: setup  ## LINE=demo FORMAT=... FROM=FILE [REVIEWER=name] [NUMBERE
 compare-detectors: setup  ## LINE=demo [WEIGHTS=DIR] [GENERAL=DIR]: Grounding DINO and two YOLOv5 at all pairs of thresholds
 	$(BIN)/python -m flows.compare_detectors line="$$LINE" weights="$$WEIGHTS" general="$$GENERAL"
 
+compare-classifiers: setup  ## LINES=demo,gi_d [SEEDS=0,1,2] [CHOICES=a,b] [STARTS=make] [FOUNDATION=hub]: the papers' table
+	$(BIN)/python -m flows.compare_classifiers lines="$$LINES" seeds="$$SEEDS" choices="$$CHOICES" starts="$$STARTS" \
+	  foundation="$$FOUNDATION"
+
 bench-label: setup  ## LINE=demo: Grounding DINO's labelling beside a plain loop with the same weights
 	$(BIN)/python -m flows.bench_label line="$$LINE"
+
+bench-train: setup  ## training beside a plain loop with 1,000 to 100,000 generated crops (4 GB of disk for the while)
+	$(BIN)/python -m flows.bench_train
 
 bench-review: setup  ## the review page with 100,000 queued crops, in a driven Chromium
 	$(BIN)/python -m flows.bench_review

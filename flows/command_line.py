@@ -39,11 +39,24 @@ def parse(arguments: Iterable[str], required: tuple[str, ...], optional: tuple[s
     return values
 
 
-def begin_flow(optional: tuple[str, ...] = ()) -> None:
+def names_of(text: str) -> tuple[str, ...]:
+    """Different names with commas between.
+
+    Raises:
+        ConfigError: where one is given twice.
+    """
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if len(set(names)) < len(names):
+        raise ConfigError(f"{text}: expected different names, found one twice")
+    return names
+
+
+def begin_flow(optional: tuple[str, ...] = (), lines: str = "line") -> None:
     """What the command of a flow does before prefect is imported and MLflow opens a run.
 
     Args:
-        optional: arguments that the command takes beside `line=...`.
+        optional: arguments that the command takes beside that of its line or lines.
+        lines: the argument that names them: one, or several with commas between.
 
     Raises:
         ConfigError: where the argument is malformed or the line is not active.
@@ -52,7 +65,8 @@ def begin_flow(optional: tuple[str, ...] = ()) -> None:
     sys.excepthook = _tell_interrupt
     signal.signal(signal.SIGTERM, _end_by_signal)
     logging.getLogger("prefect.flow_runs").addFilter(is_no_repetition)
-    stages_of(parse(sys.argv[1:], ("line",), optional)["line"])
+    for line in names_of(parse(sys.argv[1:], (lines,), optional)[lines]):
+        stages_of(line)
     use_server()
 
 

@@ -1,7 +1,6 @@
 """What `flows.compare_detectors` compares: a line's data, its detectors, and the comparison's place in MLflow."""
 
 import dataclasses
-import getpass
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -178,39 +177,33 @@ def log_comparison(line: str, candidates: Sequence[Candidate], rows: Sequence[Ro
     Returns:
         The parent's run id.
     """
-    store = tracking.client()
-    user = getpass.getuser()
-    tags = {"line": line, "user": user, "lineact.kind": "comparison", **tracking.provenance(line)}
-    tags |= {"mlflow.user": user, "mlflow.source.name": f"flows.compare_detectors line={line}"}
-    experiment = tracking.experiment_id(line)
-    parent_id = store.create_run(experiment, tags=tags, run_name=f"compare_detectors {line}").info.run_id
-    keys = {candidate.name: candidate.detector.key for candidate in candidates}
-    for name in dict.fromkeys(row.name for row in rows):
-        _log_child(parent_id, line, [row for row in rows if row.name == name], keys.get(name, {}))
-    store.log_artifacts(parent_id, str(folder))
-    store.set_terminated(parent_id, "FINISHED")
+    tags = {"line": line, **tracking.provenance(line)}
+    source = f"flows.compare_detectors line={line}"
+    with tracking.comparison_run(line, f"compare_detectors {line}", source, tags) as parent_id:
+        keys = {candidate.name: candidate.detector.key for candidate in candidates}
+        for name in dict.fromkeys(row.name for row in rows):
+            _log_child(parent_id, line, [row for row in rows if row.name == name], keys.get(name, {}))
+        tracking.client().log_artifacts(parent_id, str(folder))
     return parent_id
 
 
 def _log_child(parent_id: str, line: str, rows: Sequence[Row], key: Mapping[str, object]) -> None:
     """One detector's run; its figures go up to the parent, too."""
-    from mlflow.entities import Metric, Param
+    from mlflow.entities import Metric
 
-    store, name = tracking.client(), rows[0].name
-    tags = {"mlflow.parentRunId": parent_id, "line": line, "lineact.kind": "compared_detector"}
-    child_id = store.create_run(tracking.experiment_id(line), tags=tags, run_name=name).info.run_id
+    name = rows[0].name
     labels = {row: f"{row.chosen_on}_iou{round(100 * row.min_iou)}" for row in rows}
-    params = [Param(f"thresholds_{label}", row.thresholds) for row, label in labels.items()]
-    params += [Param(part, str(value)) for part, value in key.items()]
+    params = {f"thresholds_{label}": row.thresholds for row, label in labels.items()} | dict(key)
     figures = {
         f"{figure}_{label}": value
         for row, label in labels.items()
         for figure in FIGURES
         if (value := getattr(row, figure)) is not None
     }
-    store.log_batch(child_id, metrics=[Metric(figure, value, 0, 0) for figure, value in figures.items()], params=params)
-    store.log_batch(parent_id, metrics=[Metric(f"{name}.{figure}", value, 0, 0) for figure, value in figures.items()])
-    store.set_terminated(child_id, "FINISHED")
+    tags = {"line": line, "lineact.kind": "compared_detector"}
+    tracking.log_compared(parent_id, line, name, tags, params, figures)
+    metrics = [Metric(f"{name}.{figure}", value, 0, 0) for figure, value in figures.items()]
+    tracking.client().log_batch(parent_id, metrics=metrics)
 
 
 def _detect_params(line: str) -> DetectParams:

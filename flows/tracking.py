@@ -7,7 +7,7 @@ unchanged points to the earlier child; where the database was lost, the child is
 import contextlib
 import getpass
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,6 +107,72 @@ def start_parent(line: str) -> str:
     tags |= {"mlflow.user": tags["user"], "mlflow.source.name": f"flows.retrain line={line}"}
     run = client().create_run(experiment_id(line), tags=tags, run_name=f"retrain {line}")
     return run.info.run_id
+
+
+@contextlib.contextmanager
+def comparison_run(experiment: str, name: str, source: str, tags: Mapping[str, str]) -> Iterator[str]:
+    """The parent run of a comparison; whoever opens one holds what it compares, so that one left open was killed.
+
+    Args:
+        experiment: a line, or the comparison of several: see `experiment_id`.
+        name: the run's name.
+        source: the command.
+        tags: further ones.
+
+    Yields:
+        its run id.
+    """
+    close_killed(experiment)
+    user = getpass.getuser()
+    tags = {"user": user, "lineact.kind": "comparison", CHECKOUT_TAG: str(Path.cwd()), **tags}
+    tags |= {"mlflow.user": user, "mlflow.source.name": source}
+    run_id = client().create_run(experiment_id(experiment), tags=tags, run_name=name).info.run_id
+    status = "KILLED"
+    try:
+        yield run_id
+        status = "FINISHED"
+    except Exception:
+        status = "FAILED"
+        raise
+    finally:
+        client().set_terminated(run_id, status)
+
+
+def log_compared(
+    parent_id: str,
+    experiment: str,
+    name: str,
+    tags: Mapping[str, str],
+    params: Mapping[str, Any],
+    metrics: Mapping[str, float],
+    curves: Sequence[Mapping[str, float]] = (),
+) -> str:
+    """Logs one of the things that a comparison compares, as a finished child run.
+
+    Args:
+        parent_id: from `comparison_run`.
+        experiment: as there.
+        name: of the child.
+        tags: of the child.
+        params: settings, nested or flat.
+        metrics: figures, under the same names for all that is compared.
+        curves: rows over epochs, each with the key `epoch`.
+
+    Returns:
+        The child's run id.
+    """
+    from mlflow.entities import Metric, Param
+
+    store = client()
+    tags = {"mlflow.parentRunId": parent_id, CHECKOUT_TAG: str(Path.cwd()), **tags}
+    run_id = store.create_run(experiment_id(experiment), tags=tags, run_name=name).info.run_id
+    logged = [Metric(figure, value, 0, 0) for figure, value in metrics.items()]
+    for row in curves:
+        step = int(row[CURVE_STEP_COLUMN])
+        logged += [Metric(f"curve.{key}", value, 0, step) for key, value in row.items() if key != CURVE_STEP_COLUMN]
+    store.log_batch(run_id, metrics=logged, params=[Param(key, _shown(value)) for key, value in _flat(params).items()])
+    store.set_terminated(run_id, "FINISHED")
+    return run_id
 
 
 def log_stage(parent_id: str, line: str, result: StageResult) -> str:

@@ -103,7 +103,7 @@ def labelled(path: Path, video_s: float, ingest: IngestParams, params: DetectPar
     path = path.resolve()
     backend = GroundingDino(params.grounding_dino)
     backend.load()  # the folder of the weights may be named relative to the working folder
-    with _empty_cache() as folder:
+    with empty_cache() as folder:
         raw = folder / "raw"
         raw.mkdir()
         shutil.copyfile(path, raw / path.name)
@@ -156,7 +156,7 @@ def _staying(found: Detections, size_wh: tuple[int, int], params: DetectParams) 
 
 
 @contextlib.contextmanager
-def _empty_cache() -> Iterator[Path]:
+def empty_cache() -> Iterator[Path]:
     """A working folder of its own: the cache lies below the working folder."""
     before = Path.cwd()
     with tempfile.TemporaryDirectory() as folder:

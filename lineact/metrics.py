@@ -55,6 +55,43 @@ def recall_per_class(confusion: np.ndarray) -> np.ndarray:
     return _ratio(np.diag(confusion), confusion.sum(axis=1))
 
 
+def macro_recall(confusion: np.ndarray) -> float | None:
+    """Mean recall over the classes that occur, 0 to 1 (balanced accuracy); None where there is none."""
+    recalls = recall_per_class(confusion)
+    return None if np.isnan(recalls).all() else float(np.nanmean(recalls))
+
+
+def macro_precision(confusion: np.ndarray) -> float | None:
+    """Mean precision over the classes that occur or are predicted, 0 to 1; None where there is none.
+
+    A class that occurs and is never predicted counts 0, as in scikit-learn.
+
+    Args:
+        confusion: K x K, rows are actual classes.
+    """
+    predicted = confusion.sum(axis=0)
+    known = (predicted + confusion.sum(axis=1)) > 0
+    if not known.any():
+        return None
+    return float(np.mean(np.diag(confusion)[known] / np.maximum(predicted[known], 1)))
+
+
+def top_k_accuracy(logits: np.ndarray, classes: np.ndarray, k: int) -> float | None:
+    """Share of items whose class is among the k surest, 0 to 1; None without items.
+
+    Of equal logits the class that comes first is the surer one, as for argmax.
+
+    Args:
+        logits: N x K.
+        classes: int, N.
+        k: at least 1; from K on it is 1.
+    """
+    if not len(classes):
+        return None
+    surest = np.argsort(-logits, axis=1, kind="stable")[:, :k]  # N x k
+    return float((surest == np.asarray(classes)[:, None]).any(axis=1).mean())
+
+
 def f1_per_class(confusion: np.ndarray) -> np.ndarray:
     """2 TP / (2 TP + FP + FN) per class.
 

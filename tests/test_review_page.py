@@ -29,7 +29,13 @@ from tests.review_window import (
 from tests.reviewed_line import LINE, answers_of, configure, decisions_file, forget_decisions, write_project
 
 SCREW, WIPE = ACTIONS
-BROKEN_OFF = ("ERR_CONNECTION_", "ERR_EMPTY_RESPONSE", "ERR_SOCKET_NOT_CONNECTED", "ERR_INCOMPLETE_CHUNKED")
+BROKEN_OFF = (  # what a reply is called whose server was killed: none, or a part of it
+    "ERR_CONNECTION_",
+    "ERR_EMPTY_RESPONSE",
+    "ERR_SOCKET_NOT_CONNECTED",
+    "ERR_INCOMPLETE_CHUNKED",
+    "ERR_CONTENT_LENGTH_MISMATCH",
+)
 pytestmark = pytest.mark.browser
 expect.set_options(timeout=20_000)
 

@@ -116,7 +116,7 @@ def train_classifier(
     begun = start_network(params, labels, start)
     spec = ClassifierSpec(begun.config, labels, params.family)
     scaled = [crops.at_side(spec.preprocessing.side_px) for crops in (train, val)]
-    network = _prepared(begun.module, params).to(training_device())
+    network = prepared(begun.module, params).to(training_device())
     trainable, total = parameter_counts(network)
     print(
         f"{len(train)} training and {len(val)} validation crops, {trainable / total:.2%} of {total} weights", flush=True
@@ -173,7 +173,7 @@ def _tell_scarce(train: CropSet, labels: tuple[str, ...]) -> None:
             print(f"{label}: {count} training crops, too few to learn from; review more of them", flush=True)
 
 
-def _prepared(module: nn.Module, params: ClassifierParams) -> nn.Module:
+def prepared(module: nn.Module, params: ClassifierParams) -> nn.Module:
     """The network with its trained parameters, and no others, requiring gradients."""
     if params.trains == "lora" and params.lora is not None:
         return add_lora(module, params.lora)

@@ -96,7 +96,8 @@ def training_device() -> torch.device:
 
 def to_unit(images_rgb: np.ndarray, device: torch.device) -> torch.Tensor:
     """uint8 B x S x S x 3 to float32 B x 3 x S x S, 0 to 1."""
-    return torch.from_numpy(images_rgb).to(device).permute(0, 3, 1, 2).float() / 255
+    # A copy: torch refuses maps of files, which cannot be written to.
+    return torch.from_numpy(np.array(images_rgb)).to(device).permute(0, 3, 1, 2).float() / 255
 
 
 def normalise(images: torch.Tensor, preprocessing: Preprocessing) -> torch.Tensor:

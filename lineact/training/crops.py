@@ -1,7 +1,8 @@
 """Labelled crops in memory, split and checked."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,10 @@ import pyarrow as pa
 from lineact.errors import InputError
 from lineact.leaks import frames_of, refuse_near_frames
 from lineact.schema import LABELLED_CROPS, read_table
+from lineact.training.decoded import decoded_crops, scale_image
+
+CROP_FACTS = tuple(name for name in LABELLED_CROPS.names if name != "crop_png")
+HELD_OUT = "holdout"  # the split of crops that neither train nor validate
 
 
 @dataclass(frozen=True)
@@ -17,12 +22,14 @@ class CropSet:
     """Crops of one split, decoded once.
 
     Attributes:
-        images_rgb: uint8, N x side x side x 3.
+        images_rgb: uint8, N x side x side x 3; of a table's crops read-only, mapped from a file.
         classes: int64, N.
+        decoded: side -> the same crops as a file has them; None where they are in memory alone.
     """
 
     images_rgb: np.ndarray
     classes: np.ndarray
+    decoded: Callable[[int], np.ndarray] | None = None
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -31,16 +38,10 @@ class CropSet:
         """The same crops, scaled to another side."""
         if self.images_rgb.shape[1] == side_px:
             return self
+        if self.decoded is not None:
+            return CropSet(self.decoded(side_px), self.classes, self.decoded)
         scaled = [scale_image(image_rgb, side_px) for image_rgb in self.images_rgb]
         return CropSet(np.stack(scaled) if scaled else np.empty((0, side_px, side_px, 3), np.uint8), self.classes)
-
-
-def scale_image(image: np.ndarray, side_px: int) -> np.ndarray:
-    """uint8, H x W x 3, scaled to a square."""
-    import cv2
-
-    interpolation = cv2.INTER_AREA if image.shape[0] > side_px else cv2.INTER_LINEAR
-    return cv2.resize(image, (side_px, side_px), interpolation=interpolation)
 
 
 def load_splits(path: Path, labels: tuple[str, ...], side_px: int, split_gap_s: float) -> tuple[CropSet, CropSet]:
@@ -60,7 +61,7 @@ def load_splits(path: Path, labels: tuple[str, ...], side_px: int, split_gap_s: 
     """
     table = _read(path, labels)
     refuse_leaks(table, path, split_gap_s)
-    train, val = (_decode(_of_split(table, split), path, labels, side_px) for split in ("train", "val"))
+    train, val = (_part(table, path, split, labels, side_px) for split in ("train", "val"))
     refuse_unusable(train, val, labels, str(path))
     return train, val
 
@@ -89,7 +90,7 @@ def refuse_unusable(train: CropSet, val: CropSet, labels: tuple[str, ...], where
 
 
 def load_holdout(path: Path, labels: tuple[str, ...], side_px: int) -> CropSet:
-    """Reads the crops that measure a line: all of a LABELLED_CROPS table with the split "holdout".
+    """Reads the crops that measure a line, likewise.
 
     Args:
         path: the table.
@@ -99,10 +100,28 @@ def load_holdout(path: Path, labels: tuple[str, ...], side_px: int) -> CropSet:
     Raises:
         InputError: where crops are missing, unreadable, of unknown actions, or of another split.
     """
+    return _part(read_holdout(path, labels), path, HELD_OUT, labels, side_px)
+
+
+def read_holdout(path: Path, labels: tuple[str, ...]) -> pa.Table:
+    """A LABELLED_CROPS table of the crops that measure a line, without their pictures.
+
+    Args:
+        path: the table.
+        labels: class names.
+
+    Raises:
+        InputError: where there is none, or crops are of unknown actions or of another split.
+    """
     table = _read(path, labels)
-    if set(table["split"].to_pylist()) != {"holdout"}:
+    if set(table["split"].to_pylist()) != {HELD_OUT}:
         raise InputError(f"{path}: expected held-out crops, found {sorted(set(table['split'].to_pylist()))}")
-    return _decode(table, path, labels, side_px)
+    return table
+
+
+def classes_of(table: pa.Table, labels: tuple[str, ...]) -> np.ndarray:
+    """The place of each crop's action among the labels: int64, N."""
+    return np.array([labels.index(action) for action in table["action"].to_pylist()], np.int64)
 
 
 def refuse_leaks(table: pa.Table, path: Path, split_gap_s: float) -> None:
@@ -150,7 +169,7 @@ def class_weights(classes: np.ndarray, class_count: int, power: float) -> np.nda
 
 
 def _read(path: Path, labels: tuple[str, ...]) -> pa.Table:
-    table = read_table(path, LABELLED_CROPS)
+    table = read_table(path, LABELLED_CROPS, CROP_FACTS)
     unknown = sorted(set(table["action"].to_pylist()) - set(labels))
     if unknown:
         raise InputError(
@@ -166,16 +185,10 @@ def _of_split(table: pa.Table, split: str) -> pa.Table:
     return table.filter(pc.equal(table["split"], split))
 
 
-def _decode(table: pa.Table, path: Path, labels: tuple[str, ...], side_px: int) -> CropSet:
-    import cv2
+def _part(table: pa.Table, path: Path, split: str, labels: tuple[str, ...], side_px: int) -> CropSet:
+    decoded = partial(_decoded, path, split)
+    return CropSet(decoded(side_px), classes_of(_of_split(table, split), labels), decoded)
 
-    images_rgb = np.empty((len(table), side_px, side_px, 3), np.uint8)
-    for row, (box_id, content) in enumerate(
-        zip(table["box_id"].to_pylist(), table["crop_png"].to_pylist(), strict=True)
-    ):
-        image_bgr = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
-        if image_bgr is None:
-            raise InputError(f"{path}: crop of box {box_id}: expected a PNG image, found none; run `dvc repro dataset`")
-        images_rgb[row] = scale_image(image_bgr, side_px)[..., ::-1]
-    classes = np.array([labels.index(action) for action in table["action"].to_pylist()], np.int64)
-    return CropSet(images_rgb, classes)
+
+def _decoded(path: Path, split: str, side_px: int) -> np.ndarray:
+    return decoded_crops(path, side_px).get(split, np.empty((0, side_px, side_px, 3), np.uint8))

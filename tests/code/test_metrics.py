@@ -12,10 +12,13 @@ from lineact.metrics import (
     confusion_matrix,
     f1_per_class,
     macro_f1,
+    macro_precision,
+    macro_recall,
     paired_bootstrap,
     recall_per_class,
     score_detection,
     time_blocks,
+    top_k_accuracy,
 )
 
 CLASSES = 4
@@ -47,15 +50,39 @@ def test_classification_agrees_with_scikit_learn(drawn):
     assert (confusion == sk.confusion_matrix(actual, predicted, labels=range(CLASSES))).all()
     assert accuracy(confusion) == pytest.approx(sk.accuracy_score(actual, predicted))
     assert macro_f1(confusion) == pytest.approx(sk.f1_score(actual, predicted, average="macro", zero_division=0))
+    precision = sk.precision_score(actual, predicted, average="macro", zero_division=0)
+    assert macro_precision(confusion) == pytest.approx(precision)
+    recall = sk.recall_score(actual, predicted, labels=np.unique(actual), average="macro", zero_division=0)
+    assert macro_recall(confusion) == pytest.approx(recall)
     recalls = recall_per_class(confusion)
     expected = sk.recall_score(actual, predicted, labels=range(CLASSES), average=None, zero_division=np.nan)
     np.testing.assert_allclose(recalls, expected)
+
+
+@given(st.data())
+def test_top_k_agrees_with_scikit_learn(data):
+    count = data.draw(st.integers(1, 20))
+    order = [data.draw(st.permutations(range(CLASSES))) for _ in range(count)]  # no ties: there the two may differ
+    logits = np.array(order, np.float64)
+    classes = np.array(data.draw(st.lists(st.integers(0, CLASSES - 1), min_size=count, max_size=count)))
+    for k in range(1, CLASSES):
+        expected = sk.top_k_accuracy_score(classes, logits, k=k, labels=range(CLASSES))
+        assert top_k_accuracy(logits, classes, k) == pytest.approx(expected)
+    assert top_k_accuracy(logits, classes, CLASSES) == top_k_accuracy(logits, classes, CLASSES + 3) == 1
+    assert top_k_accuracy(logits, classes, 1) == pytest.approx((logits.argmax(axis=1) == classes).mean())
+
+
+def test_of_equal_logits_the_first_is_the_surer():
+    assert top_k_accuracy(np.zeros((2, 3)), np.array([0, 1]), 1) == 0.5
 
 
 def test_undefined_scores_are_none_or_nan():
     nothing = confusion_matrix(np.array([], int), np.array([], int), 2)
     assert accuracy(nothing) is None
     assert macro_f1(nothing) is None
+    assert macro_precision(nothing) is None
+    assert macro_recall(nothing) is None
+    assert top_k_accuracy(np.zeros((0, 2)), np.zeros(0, int), 1) is None
     assert np.isnan(recall_per_class(confusion_matrix(np.array([0]), np.array([0]), 2))[1])
     # A class that is only ever predicted counts: it is a mistake.
     assert f1_per_class(confusion_matrix(np.array([0]), np.array([1]), 2)).tolist() == [0, 0]
