@@ -114,6 +114,14 @@ def test_it_is_undefined_without_hands_and_nothing_without_boxes():
     assert coco_map([ScoredFrame(none, np.zeros(0), hand)]) == 0.0
 
 
+def test_of_hands_that_it_overlaps_alike_a_box_takes_the_last():
+    """Where two hands overlap the surest box by 0.6, the second box finds its own hand taken."""
+    hands = np.array([[0.0, 0.0, 8.0, 10.0], [4.0, 0.0, 12.0, 10.0]])
+    for other in hands:
+        frame = ScoredFrame(np.array([[2.0, 0.0, 10.0, 10.0], other]), np.array([0.9, 0.8]), hands)
+        assert by_pycocotools([frame]) == pytest.approx(coco_map([frame]), abs=1e-9)
+
+
 def test_a_box_counts_at_the_overlaps_it_reaches():
     """IoU 0.8: right at 0.50, 0.55, ... 0.80, which are seven of ten."""
     frame = ScoredFrame(np.array([[0.0, 0.0, 8.0, 10.0]]), np.ones(1), np.array([[0.0, 0.0, 10.0, 10.0]]))

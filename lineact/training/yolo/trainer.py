@@ -159,7 +159,6 @@ class HandTrainer(DetectionTrainer):
 
     def validate(self) -> tuple[dict[str, float], float]:
         """Figures for the curves, and what the averaged weights are worth."""
-        self._restore_frozen()
         metrics = self.validator(self)  # type: ignore[misc]  # None before the training is set up
         del metrics["fitness"]
         worth, error = self.judge(self.ema.ema)
@@ -212,14 +211,6 @@ class HandTrainer(DetectionTrainer):
         torch.manual_seed(seed)
         self.train_loader.generator.manual_seed(seed)
         self.train_loader.reset()  # the iterator reads ahead in its order of images
-
-    def _restore_frozen(self) -> None:
-        """Makes the averages of frozen weights what these are: an average of equal numbers is rounded."""
-        frozen = tuple(f"model.{layer}." for layer in range(self.args.freeze))
-        averages = self.ema.ema.state_dict()
-        for name, value in self.model.state_dict().items():
-            if name.startswith(frozen):
-                averages[name].copy_(value)
 
     def _handle_nan_recovery(self, epoch: int) -> bool:
         """Stops instead of trying again: with the same seed the same would happen."""
