@@ -13,10 +13,10 @@ from safetensors.torch import load_file
 
 from lineact import train_detector as stage
 from lineact.errors import ConfigError, InputError
-from lineact.foundation.build import LARGER_YOLOV5
-from lineact.foundation.tiny import yolov5_description
+from lineact.foundation import build, judge
+from lineact.foundation.tiny import YOLOV5_SIZES, yolov5_description
 from lineact.foundation.yolov5 import STAGE_ENDS, build_yolov5, load_yolov5, size_of
-from lineact.train_detector import train_detector
+from lineact.train_detector import embedded_start, train_detector
 from lineact.training.yolo.trainer import HandTrainer, load_start
 from tasks.configure import compose_line
 from tests.training_sets import detector_params, write_detection_set, write_detector_start
@@ -67,8 +67,24 @@ def test_a_larger_size_starts_from_its_own_embedded_weights(detection, workplace
     assert parameters > 2 * sum(value.numel() for value in load_yolov5(COMMITTED).parameters())
 
 
-def test_the_command_that_makes_a_start_is_known():
-    assert LARGER_YOLOV5 == {"yolov5s": "s", "yolov5m": "m"}
+def test_what_makes_a_larger_start_writes_what_training_takes(workplace, monkeypatch):
+    """Two steps on three pictures in place of the corpus."""
+    scenes = write_detection_set(workplace / "scenes", train_count=3)
+    corpus = workplace / "corpus"
+    (corpus / "images").mkdir(parents=True)
+    for path in (scenes / "images/train").glob("*.png"):
+        picture = cv2.imread(str(path))
+        assert picture is not None
+        cv2.imwrite(str(corpus / f"images/{path.stem}.jpg"), cv2.copyMakeBorder(picture, 12, 12, 0, 0, 0))
+    shutil.copytree(scenes / "labels/train", corpus / "labels")
+    monkeypatch.setattr(build, "scene_corpus", lambda *_: corpus)
+    monkeypatch.setattr(judge, "line_frames", lambda *_: judge.LineFrames([], [], [], []))
+    monkeypatch.setattr(stage, "MADE", workplace / "made")
+    for name, size in build.LARGER_YOLOV5.items():
+        build.build_yolov5(workplace / "made" / name, build.DetectorRun(2, 1, 2, 1e-3, 0), size)
+        folder = embedded_start(size, COMMITTED)
+        assert vars(load_start(str(folder), size))["yaml"]["scales"] == {size: [*YOLOV5_SIZES[size], 1024]}
+        assert f"only={name}`" in (folder / "README.md").read_text()
 
 
 @pytest.mark.parametrize("size", ["n", "s", "m"])
