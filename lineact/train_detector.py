@@ -100,6 +100,7 @@ def train_detector(params: TrainDetectorParams, detection: Path, tiny: Path, out
 
     Raises:
         InputError: on images, labels or weights that cannot be used.
+        ConfigError: see `embedded_start`.
         TrainingDivergedError: where the loss is no longer finite.
     """
     from lineact.training.state import finish_once

@@ -100,9 +100,10 @@ def find_start(name: str) -> str:
 def size_of(model: "DetectionModel") -> str:
     """The size of a YOLOv5, e.g. "n": as its yaml names it, or, where an older checkpoint's does not, by its stem."""
     architecture: Any = model.yaml
-    layers: Any = model.model
-    channels = layers[0].conv.out_channels
-    return architecture.get("scale") or SIZE_OF_STEM.get(channels, f"unknown ({channels} channels in its first layer)")
+    if architecture.get("scales") and architecture.get("scale"):
+        return architecture["scale"]
+    channels = len(next(model.parameters()))
+    return SIZE_OF_STEM.get(channels, f"unknown ({channels} channels in its first layer)")
 
 
 def load_weights(model: "DetectionModel", path: Path) -> None:
