@@ -1,8 +1,9 @@
 """Makes the embedded foundation models again: `python -m flows.pretrain_foundation [only=blip2_vision] [out=DIR]`.
 
 `only=resnet18` (resnet34, resnet50, clip) makes a start that is not committed and that the comparison of classifiers
-asks for; it goes to the cache. Hours on two cores, seeded, and resumable: the corpus and the checkpoints lie in
-.lineact/cache. A Prefect flow with one task per model, so that a server shows what is running.
+asks for, `only=yolov5s` (yolov5m) one that `train_detector.size` asks for; it goes to the cache. Hours on two cores,
+seeded, and resumable: the corpus and the checkpoints lie in .lineact/cache. A Prefect flow with one task per model, so
+that a server shows what is running.
 """
 
 import sys
@@ -10,8 +11,8 @@ from pathlib import Path
 
 from flows import command_line
 from flows.pipeline import TINY
-from lineact.classifiers.starts import MADE
 from lineact.errors import ConfigError
+from lineact.foundation.tiny import MADE
 
 
 def pretrain(only: str | None = None, out: Path | None = None) -> None:
@@ -28,7 +29,7 @@ def pretrain(only: str | None = None, out: Path | None = None) -> None:
 
     from lineact.foundation import build
 
-    known = (*build.MODELS, *build.MADE_ON_DEMAND)
+    known = (*build.MODELS, *build.MADE_ON_DEMAND, *build.LARGER_YOLOV5)
     if only is not None and only not in known:
         raise ConfigError(f"argument only={only}: expected one of {', '.join(known)}")
     usual, made = (TINY, MADE) if out is None else (out, out)
@@ -49,6 +50,8 @@ def pretrain(only: str | None = None, out: Path | None = None) -> None:
             task(build.build_grounding_dino)(usual / "grounding_dino")
         for start in set(wanted) & set(build.MADE_ON_DEMAND):
             task(build.build_start)(start, made / start)
+        for name in set(wanted) & set(build.LARGER_YOLOV5):
+            task(build.build_yolov5)(made / name, size=build.LARGER_YOLOV5[name])
 
     pretrain_foundation()
 

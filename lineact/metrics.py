@@ -7,6 +7,11 @@ import numpy as np
 
 from lineact.boxes import iou_matrix, match_one_to_one
 
+COCO_MIN_IOUS = np.linspace(0.5, 0.95, 10)
+COCO_RECALLS = np.linspace(0.0, 1.0, 101)
+COCO_BOXES_PER_FRAME = 100
+COCO_LARGEST_MIN_IOU = 1 - 1e-10  # what pycocotools starts its search from at most
+
 
 def confusion_matrix(actual: np.ndarray, predicted: np.ndarray, class_count: int) -> np.ndarray:
     """Counts of (actual, predicted) pairs.
@@ -214,6 +219,55 @@ def average_precision(frames: Sequence[ScoredFrame], min_iou: float) -> float | 
         return 0.0
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
     return float(np.sum(np.diff(recall, prepend=0.0) * envelope))
+
+
+def coco_map(frames: Sequence[ScoredFrame]) -> float | None:
+    """COCO's mAP of one class: precision at 101 recalls, meaned over them and over IoU 0.50, 0.55, ... 0.95.
+
+    As pycocotools' `COCOeval` counts (all areas, no crowd regions): of each frame the 100 surest boxes, each of which
+    takes the free true box that it overlaps most. `average_precision` is the area under the same envelope, at one IoU.
+
+    Args:
+        frames: predictions and truth; equal scores keep the order of frames and boxes.
+
+    Returns:
+        0 to 1; None where there is no true box.
+    """
+    truth_count = sum(len(frame.truth_xyxy_px) for frame in frames)
+    if not truth_count:
+        return None
+    surest = [_surest(frame, COCO_BOXES_PER_FRAME) for frame in frames]
+    scores = np.concatenate([frame.scores for frame in surest])
+    hits = np.concatenate([_coco_hits(frame) for frame in surest])[np.argsort(-scores, kind="stable")]
+    true_positives = np.cumsum(hits, axis=0)  # P x 10
+    precision = true_positives / np.arange(1, len(hits) + 1)[:, None]
+    envelope = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
+    reached = np.concatenate([envelope, np.zeros((1, len(COCO_MIN_IOUS)))])  # the last row: recalls never reached
+    columns = zip((true_positives / truth_count).T, reached.T, strict=True)
+    return float(np.mean([precisions[np.searchsorted(recall, COCO_RECALLS)] for recall, precisions in columns]))
+
+
+def _surest(frame: ScoredFrame, count: int) -> ScoredFrame:
+    """At most `count` boxes of a frame, falling by score."""
+    scores = np.asarray(frame.scores, np.float64).reshape(-1)
+    rows = np.argsort(-scores, kind="stable")[:count]
+    return ScoredFrame(np.asarray(frame.boxes_xyxy_px).reshape(-1, 4)[rows], scores[rows], frame.truth_xyxy_px)
+
+
+def _coco_hits(frame: ScoredFrame) -> np.ndarray:
+    """Whether each box, falling by score, is right at each IoU: bool, P x 10."""
+    iou = iou_matrix(frame.boxes_xyxy_px, frame.truth_xyxy_px)  # P x T
+    hits = np.zeros((iou.shape[0], len(COCO_MIN_IOUS)), bool)
+    if not iou.size:
+        return hits
+    min_iou, each = np.minimum(COCO_MIN_IOUS, COCO_LARGEST_MIN_IOU), np.arange(len(COCO_MIN_IOUS))
+    free = np.ones((len(COCO_MIN_IOUS), iou.shape[1]), bool)
+    for row, overlaps in enumerate(iou):
+        candidates = np.where(free, overlaps, -1.0)  # 10 x T
+        best = iou.shape[1] - 1 - candidates[:, ::-1].argmax(axis=1)  # of equal ones COCO takes the last
+        hits[row] = candidates[each, best] >= min_iou
+        free[each[hits[row]], best[hits[row]]] = False
+    return hits
 
 
 def _greedy_hits(frame: ScoredFrame, min_iou: float) -> np.ndarray:

@@ -9,13 +9,17 @@ from typing import Literal
 
 import numpy as np
 
-from lineact.errors import InputError
+from lineact.errors import ConfigError, InputError
 from lineact.files import cache_folder, sha256_of_tree
-from lineact.training.start import start_key, start_of
+from lineact.foundation.tiny import MADE
+from lineact.foundation.weights import WEIGHTS
+from lineact.foundation.yolov5 import STAGE_ENDS, find_start
+from lineact.training.start import start_key
 
 CODE_VERSION = 7  # raise it where a change of the code changes the weights: older checkpoints are then left alone
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 STRIDE_PX = 32  # YOLOv5's coarsest grid; sides of the input are multiples of it
+BACKBONE_STAGES = len(STAGE_ENDS) - 1
 
 
 @dataclass(frozen=True)
@@ -24,11 +28,14 @@ class TrainDetectorParams:
 
     Attributes:
         foundation: where the start comes from.
+        size: of the network, for both foundations; an embedded one has half the width of ultralytics' of that letter.
         hub_model: ultralytics name, .pt file or folder (detector.yaml, model.safetensors) of a YOLOv5, used where
             `foundation` is "hub".
         nms_iou: of two boxes that overlap by more, the lower-scored one is dropped, 0 to 1; as the release does.
         max_hands: most boxes of a frame; as the release does.
         seed: of the order of images and their variation.
+        frozen_stages: so many stages of the backbone, from the picture on, stay as they are, their BatchNorm's
+            statistics, too; see `STAGE_ENDS`. 0 trains everything, 5 leaves the neck and the head alone.
         long_side_px: images are scaled so that their longer side is this; a multiple of 32.
         epochs: at most so many passes over the training images.
         patience: epochs without a better average precision at IoU 0.4 on the validation images before training stops.
@@ -45,10 +52,12 @@ class TrainDetectorParams:
     """
 
     foundation: Literal["tiny", "hub"]
+    size: Literal["n", "s", "m"]
     hub_model: str
     nms_iou: float
     max_hands: int
     seed: int
+    frozen_stages: int
     long_side_px: int
     epochs: int
     patience: int
@@ -68,6 +77,8 @@ class TrainDetectorParams:
             raise ValueError(f"long_side_px must be a multiple of {STRIDE_PX}, found {self.long_side_px}")
         if min(self.epochs, self.patience, self.batch_size) < 1 or self.warmup_epochs < 0 or not self.lr > 0:
             raise ValueError("epochs, patience and batch_size must be at least 1, warmup_epochs at least 0, lr above 0")
+        if not 0 <= self.frozen_stages <= BACKBONE_STAGES:
+            raise ValueError(f"frozen_stages must be 0 to {BACKBONE_STAGES}, found {self.frozen_stages}")
         if not 0 < self.nms_iou <= 1 or self.max_hands < 1:
             raise ValueError(
                 f"nms_iou must be above 0, at most 1, and max_hands at least 1, found {self.nms_iou}, {self.max_hands}"
@@ -89,12 +100,13 @@ def train_detector(params: TrainDetectorParams, detection: Path, tiny: Path, out
 
     Raises:
         InputError: on images, labels or weights that cannot be used.
+        ConfigError: see `embedded_start`.
         TrainingDivergedError: where the loss is no longer finite.
     """
-    from lineact.foundation.yolov5 import find_start
     from lineact.training.state import finish_once
 
-    start = find_start(start_of(params.foundation, params.hub_model, tiny))
+    embedded = params.foundation == "tiny"
+    start = str(embedded_start(params.size, tiny)) if embedded else find_start(params.hub_model)
     key = {
         "code": CODE_VERSION,
         "params": dataclasses.asdict(params),
@@ -103,6 +115,28 @@ def train_detector(params: TrainDetectorParams, detection: Path, tiny: Path, out
     }
     folder = cache_folder("train_detector", key).resolve()
     finish_once(folder, out, lambda finished: _train(params, detection, start, folder, finished))
+
+
+def embedded_start(size: str, committed: Path) -> Path:
+    """The folder of the embedded start of a size: n is committed, the others are made on demand and kept in the cache.
+
+    Args:
+        size: n, s or m.
+        committed: folder of size n.
+
+    Raises:
+        ConfigError: where the start of this size was not made.
+    """
+    if size == "n":
+        return committed
+    name = f"yolov5{size}"
+    if not (MADE / name / WEIGHTS).is_file():
+        raise ConfigError(
+            f"train_detector.size: {size}: expected its embedded start in {MADE / name}, found nothing; a detector is "
+            f"not trained from random weights; ways out: `python -m flows.pretrain_foundation only={name}` makes it, "
+            "`size: n` has one, or `foundation: hub`"
+        )
+    return MADE / name
 
 
 def input_size(sizes_wh: set[tuple[int, int]], long_side_px: int) -> tuple[int, int]:
@@ -208,7 +242,7 @@ def _train(params: TrainDetectorParams, detection: Path, start: str, folder: Pat
     counts = {f"{split}_images": len(paths) for split, paths in images.items()}
     print(f"{counts['train_images']} training and {counts['val_images']} validation images", flush=True)
     torch.manual_seed(params.seed)
-    model = load_start(start)
+    model = load_start(start, params.size)
     as_released = partial(
         judge, images=images["val"], input_wh=input_wh, nms_iou=params.nms_iou, max_hands=params.max_hands
     )

@@ -107,10 +107,12 @@ def detector_params(**changes) -> TrainDetectorParams:
     """Settings of a small detector."""
     settings: dict[str, Any] = {
         "foundation": "tiny",
+        "size": "n",
         "hub_model": "none",
         "nms_iou": 0.5,
         "max_hands": 8,
         "seed": 3,
+        "frozen_stages": 0,
         "long_side_px": 64,
         "epochs": 3,
         "patience": 3,
@@ -168,12 +170,12 @@ def write_vit(folder: Path, seed: int = 0, **changes) -> Path:
     return folder
 
 
-def write_detector_start(folder: Path, seed: int = 0) -> Path:
+def write_detector_start(folder: Path, seed: int = 0, size: str = "n") -> Path:
     """A start folder of the tiny YOLOv5 with random weights."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
-    (folder / "detector.yaml").write_text(yaml.safe_dump(yolov5_description()))
-    save_yolov5(build_yolov5(folder / "detector.yaml"), folder, "for tests\n")
+    (folder / "detector.yaml").write_text(yaml.safe_dump(yolov5_description(size)))
+    save_yolov5(build_yolov5(folder / "detector.yaml"), folder, "for tests\n", size)
     return folder
 
 

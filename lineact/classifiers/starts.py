@@ -4,10 +4,8 @@ from pathlib import Path
 
 from lineact.classifiers.settings import ClassifierParams
 from lineact.errors import ConfigError
-from lineact.files import CACHE
+from lineact.foundation.tiny import MADE
 from lineact.foundation.weights import WEIGHTS
-
-MADE = CACHE / "foundation_starts"  # git-ignored: these starts are made where they are asked for
 
 
 def start_of_choice(params: ClassifierParams, committed: Path, *, make: bool = False) -> str | None:

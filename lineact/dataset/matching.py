@@ -62,12 +62,10 @@ def match_to_named(found: Found, resolved: Resolved, holdout: Holdout, params: D
     rows = np.array([row for row, box_id in enumerate(box_ids) if box_id in named and trains[row]], np.int64)
     if not len(rows):
         return {}
-    embeddings = found.embeddings
-    if params.labels.centre:
-        embeddings = centred(embeddings, embeddings[trains].mean(axis=0))
+    mean = np.mean(found.embeddings, axis=0, where=trains[:, None]) if params.labels.centre else None
     actions = [named[box_ids[row]] for row in rows]
     wanted = np.flatnonzero(trains)
-    matches = nearest_actions(embeddings, wanted, rows, actions, params.labels.nearest)
+    matches = nearest_actions(found.embeddings, wanted, rows, actions, params.labels.nearest, mean)
     return {box_ids[row]: match for row, match in zip(wanted, matches, strict=True)}
 
 
@@ -96,26 +94,37 @@ def looking_alike(matches: Mapping[str, Match], min_certainty: float) -> set[str
 
 
 def nearest_actions(
-    embeddings: np.ndarray, wanted: np.ndarray, rows: np.ndarray, actions: Sequence[str], nearest: int
+    embeddings: np.ndarray,
+    wanted: np.ndarray,
+    rows: np.ndarray,
+    actions: Sequence[str],
+    nearest: int,
+    mean: np.ndarray | None = None,
 ) -> list[Match]:
     """Matches crops to named ones; a named crop does not count for itself.
 
     Args:
-        embeddings: float, N x D, of unit length.
+        embeddings: float, N x D, of unit length where there is no mean; never all in memory at once.
         wanted: int, W: rows to be matched.
         rows: int, T: rows of the named crops, T at least 1.
         actions: T names.
         nearest: k; where an action has fewer named crops, all of them.
+        mean: D; the embeddings' directions about it are compared.
 
     Returns:
         One match per wanted row.
     """
     names = sorted(set(actions))
     columns = [np.flatnonzero([action == name for action in actions]) for name in names]
+
+    def directions(some: np.ndarray) -> np.ndarray:
+        return embeddings[some] if mean is None else centred(embeddings[some], mean)
+
+    named = directions(rows)
     matches: list[Match] = []
     for start in range(0, len(wanted), ROWS_AT_ONCE):
         part = wanted[start : start + ROWS_AT_ONCE]
-        cosine = embeddings[part] @ embeddings[rows].T  # W x T
+        cosine = directions(part) @ named.T  # W x T
         cosine[part[:, None] == rows[None]] = np.nan
         means = np.stack([_mean_of_best(cosine[:, column], nearest) for column in columns], axis=1)  # W x actions
         order = np.argsort(-means, axis=1, kind="stable")

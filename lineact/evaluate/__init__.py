@@ -28,7 +28,7 @@ class EvaluateParams:
     Attributes:
         champion: the release to compare with, or none.
         match_iou: a box counts as found from this IoU on, one to one, 0 to 1.
-        min_score: boxes from this score on enter mAP50 and the precision-recall curve, 0 to 1.
+        min_score: boxes from this score on enter mAP50, mAP50-95 and the precision-recall curve, 0 to 1.
         block_s: seconds that the bootstrap resamples as one.
         resamples: number of bootstrap samples.
         level: coverage of the interval, 0 to 1.

@@ -10,6 +10,7 @@ from lineact.metrics import (
     ScoredFrame,
     accuracy,
     average_precision,
+    coco_map,
     confusion_matrix,
     macro_f1,
     recall_per_class,
@@ -43,7 +44,8 @@ def score(results: Sequence[FrameResult], labels: Sequence[str]) -> dict[str, fl
         metrics[f"detection_accuracy_iou{percent}"] = detection.accuracy
         metrics[f"detection_precision_iou{percent}"] = detection.one_to_one_precision
         metrics["predicted_hands"] = detection.predicted_count
-    metrics["detection_map50"] = average_precision(scored_weakly(results), 0.5)
+    weak = scored_weakly(results)
+    metrics |= {"detection_map50": average_precision(weak, 0.5), "detection_map50_95": coco_map(weak)}
     metrics |= _action_scores(*matched_actions(results), labels)
     alone = _action_scores(*truth_box_actions(results), labels)
     metrics |= {f"truth_box_{name}": value for name, value in alone.items()}

@@ -65,6 +65,7 @@ PREPROCESSING = Preprocessing(tiny.SIDE_PX, tiny.MEAN, tiny.STD)
 GROUNDING_DINO_RUN = GroundingRun(4992, 0, 16, 2e-3, 0)
 MODELS = ("vit_teacher", "blip2_vision", "vit_student", "yolov5", "grounding_dino")
 MADE_ON_DEMAND = (*tiny.RESNET_STARTS, "clip")
+LARGER_YOLOV5 = {f"yolov5{size}": size for size in tiny.YOLOV5_SIZES if size != "n"}  # likewise made on demand
 COMMAND = "python -m flows.pretrain_foundation"
 
 
@@ -171,8 +172,14 @@ def build_blip2(teacher: "nn.Module", teacher_crops: int, out: Path, run: Encode
     return Encoder(tower, scores)
 
 
-def build_yolov5(out: Path, run: DetectorRun = YOLOV5_RUN) -> Encoder:
-    """Trains the reduced-width YOLOv5 for the class hand and writes its folder."""
+def build_yolov5(out: Path, run: DetectorRun = YOLOV5_RUN, size: str = "n") -> Encoder:
+    """Trains a reduced-width YOLOv5 for the class hand and writes its folder.
+
+    Args:
+        out: the folder.
+        run: settings, the same for every size.
+        size: one of `tiny.YOLOV5_SIZES`.
+    """
     import yaml
 
     from lineact.foundation.judge import line_frames, line_recall
@@ -181,16 +188,18 @@ def build_yolov5(out: Path, run: DetectorRun = YOLOV5_RUN) -> Encoder:
     torch.manual_seed(run.seed)
     with tempfile.TemporaryDirectory() as folder:
         description = Path(folder) / "detector.yaml"
-        description.write_text(yaml.safe_dump(tiny.yolov5_description(), sort_keys=False))
+        description.write_text(yaml.safe_dump(tiny.yolov5_description(size), sort_keys=False))
         model = build(description)
     scenes = scene_corpus(SCENES, SCENE_SEED, _cores())
-    average = train_detector(model, scenes, run, _checkpoint("yolov5", run))
+    name = "yolov5" if size == "n" else f"yolov5{size}"
+    average = train_detector(model, scenes, run, _checkpoint(name, run))
     held_out = hand_recall(average, scene_corpus(HELD_OUT_SCENES, HELD_OUT_SCENE_SEED, _cores()), 400)
     on_line = line_recall(average, line_frames("demo", 40.0, 5))
     scores = {f"scenes_{name}": value for name, value in held_out.items()}
     scores |= {f"demo_{name}": value for name, value in on_line.items()}
-    about = "a YOLOv5 (ultralytics, anchor-free head) of width 0.125 for hands"
-    tiny.save_yolov5(average, out, _card("yolov5", about, run.steps * run.batch, scores))
+    about = f"a YOLOv5 (ultralytics, anchor-free head) of width {tiny.YOLOV5_SIZES[size][1]} for hands"
+    share = "a hundredth" if size == "n" else "a quarter"
+    tiny.save_yolov5(average, out, _card(name, about, run.steps * run.batch, scores, share), size)
     return Encoder(average, scores)
 
 

@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lineact.errors import ConfigError
-from lineact.files import write_json, write_text, write_whole
+from lineact.files import CACHE, write_json, write_text, write_whole
 from lineact.foundation.weights import CONFIG, WEIGHTS
 
 if TYPE_CHECKING:
     import torch
 
+MADE = CACHE / "foundation_starts"  # git-ignored: starts that are not committed are made where they are asked for
 SIDE_PX = 96
 PATCH_PX = 16
 MEAN = (0.5, 0.5, 0.5)
@@ -30,7 +31,7 @@ BLIP2_ARGUMENTS: dict[str, Any] = {
     "patch_size": PATCH_PX,
     "initializer_range": 0.02,
 }
-YOLOV5_WIDTH, YOLOV5_DEPTH = 0.125, 0.33  # yolov5n is 0.25, 0.33
+YOLOV5_SIZES = {"n": (0.33, 0.125), "s": (0.33, 0.25), "m": (0.67, 0.375)}  # depth, and half the usual width
 
 
 def vit_config(arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,7 +76,7 @@ def blip2_vision() -> "torch.nn.Module":
     return Blip2VisionModel(Blip2VisionConfig(**BLIP2_ARGUMENTS))
 
 
-def yolov5_description() -> dict[str, Any]:
+def yolov5_description(size: str = "n") -> dict[str, Any]:
     """ultralytics' yolov5.yaml at the tiny width, for the one class hand."""
     import yaml
 
@@ -83,7 +84,7 @@ def yolov5_description() -> dict[str, Any]:
 
     folder = Path(import_ultralytics().__file__).parent
     description = yaml.safe_load((folder / "cfg/models/v5/yolov5.yaml").read_text())
-    return description | {"nc": 1, "scales": {"n": [YOLOV5_DEPTH, YOLOV5_WIDTH, 1024]}, "scale": "n"}
+    return description | {"nc": 1, "scales": {size: [*YOLOV5_SIZES[size], 1024]}, "scale": size}
 
 
 def save_tensors(module: "torch.nn.Module", path: Path) -> None:
@@ -123,12 +124,12 @@ def save_blip2_vision(module: "torch.nn.Module", folder: Path, card: str) -> Non
     write_text(folder / "README.md", card)
 
 
-def save_yolov5(module: "torch.nn.Module", folder: Path, card: str) -> None:
+def save_yolov5(module: "torch.nn.Module", folder: Path, card: str, size: str = "n") -> None:
     """Writes a detector: detector.yaml and weights."""
     import yaml
 
     from lineact.foundation.yolov5 import DETECTOR_YAML
 
-    write_text(folder / DETECTOR_YAML, yaml.safe_dump(yolov5_description(), sort_keys=False))
+    write_text(folder / DETECTOR_YAML, yaml.safe_dump(yolov5_description(size), sort_keys=False))
     save_tensors(module, folder / WEIGHTS)
     write_text(folder / "README.md", card)

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from ultralytics.nn.tasks import DetectionModel
 
 DETECTOR_YAML = "detector.yaml"
+# How many layers the first 0, 1, ... 5 stages of the backbone have, in every size. The stages: the stem, with half the
+# picture's side; those with a quarter, an eighth and a sixteenth; that with a 32nd, pyramid pooling included.
+STAGE_ENDS = (0, 1, 3, 5, 7, 10)
+SIZE_OF_STEM = {16: "n", 32: "s", 48: "m", 64: "l", 80: "x"}  # by the channels of the first layer
 SETTINGS_FOLDER = Path(".lineact/ultralytics")
 
 
@@ -91,6 +95,15 @@ def find_start(name: str) -> str:
             "fetched, found none (no network, or no such name); ways out: name a local file, or set `foundation: tiny`"
         ) from cause
     return str(kept)
+
+
+def size_of(model: "DetectionModel") -> str:
+    """The size of a YOLOv5, e.g. "n": as its yaml names it, or, where an older checkpoint's does not, by its stem."""
+    architecture: Any = model.yaml
+    if architecture.get("scales") and architecture.get("scale"):
+        return architecture["scale"]
+    channels = len(next(model.parameters()))
+    return SIZE_OF_STEM.get(channels, f"unknown ({channels} channels in its first layer)")
 
 
 def load_weights(model: "DetectionModel", path: Path) -> None:

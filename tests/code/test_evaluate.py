@@ -70,6 +70,7 @@ CASES: dict[str, tuple[Scripted, list[TruthFrame], dict[str, float | None]]] = {
         [truth([A, B], ["screw", "wipe"])],
         {
             "detection_recall_iou40": 1, "detection_accuracy_iou40": 1, "detection_map50": 1, "action_accuracy": 1,
+            "detection_map50_95": 1,
             "action_macro_f1": 1, "missed_hands": 0, "majority_accuracy": 0.5, "ng_recall": None,
             "action_accuracy_misses_wrong": 1,
         },
@@ -79,7 +80,8 @@ CASES: dict[str, tuple[Scripted, list[TruthFrame], dict[str, float | None]]] = {
         [truth([A, B], ["screw", "NG"])],
         {
             "detection_recall_iou40": 0, "detection_accuracy_iou40": None, "detection_precision_iou40": None,
-            "detection_map50": 0, "action_accuracy": None, "action_macro_f1": None, "ng_recall": None,
+            "detection_map50": 0, "detection_map50_95": 0,
+            "action_accuracy": None, "action_macro_f1": None, "ng_recall": None,
             "majority_accuracy": None, "missed_hands": 2, "truth_box_action_accuracy": 0.5, "truth_box_ng_recall": 1,
             "action_accuracy_misses_wrong": 0,
         },
@@ -89,7 +91,7 @@ CASES: dict[str, tuple[Scripted, list[TruthFrame], dict[str, float | None]]] = {
         [truth(), truth(pts_s=1)],
         {
             "detection_recall_iou40": None, "detection_accuracy_iou40": 0, "detection_map50": None,
-            "action_accuracy": None, "truth_box_action_accuracy": None, "empty_frames": 2,
+            "detection_map50_95": None, "action_accuracy": None, "truth_box_action_accuracy": None, "empty_frames": 2,
             "false_boxes_on_empty_frames": 2, "action_accuracy_misses_wrong": None, "truth_hands": 0,
         },
     ),

@@ -74,14 +74,16 @@ def test_a_training_leaves_what_the_next_stages_need(detection, start, tmp_path,
         assert (tmp_path / "out/plots" / name).stat().st_size > 0
 
 
-def test_stopped_and_started_again_gives_the_same_weights(detection, start, tmp_path, monkeypatch):
+@pytest.mark.parametrize("frozen_stages", [0, 3])
+def test_stopped_and_started_again_gives_the_same_weights(frozen_stages, detection, start, tmp_path, monkeypatch):
     """Stopped by an error right before the third epoch; kill -9 itself is the slow test below."""
     from lineact.training.yolo.trainer import HandTrainer
 
+    params = detector_params(frozen_stages=frozen_stages)
     for name in ("whole", "stopped"):
         (tmp_path / name).mkdir()
     monkeypatch.chdir(tmp_path / "whole")
-    train_detector(detector_params(), detection, start, tmp_path / "whole/out")
+    train_detector(params, detection, start, tmp_path / "whole/out")
 
     monkeypatch.chdir(tmp_path / "stopped")
     begin = HandTrainer._model_train
@@ -94,14 +96,14 @@ def test_stopped_and_started_again_gives_the_same_weights(detection, start, tmp_
     with monkeypatch.context() as patch:
         patch.setattr(HandTrainer, "_model_train", stop)
         with pytest.raises(KeyboardInterrupt):
-            train_detector(detector_params(), detection, start, tmp_path / "stopped/out")
+            train_detector(params, detection, start, tmp_path / "stopped/out")
     assert not (tmp_path / "stopped/out").exists()
-    train_detector(detector_params(), detection, start, tmp_path / "stopped/out")
+    train_detector(params, detection, start, tmp_path / "stopped/out")
     for name in ("detector.safetensors", "metrics.json"):
         assert (tmp_path / "whole/out" / name).read_bytes() == (tmp_path / "stopped/out" / name).read_bytes()
 
     monkeypatch.setattr("lineact.training.yolo.trainer.HandTrainer", None)  # a third run trains nothing
-    train_detector(detector_params(), detection, start, tmp_path / "stopped/out")
+    train_detector(params, detection, start, tmp_path / "stopped/out")
 
 
 def test_bad_sets_are_refused_by_name(start, tmp_path, monkeypatch):

@@ -42,7 +42,7 @@ def checkpoint(tmp_path, monkeypatch):
 def test_a_detector_is_read(checkpoint):
     path = checkpoint()
     stored = torch.load(path, weights_only=False)["model"].float().state_dict()  # our own file
-    loaded = load_start(str(path))
+    loaded = load_start(str(path), "n")
     assert isinstance(loaded, DetectionModel)
     assert vars(loaded)["yaml"]["nc"] == 1
     tensors = loaded.state_dict()
@@ -66,11 +66,11 @@ def test_a_crafted_file_is_refused_and_nothing_of_it_runs(kind, checkpoint, tmp_
     with pytest.raises(
         InputError, match=r"yolo\.pt': expected a \.pt file of ultralytics.*ways out: name another file"
     ):
-        load_start(str(path))
+        load_start(str(path), "n")
     assert not mark.exists()
 
 
 def test_a_network_that_is_no_detector_is_refused(tmp_path):
     torch.save({"model": torch.nn.Linear(2, 2)}, tmp_path / "yolo.pt")
     with pytest.raises(InputError, match=r"expected a \.pt file of ultralytics"):
-        load_start(str(tmp_path / "yolo.pt"))
+        load_start(str(tmp_path / "yolo.pt"), "n")

@@ -21,7 +21,7 @@ from ultralytics.utils import LOGGER
 
 from lineact.errors import InputError
 from lineact.files import write_whole
-from lineact.foundation.yolov5 import load_yolov5
+from lineact.foundation.yolov5 import STAGE_ENDS, load_yolov5, size_of
 from lineact.training.loop import PROGRESS_EVERY_S, TrainingDivergedError
 
 if TYPE_CHECKING:
@@ -45,20 +45,30 @@ COLUMNS = {  # ultralytics' name -> the column of curves.csv
 AVERAGE_DECAY, AVERAGE_RAMP_STEPS = 0.98, 50  # ultralytics' ramp takes 2,000 steps: a line's training has a few hundred
 
 
-def load_start(start: str) -> DetectionModel:
+def load_start(start: str, size: str) -> DetectionModel:
     """The detector that training starts from, with one class.
 
     Args:
         start: a folder (detector.yaml, model.safetensors) or a .pt file of ultralytics; nothing in it is run.
+        size: which size it must be: n, s or m.
 
     Returns:
         The module, float32; of another number of classes the class outputs start at random.
 
     Raises:
-        InputError: where there are no such weights.
+        InputError: where there are no such weights, or they are of another size.
     """
-    if Path(start).is_dir():
-        return load_yolov5(start)
+    model = load_yolov5(start) if Path(start).is_dir() else _load_checkpoint(start)
+    found = size_of(model)
+    if found != size:
+        raise InputError(
+            f"weights {start!r}: expected a YOLOv5 of size {size} (train_detector.size), found one of size {found}; "
+            f"ways out: the weights' own size (n, s or m), or weights of size {size} (`hub_model: yolov5{size}u.pt`)"
+        )
+    return model
+
+
+def _load_checkpoint(start: str) -> DetectionModel:
     from ultralytics.nn.tasks import load_checkpoint
 
     try:
@@ -253,8 +263,11 @@ def fit_detector(
         "momentum": 0.9,
         "warmup_epochs": params.warmup_epochs,
         "warmup_bias_lr": 0.0,
+        "freeze": STAGE_ENDS[params.frozen_stages],
         "rect": True,
-        "mosaic": 0.0,  # pastes four images together: nothing a fixed camera ever sees
+        # Nothing of these is what a fixed camera ever sees.
+        **dict.fromkeys(("mosaic", "mixup", "cutmix", "copy_paste"), 0.0),  # pictures pasted together
+        **dict.fromkeys(("degrees", "shear", "perspective", "flipud", "bgr", "multi_scale"), 0.0),
         "close_mosaic": 0,
         "translate": params.shift,
         "scale": params.scale,
@@ -262,7 +275,6 @@ def fit_detector(
         "hsv_s": params.saturation,
         "hsv_v": params.brightness,
         "fliplr": params.flip,
-        "flipud": 0.0,
         "amp": False,
         "seed": params.seed,
         "deterministic": True,
