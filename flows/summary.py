@@ -38,6 +38,8 @@ def _words(stage: str, line: str) -> str:
     if stage == "machine":
         machine = json.loads((artefact_folder("machine", line) / "machine.json").read_text())
         return f"{machine['cpu']}, {machine['cores']} cores"
+    if stage == "choose_student" and not metrics["candidates"]:
+        return "fixed"
     template = RESULTS.get(stage)
     if template is None:
         return ""
@@ -105,6 +107,8 @@ RESULTS = {
     "annotation_cost": "{hours_all} hours of a person, {hours_all_by_hand} if all were labelled by hand",
     "train_detector": "val mAP50 {val_map50}",
     "train_teacher": "val accuracy {val_accuracy}",
+    "choose_student": "{within_budget} of {candidates} candidates within {budget_ms} ms, {trained} trained; "
+    "chosen: p95 {p95_ms} ms, val macro F1 {val_macro_f1}",
     "distil": "val accuracy {val_accuracy}",
     "evaluate_crops": "{crops} held-out crops: student accuracy {student_accuracy}, macro F1 {student_macro_f1}; "
     "teacher accuracy {teacher_accuracy} (majority {majority_accuracy})",

@@ -6,6 +6,7 @@ import multiprocessing
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from lineact.bundle import load_bundle
 from lineact.bundle.networks import Precision, Runtime, Setup, supported_precisions
 from lineact.bundle.pair import Bundle
 from lineact.bundle.processing import read_png
+from lineact.call_time import call_time_ms
 from lineact.errors import InputError
 from lineact.files import write_csv, write_whole
 from lineact.video import Frame, read_frames
@@ -161,7 +163,7 @@ def measure(params: BenchmarkParams, setup: Setup, bundle: Path, recordings: Seq
     crops_rgb = itertools.cycle([read_png(bundle / sample.file)[None] for sample in pair.manifest.crops])
     for index, (frame, decode_ms) in enumerate(_some_frames(params, recordings)):
         detector_ms, rest_ms, count = _time_frame(pair, frame.image_rgb)
-        calls_ms = [_time_call(pair, next(crops_rgb)) for _ in range(params.calls_per_frame)]
+        calls_ms = [call_time_ms(partial(pair.classify, next(crops_rgb))) for _ in range(params.calls_per_frame)]
         if index >= params.warmup:
             durations_ms["decode"].append(decode_ms)
             durations_ms["detector"].append(detector_ms)
@@ -317,13 +319,6 @@ def _time_frame(pair: Bundle, image_rgb: np.ndarray) -> tuple[float, float, int]
     pair.classify(pair.crops(image_rgb, boxes_xyxy_px))
     ended_s = time.perf_counter()
     return (detected_s - started_s) * 1000, (ended_s - detected_s) * 1000, len(boxes_xyxy_px)
-
-
-def _time_call(pair: Bundle, crop_rgb: np.ndarray) -> float:
-    """Milliseconds of one call of the classifier with one crop."""
-    started_s = time.perf_counter()
-    pair.classify(crop_rgb)
-    return (time.perf_counter() - started_s) * 1000
 
 
 def _draw(path: Path, released: Measurement, measurements: Sequence[Measurement], machine: str) -> None:

@@ -20,6 +20,7 @@ class DistilParams(ClassifierTrainingParams):
     """Settings of the stage `distil`, beside those that it shares with `train_teacher`.
 
     Attributes:
+        student: "fixed" trains the start as the other settings say, "auto" the one that `choose_student` took.
         depth: number of transformer blocks; null takes the start's.
         teacher_temperature: divides the teacher's logits alone; below 1 sharpens them.
         student_temperature: divides the student's logits in the soft loss.
@@ -29,6 +30,7 @@ class DistilParams(ClassifierTrainingParams):
         teacher_sees: "clean" asks the teacher once per crop, "augmented" again for each varied crop (slower).
     """
 
+    student: Literal["fixed", "auto"]
     depth: int | None
     teacher_temperature: float
     student_temperature: float
@@ -70,26 +72,54 @@ class DistilParams(ClassifierTrainingParams):
         )
 
 
-def distil(params: DistilParams, crops: Path, teacher: Path, tiny: Path, out: Path) -> None:
+def distil(params: DistilParams, crops: Path, teacher: Path, chosen: Path, tiny: Path, out: Path) -> None:
     """Trains the student.
 
     Args:
         params: the settings.
         crops: LABELLED_CROPS table with both splits.
         teacher: folder of the stage `train_teacher`.
-        tiny: folder of the embedded start, used where `params.foundation` is "tiny".
+        chosen: start of the stage `choose_student`, used where `params.student` is "auto".
+        tiny: folder of the embedded start, used where it is "fixed" and `params.foundation` is "tiny".
         out: gets student.safetensors and .json, metrics.json and plots/.
 
     Raises:
         InputError: on crops, teacher or weights that cannot be used.
         TrainingDivergedError: where the loss is no longer finite.
     """
+    if params.student == "auto":
+        train_from(chosen, params, crops, teacher, out)
+    else:
+        _train_once(params, crops, teacher, start_of(params.foundation, params.hub_model, tiny), out)
+
+
+def train_from(start: Path, params: DistilParams, crops: Path, teacher: Path, out: Path) -> None:
+    """Trains a student from a folder of its own; the same folder again only copies.
+
+    Args:
+        start: in timm's hub layout, with as many blocks as the student is to have.
+        params: the settings but those of the start.
+        crops: see `distil`.
+        teacher: see `distil`.
+        out: see `distil`.
+
+    Raises:
+        InputError: see `distil`.
+        TrainingDivergedError: see `distil`.
+    """
+    # As an embedded start: the folder's bytes and nothing else tell this training from others, wherever it lies.
+    local = dataclasses.replace(params, foundation="tiny", depth=None)
+    _train_once(local, crops, teacher, str(start), out)
+
+
+def _train_once(params: DistilParams, crops: Path, teacher: Path, start: str, out: Path) -> None:
     from lineact.training.state import finish_once
 
-    start = start_of(params.foundation, params.hub_model, tiny)
+    settings = dataclasses.asdict(params)
+    del settings["student"]  # how the start was come by does not change what is trained from it
     key = {
         "code": CODE_VERSION,
-        "params": dataclasses.asdict(params),
+        "params": settings,
         "crops": sha256_of_file(crops),
         "teacher": [_hash_or_refuse(teacher / f"{TEACHER}{suffix}") for suffix in (".safetensors", ".json")],
         "start": start_key(start, params.revision),

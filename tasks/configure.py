@@ -10,6 +10,7 @@ import yaml
 
 from lineact.annotation_cost import AnnotationCostParams
 from lineact.benchmark import BenchmarkParams
+from lineact.choose_student import ChooseStudentParams
 from lineact.dataset import DatasetParams
 from lineact.deadline import ReviewParams
 from lineact.detect import BACKENDS, DetectParams
@@ -52,7 +53,6 @@ NEEDS_RECORDINGS = frozenset(
         "queue",
         "dataset",
         "annotation_cost",
-        "machine",
         "benchmark",
         "evaluate",
         "register",
@@ -75,6 +75,8 @@ class LineParams:
 
     hub_cache: str
     train_teacher: TrainTeacherParams
+    machine: MachineParams
+    choose_student: ChooseStudentParams
     distil: DistilParams
     ingest: IngestParams | None = None
     detect: DetectParams | None = None
@@ -85,7 +87,6 @@ class LineParams:
     annotation_cost: AnnotationCostParams | None = None
     train_detector: TrainDetectorParams | None = None
     export: ExportParams | None = None
-    machine: MachineParams | None = None
     benchmark: BenchmarkParams | None = None
     evaluate: EvaluateParams | None = None
     register: RegisterParams | None = None

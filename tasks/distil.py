@@ -7,9 +7,9 @@ from lineact.distil import DistilParams
 from tasks.stage import run_stage
 
 
-def distil(params: DistilParams, *, crops: Path, teacher: Path, tiny: Path, out: Path) -> None:
+def distil(params: DistilParams, *, crops: Path, teacher: Path, chosen: Path, tiny: Path, out: Path) -> None:
     """Trains the student on the line's labelled crops and the teacher's answers."""
-    student.distil(params, crops, teacher, tiny, out)
+    student.distil(params, crops, teacher, chosen, tiny, out)
 
 
 if __name__ == "__main__":

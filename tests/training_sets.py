@@ -88,6 +88,7 @@ def distil_params(fit: FitParams | None = None, **changes) -> DistilParams:
         "hub_model": "none",
         "hub_revision": None,
         "seed": 1,
+        "student": "fixed",
         "depth": None,
         "teacher_temperature": 0.07,
         "student_temperature": 1.0,

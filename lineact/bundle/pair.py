@@ -6,9 +6,10 @@ from typing import NamedTuple
 import numpy as np
 
 from lineact.boxes import crop_square, iou_matrix
+from lineact.bundle.classifier import CropClassifier
 from lineact.bundle.manifest import Manifest
 from lineact.bundle.networks import Setup, open_network
-from lineact.bundle.processing import fit_into, read_png, scale_crop, select_boxes
+from lineact.bundle.processing import fit_into, read_png, select_boxes
 
 SAME_IOU = 0.7  # from this IoU on two runtimes mean the same box
 
@@ -29,7 +30,7 @@ class Hand(NamedTuple):
     confidence: float
 
 
-class Bundle:
+class Bundle(CropClassifier):
     """A loaded pair. Not for use by several threads at once.
 
     Attributes:
@@ -39,11 +40,12 @@ class Bundle:
     """
 
     def __init__(self, folder: Path, manifest: Manifest, setup: Setup) -> None:
+        spec = manifest.classifier
+        super().__init__(folder, setup, spec.input_side_px, len(spec.labels))
         self.folder = folder
         self.manifest = manifest
         self.setup = setup
         self._detector = open_network(folder, "detector", setup)
-        self._classifier = open_network(folder, "classifier", setup)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -71,33 +73,6 @@ class Bundle:
         threshold = self.score_threshold if min_score is None else min_score
         boxes_xyxy_px, scores = select_boxes(output, threshold, spec.nms_iou, spec.max_hands)
         return placement.to_source(boxes_xyxy_px), scores
-
-    def logits(self, crops_rgb: np.ndarray) -> np.ndarray:
-        """The classifier's raw outputs.
-
-        Args:
-            crops_rgb: uint8, N x S x S x 3, of any side S; scaled to the input where it differs.
-
-        Returns:
-            float32, N x labels.
-        """
-        side_px = self.manifest.classifier.input_side_px
-        if not len(crops_rgb):
-            return np.zeros((0, len(self.labels)), np.float32)
-        return self._classifier(np.stack([scale_crop(crop, side_px) for crop in crops_rgb]))
-
-    def classify(self, crops_rgb: np.ndarray) -> np.ndarray:
-        """Probabilities of the labels.
-
-        Args:
-            crops_rgb: see `logits`.
-
-        Returns:
-            float32, N x labels, rows sum to 1.
-        """
-        logits = self.logits(crops_rgb)
-        exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return exponentials / exponentials.sum(axis=1, keepdims=True)
 
     def crops(self, image_rgb: np.ndarray, boxes_xyxy_px: np.ndarray) -> np.ndarray:
         """Cuts the squares around boxes exactly as the training crops were cut.

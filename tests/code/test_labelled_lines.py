@@ -19,6 +19,7 @@ from tests.labelled_pictures import ACTIONS, write_class_folders, write_picture,
 from tests.small_line import lists_of
 
 ROOT = Path(__file__).resolve().parents[2]
+TRAINED = ("train_teacher", "machine", "choose_student", "distil", "evaluate_crops")
 
 
 @pytest.fixture
@@ -51,19 +52,19 @@ def test_folders_of_crops_become_a_line(project, tmp_path):
     sections = compose_line(Path("conf"), "signs")
     assert sections["distil"]["actions"] == ["0", "no"]  # words that YAML reads otherwise stay words
     assert sections["distil"]["foundation"] == "tiny"
-    assert set(sections) == {"hub_cache", "import_crops", "train_teacher", "distil", "evaluate_crops"}
+    assert set(sections) == {"hub_cache", "import_crops", *TRAINED}
     configure(Path("conf"), Path("params.yaml"))
-    assert stages_of("signs") == ["import_crops", "train_teacher", "distil", "evaluate_crops"]
-    assert labelling_and_training("signs") == (["import_crops"], ["train_teacher", "distil", "evaluate_crops"])
+    assert stages_of("signs") == ["import_crops", *TRAINED]
+    assert labelling_and_training("signs") == (["import_crops"], list(TRAINED))
     found = lists()
     assert (found["crop_lines"], found["active_lines"]) == (["signs"], ["demo", "signs"])
     assert found["recorded_lines"] == found["detector_lines"] == ["demo"]
     assert active_lines(Path("conf")) == ["demo", "signs"]
     assert not (project / "data/signs/review").exists()
     results = yaml.safe_load(Path("models/signs/dvc.yaml").read_text())
-    trained = ("train_teacher", "distil", "evaluate_crops")
-    assert results["metrics"] == [f"{stage}/metrics.json" for stage in trained]
-    assert {next(iter(plot)).split("/")[0] for plot in results["plots"]} == set(trained)
+    told = [stage for stage in TRAINED if stage != "machine"]
+    assert results["metrics"] == [f"{stage}/metrics.json" for stage in told]
+    assert {next(iter(plot)).split("/")[0] for plot in results["plots"]} == set(told) - {"choose_student"}
 
 
 def test_a_yolo_folder_becomes_a_line(project, tmp_path):
@@ -77,9 +78,7 @@ def test_a_yolo_folder_becomes_a_line(project, tmp_path):
     assert stages_of("fingers") == [
         "import_yolo",
         "train_detector",
-        "train_teacher",
-        "distil",
-        "evaluate_crops",
+        *TRAINED,
         "export",
     ]
     assert lists()["detector_lines"] == ["demo", "fingers"]

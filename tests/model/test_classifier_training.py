@@ -53,7 +53,7 @@ def trained(tmp_path_factory):
         fit = fit_params(epochs=12, patience=12)
         train_teacher(teacher_params(fit, teach_epochs=10), crops, teacher_start, folder / "teacher")
         fit = fit_params(epochs=15, patience=15, lr=0.01)
-        distil(distil_params(fit), crops, folder / "teacher", student_start, folder / "student")
+        distil(distil_params(fit), crops, folder / "teacher", folder / "none", student_start, folder / "student")
     finally:
         os.chdir(before)
     return folder
@@ -218,7 +218,7 @@ def test_the_student_may_be_deeper_and_see_varied_answers(tmp_path, monkeypatch)
     crops, start = write_crops(tmp_path / "crops.parquet"), write_vit(tmp_path / "vit")
     train_teacher(teacher_params(fit_params(epochs=1)), crops, start, tmp_path / "teacher")
     params = distil_params(fit_params(epochs=1), depth=3, teacher_sees="augmented")
-    distil(params, crops, tmp_path / "teacher", start, tmp_path / "student")
+    distil(params, crops, tmp_path / "teacher", tmp_path / "none", start, tmp_path / "student")
     model: Any
     model, spec = load_classifier(tmp_path / "student", "student")
     assert len(model.blocks) == spec.config["model_args"]["depth"] == 3
@@ -228,9 +228,11 @@ def test_a_missing_or_foreign_teacher_is_refused(trained, monkeypatch, tmp_path)
     monkeypatch.chdir(tmp_path)
     crops, start = trained / "crops.parquet", trained / "vit"
     with pytest.raises(InputError, match="expected the teacher of the stage train_teacher"):
-        distil(distil_params(), crops, tmp_path, start, tmp_path / "out")
+        distil(distil_params(), crops, tmp_path, tmp_path / "none", start, tmp_path / "out")
     with pytest.raises(InputError, match="expected a teacher of"):
-        distil(distil_params(actions=("other",)), crops, trained / "teacher", start, tmp_path / "out")
+        distil(
+            distil_params(actions=("other",)), crops, trained / "teacher", tmp_path / "none", start, tmp_path / "out"
+        )
     assert not (tmp_path / "out").exists()
 
 

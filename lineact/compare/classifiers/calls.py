@@ -1,22 +1,22 @@
 """How long one call takes, every choice under the same runtime: OpenVINO, f32, as the products' networks run."""
 
 import tempfile
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from lineact.bundle.networks import Network, Setup, open_network
+from lineact.call_time import times_in_turn_ms
 from lineact.compare.classifiers.trials import load_trial
 from lineact.errors import InputError
 
 SETUP = Setup("openvino", "f32", 2)
 CROPS_PER_CALL = 2  # two hands
 WARMUP = 5
-ROUNDS = 20  # the choices take turns, so that what else the machine does meets all of them
-CALLS_PER_ROUND = 10
+CALLS = 200
 LOGITS_TOLERANCE = 0.001  # greatest difference from PyTorch's logits
 
 
@@ -43,16 +43,11 @@ def time_calls(folders: Mapping[str, Path]) -> dict[str, CallTime]:
         InputError: where an exported network answers differently than PyTorch.
     """
     calls = {choice: _exported(choice, folder) for choice, folder in folders.items()}
-    took_ms: dict[str, list[float]] = {choice: [] for choice in calls}
-    for turn in range(ROUNDS):
-        for choice, (network, crops_rgb) in calls.items():
-            for _ in range(0 if turn else WARMUP):
-                network(crops_rgb)
-            for _ in range(CALLS_PER_ROUND):
-                started_s = time.perf_counter()
-                network(crops_rgb)
-                took_ms[choice].append(1000 * (time.perf_counter() - started_s))
-    return {choice: CallTime(*map(float, np.percentile(each, (50, 95)))) for choice, each in took_ms.items()}
+    named = [partial(network, crops_rgb) for network, crops_rgb in calls.values()]
+    took_ms = times_in_turn_ms(named, CALLS, WARMUP)  # choices x calls
+    return {
+        choice: CallTime(*map(float, np.percentile(row, (50, 95)))) for choice, row in zip(calls, took_ms, strict=True)
+    }
 
 
 def _exported(choice: str, folder: Path) -> tuple[Network, np.ndarray]:
