@@ -11,7 +11,6 @@ from flows.gate import decisions_of
 from flows.pipeline import CONF, refuse_without_recordings
 from flows.server import answers, standing_server
 from lineact.files import sha256_of_file, sha256_of_tree
-from tasks.stage import PARAMS_FILE
 
 
 def start_training(line: str) -> str:
@@ -36,8 +35,8 @@ def start_training(line: str) -> str:
     from prefect.exceptions import ObjectNotFound, PrefectException
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    # params.yaml may be older than conf/, from which the run composes it
-    inputs = [path for path in (decisions_of(line), PARAMS_FILE) if path.is_file()]
+    # conf/ and not params.yaml, which the run composes from it
+    inputs = [path for path in (decisions_of(line),) if path.is_file()]
     key = " ".join([*map(sha256_of_file, inputs), sha256_of_tree(CONF)])
     try:
         with temporary_settings({PREFECT_API_URL: api_url}), get_client(sync_client=True) as client:

@@ -91,6 +91,7 @@ class Certifier:
             self._found.queue, self._found.placed_boxes, self._found.frames, holdout, self._params.min_iou
         )
         self._named_by: tuple[Decision, ...] | None = None
+        self._asked: tuple[tuple[Decision, ...], AskedAudits] | None = None
 
     def certificate(self, decisions: Decisions) -> Certificate:
         """By these decisions, in the file yet or not; replaced ones tell what was said when a look was made."""
@@ -105,12 +106,24 @@ class Certifier:
         return certify(self._reviewed.labelling.accepted, self._certifying, decided, late, self._params)
 
     def asked_audits(self, decisions: Decisions) -> AskedAudits:
-        """Which random crops are still asked after these decisions, as the gate would say it."""
-        certificate = self.certificate(decisions)
+        """Which random crops are still asked after these decisions, as the gate would say it.
+
+        While crops that calibrate are left, and nothing else was decided, it is what was asked before: each of their
+        answers moves lambda, and all crops would be labelled anew after each.
+        """
+        calibrating = set(self._found.asked.calibrating)
+        others = tuple(one for one in decisions.rows if one.item_id not in calibrating)
         answered = {one.item_id for one in decisions.rows}
+        if self._asked is not None and self._asked[0] == others:
+            before = self._asked[1]
+            if any(item in calibrating and item not in answered for item in before.items):
+                return replace(before, items=tuple(item for item in before.items if item not in answered))
+        certificate = self.certificate(decisions)
         waiting = self._reviewed.waiting
         certifying = tuple(item for item in waiting.certifying if item not in answered)
-        return asked_audits(replace(waiting, certifying=certifying, certificate=certificate), self._params, self._line)
+        asked = asked_audits(replace(waiting, certifying=certifying, certificate=certificate), self._params, self._line)
+        self._asked = others, asked
+        return asked
 
 
 def pass_gate(line: str) -> None:

@@ -5,7 +5,7 @@ import sys
 from flows import command_line
 from flows.pipeline import CONF
 from flows.server import use_server
-from flows.waiting import tell, word_on
+from flows.waiting import note_told, tell, word_on
 from lineact.errors import LineactError
 from tasks.configure import active_lines
 
@@ -27,12 +27,13 @@ def remind() -> list[str]:
     for line in active_lines(CONF):
         try:
             word = word_on(line)
-        except LineactError as error:  # one line's broken file keeps no other from its word
+        except (LineactError, OSError, ValueError) as error:  # one line's broken file keeps no other from its word
             logger.error("line %s waits for a review and cannot be judged: %s", line, error)
             continue
         if word:
             tell(line, word)
             logger.warning("%s: %s", word.kind, word.text)
+            note_told(line)
             said.append(word.text)
     return said
 

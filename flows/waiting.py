@@ -64,8 +64,15 @@ def end_waiting(line: str) -> Word | None:
     return Word("finished", f"line {line}: the review is done, after {hours:.0f} hours")
 
 
+def note_told(line: str) -> None:
+    """Notes that what `word_on` said was told; a line that does not wait any more has nothing to note."""
+    path = _path(line)
+    if path.is_file():
+        _note(path, _times(path)["since"], now_utc())
+
+
 def word_on(line: str) -> Word | None:
-    """What is due to be said of a line, and notes that it was said; None where it does not wait or nothing is due.
+    """What is due to be said of a line; None where it does not wait or nothing is due. `note_told` is to follow.
 
     Raises:
         LineactError: where the line's settings, queue or decisions cannot be read.
@@ -81,7 +88,6 @@ def word_on(line: str) -> Word | None:
     try:
         pass_gate(line)
     except AwaitingReview as waiting:
-        _note(path, times["since"], now_utc())
         hours = _hours_since(times["since"])
         late = f", {hours - params.deadline_h:.0f} of them past its deadline" if kind == "overdue" else ""
         return Word(kind, f"line {line} has waited for {hours:.0f} hours{late}: {waiting}")

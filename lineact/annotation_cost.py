@@ -9,12 +9,12 @@ boxes takes longer than correcting some, so that errs against lineact.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from lineact.boxes import iou_matrix, match_one_to_one
-from lineact.decisions import MIXED, Decision, Decisions, boxes_of_text, frame_of_item
+from lineact.decisions import DISAGREEMENT, MIXED, Decision, Decisions, boxes_of_text, frame_of_item
 from lineact.splits import HoldoutParams
 
 HOUR_S = 3600.0
@@ -128,6 +128,12 @@ def efforts_of(
         same_iou: see `AnnotationCostParams`.
     """
     names = {one.item_id: one.decided for one in decisions.rows if one.task == "group" and one.decided != MIXED}
+    # what was shown before anybody settled a disagreement
+    suggested = {one.item_id: one.suggested for one in decisions.usable if one.suggested != DISAGREEMENT}
+
+    def shown_of(one: Decision) -> Decision:
+        settles = one.suggested == DISAGREEMENT
+        return replace(one, suggested=suggested.get(one.item_id, "")) if settles else one
 
     def kind_of(one: Decision) -> tuple[str, str]:
         if one.task != "box":
@@ -153,7 +159,7 @@ def efforts_of(
             *key,
             items=len(stand.get(key, [])),
             images=sum(shown.get(one.item_id, 1) for one in stand.get(key, [])),
-            corrected=sum(is_corrected(one, names, same_iou) for one in stand.get(key, [])),
+            corrected=sum(is_corrected(shown_of(one), names, same_iou) for one in stand.get(key, [])),
             timed=timed[key],
             untimed=sum(one.item_id not in took_time for one in stand.get(key, [])),
             seconds=seconds[key],
@@ -166,7 +172,7 @@ def is_corrected(one: Decision, names: dict[str, str], same_iou: float) -> bool:
     """Whether a person had to say something else than was suggested.
 
     Args:
-        one: the decision.
+        one: the decision; a suggestion of boxes that cannot be read counts as none.
         names: group items to their names.
         same_iou: see `AnnotationCostParams`.
     """
@@ -174,9 +180,12 @@ def is_corrected(one: Decision, names: dict[str, str], same_iou: float) -> bool:
         return one.decided == MIXED
     if one.task != "box":
         return names.get(one.suggested) != one.decided
+    try:
+        shown = boxes_of_text(one.suggested or "empty")
+    except ValueError:
+        shown = []
     suggested, drawn = (
-        np.array([box.box_xyxy_px for box in boxes_of_text(text)]).reshape(-1, 4)
-        for text in (one.suggested or "empty", one.decided)
+        np.array([box.box_xyxy_px for box in boxes]).reshape(-1, 4) for boxes in (shown, boxes_of_text(one.decided))
     )
     if len(suggested) != len(drawn):
         return True

@@ -174,8 +174,8 @@ def _what_remains(certificate: Certificate, max_label_error: float, line: str) -
         return f"no more looks needed for {max_label_error:.1%}"
     if pooled.needed is None:
         return (
-            f"which more looks will hardly bring under {max_label_error:.1%}: name the groups more finely, decide more "
-            "(queue.crops, queue.audit_calibrate), or raise dataset.labels.min_certainty or review.max_label_error"
+            f"which more looks will hardly bring under {max_label_error:.1%}: name the groups more finely or decide "
+            "more of their crops, and look at fresh random crops (queue.audit_certify)"
         )
     needed = f"{pooled.needed} more looks needed for {max_label_error:.1%}"
     if pooled.needed > len(certificate.next_items):

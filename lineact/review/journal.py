@@ -59,6 +59,7 @@ class Journal:
             raise _told(error, path) from error
         if found not in (0, VERSION):
             raise InputError(f"{path}: expected a journal of version {VERSION}, found {found}; use a newer lineact")
+        self._identity = _identity_of(path)
 
     def add(self, make: Callable[[], Sequence[Decision]]) -> None:
         """Adds answers, all or none; on the disk when this returns.
@@ -69,9 +70,15 @@ class Journal:
 
         Raises:
             FullDiskError: where there is no room.
+            InputError: where the file was removed meanwhile: SQLite would go on writing to what nobody finds again.
         """
         try:
             with self._writing():
+                if _identity_of(self.path) != self._identity:
+                    raise InputError(
+                        f"{self.path}: expected the journal that was opened, found that it was removed or replaced; "
+                        "start the review page again"
+                    )
                 self._connection.executemany(_INSERT, [astuple(self._after_newest(row)) for row in make()])
         except sqlite3.DatabaseError as error:
             raise _told(error, self.path) from error
@@ -129,6 +136,14 @@ class Journal:
         """Closes the connection."""
         with self._lock:
             self._connection.close()
+
+
+def _identity_of(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def later_than(decision: Decision, newest: datetime) -> Decision:

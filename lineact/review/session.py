@@ -103,7 +103,9 @@ class Session:
         if self._audits_after is None or not state.has_audits or self._audits_up_to == state.changes:
             return
         self._audits_up_to = state.changes
-        with suppress(LineactError):  # "quality" and "finish" tell it; what is answered is saved all the same
+        with suppress(
+            LineactError, OSError, ValueError
+        ):  # "quality" and "finish" tell it; what is answered is saved all the same
             audits = self._audits_after(state.decisions_now())
             state.ask_audits(audits.items)
             self.certified = audits.certified

@@ -86,6 +86,7 @@ def test_work_by_task_and_action():
         (boxes(0.0, 300.0), boxes(0.0), True),
         ("empty", boxes(0.0), True),
         (boxes(0.0, 5.0), boxes(0.0, 300.0), True),  # two boxes of one hand are not two hands
+        ("[[0, 0, 100", boxes(0.0), True),  # edited by hand
     ],
 )
 def test_what_counts_as_a_corrected_frame(suggested, decided, corrected):
@@ -158,6 +159,20 @@ def test_what_reviewers_dispute_took_them_time():
         ("a", 0, 1, 7.0),
         ("b", 0, 1, 7.0),
     ]
+
+
+def test_a_settled_disagreement_is_held_against_what_was_suggested_first():
+    item = frame(TRAIN, 1)
+    ann = decision(item, "box", boxes(0.0), suggested=boxes(0.0))
+    bob = replace(ann, decided=boxes(300.0), reviewer="bob")
+    for settled, corrected in ((boxes(0.0), 0), (boxes(300.0), 1)):
+        said = replace(ann, suggested="disagreement", decided=settled, decided_at="2026-01-01T00:01:00+00:00")
+        assert [one.corrected for one in of_rows(ann, bob, said)] == [corrected, 0]
+    crop = decision("c0", "crop", "screw", suggested="group:0")
+    name = decision("group:0", "group", "wipe")
+    said = replace(crop, suggested="disagreement", decided="wipe", decided_at="2026-01-01T00:01:00+00:00")
+    of_crops = [one for one in of_rows(name, crop, replace(crop, decided="wipe", reviewer="bob"), said) if one.items]
+    assert [(one.task, one.corrected) for one in of_crops] == [("crop", 0), ("group", 0)]
 
 
 def test_by_hand_each_reviewer_works_at_their_own_pace():

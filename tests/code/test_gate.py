@@ -1,6 +1,8 @@
 """The review gate of the flows, from files: what each policy waits for, and the certificate of today's decisions."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
+from unittest.mock import MagicMock
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,7 +14,7 @@ from flows.review_quality import Quality
 from lineact.dataset.awaiting import words_of
 from lineact.decisions import BadRow, Decisions, standing, write_decisions
 from lineact.errors import AwaitingReview, InputError
-from lineact.queue import CERTIFIES
+from lineact.queue import CALIBRATES, CERTIFIES
 from lineact.reviewer import answer_queue
 from lineact.schema import QUEUE, read_table, write_table
 from lineact.simulate_review import SimulatedTruth
@@ -113,12 +115,33 @@ def test_the_page_is_told_the_same_without_labelling_anew_after_each_certifying_
         assert certifier.certificate(Decisions(tuple(rows), (), ())) == expected
 
 
+def test_answers_that_calibrate_label_anew_after_the_last_of_them_alone(reviewed, project, monkeypatch):
+    decided = reviewed("required")
+    queue = {row["item_id"]: row["reason"] for row in read_queue(project)}
+    calibrating = [one for one in decided if queue[one.item_id] == CALIBRATES]
+    others = [one for one in decided if queue[one.item_id] not in (CALIBRATES, CERTIFIES)]
+    certifier = Certifier(LINE)
+    labelling = MagicMock(side_effect=gate.label_the_rest)
+    monkeypatch.setattr(gate, "label_the_rest", labelling)
+    for count in range(len(calibrating) + 1):
+        asked = certifier.asked_audits(Decisions((*others, *calibrating[:count]), (), ()))
+        assert set(asked.items) >= {one.item_id for one in calibrating[count:]}
+        assert not set(asked.items) & {one.item_id for one in calibrating[:count]}
+    assert labelling.call_count == 2  # before the first, and after the last
+    rows = Decisions((*others, *calibrating), (), ())
+    assert asked == Certifier(LINE).asked_audits(rows)
+    certifier.asked_audits(Decisions((*others[1:], *calibrating[:1]), (), ()))  # something else changed
+    assert labelling.call_count == 4
+
+
 def test_a_group_named_after_the_looks_shuts_the_gate_and_page_and_gate_say_how_it_opens(reviewed):
     decided = reviewed("sampled")
     write_decisions(decisions_of(LINE), decided)
     pass_gate(LINE)
     name = next(one for one in decided if one.task == "group")
-    late = replace(name, decided="wipe" if name.decided != "wipe" else "screw", decided_at="2030-01-01T00:00:00+00:00")
+    late = replace(
+        name, decided="wipe" if name.decided != "wipe" else "screw", decided_at=datetime.now(UTC).isoformat()
+    )
     write_decisions(decisions_of(LINE), [*decided, late])
     with pytest.raises(AwaitingReview) as awaited:
         pass_gate(LINE)

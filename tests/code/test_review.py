@@ -242,6 +242,21 @@ def test_an_answer_that_was_saved_although_its_reply_was_lost_adds_no_row(projec
     assert [old.decided for old in written(folder).superseded] == ["wipe", "withdrawn"]
 
 
+@pytest.mark.parametrize("another", [False, True], ids=["removed", "replaced"])
+def test_nothing_is_told_as_saved_after_the_journal_was_removed(project, another):
+    folder, rows = project
+    client, item = client_of(), first(rows, "crop")["item_id"]
+    journal = journal_file(folder)
+    for path in journal.parent.glob(f"{journal.name}*"):
+        path.unlink()
+    if another:
+        Journal(journal).close()
+    reply = answer(client, item, "wipe")
+    assert reply.status_code >= 400
+    assert "start the review page again" in reply.json()["detail"]
+    assert answer(client_of(), item, "wipe").is_success  # a new start is well
+
+
 @pytest.mark.parametrize("decided", ["screw", "withdrawn"])
 def test_an_answer_counts_although_the_file_has_rows_of_a_clock_that_is_ahead(project, decided):
     folder, rows = project
