@@ -918,12 +918,15 @@ def test_names_and_labels_are_text_whatever_they_are(open_window, started):
     server, _ = started
     server.kill()
     label = "<img src=x onerror=alert(1)>"
-    configure(server.folder, dataset={"actions": [label, "<b>wipe</b>"], "min_iou": 0.5, "policy": "required"})
+    actions = [label, "<b>wipe</b>", "constructor"]  # what every object of the page's language has
+    configure(server.folder, dataset={"actions": actions, "min_iou": 0.5, "policy": "required"})
     with served(server.folder, reviewer="<script>alert(2)</script>") as other:
         window = open_window(url=other.url)
         window.page.on("dialog", lambda dialog: window.errors.append(dialog.message))
         window.press("1")
         window.says(f"Saved: {label}")
+        window.press("3")
+        window.says("Saved: constructor")
         window.look_at("frames")
         expect(window.page.locator("#line")).to_contain_text("<script>alert(2)</script>")
         expect(window.page.locator("img[src=x], b b, script:not([src])")).to_have_count(0)
