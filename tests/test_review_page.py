@@ -300,6 +300,64 @@ def test_changes_of_boxes_and_saved_answers_are_undone(open_window, started):
     window.decided(1)
 
 
+def test_undo_goes_back_a_bounded_number_of_answers_and_a_full_storage_stops_none(open_window, started):
+    server, _ = started
+    window = open_window()
+    window.press("1")
+    window.decided(1)
+    window.page.evaluate("""() => {
+        const [key] = Object.keys(sessionStorage);
+        const kept = JSON.parse(sessionStorage[key]);
+        sessionStorage[key] = JSON.stringify({...kept, saved: Array(300).fill(kept.saved[0])});
+    }""")
+    window.page.reload()
+    window.press("1")
+    window.decided(2)
+    assert window.page.evaluate("JSON.parse(Object.values(sessionStorage)[0]).saved.length") == 200
+
+    window.page.evaluate("""() => {
+        Storage.prototype.setItem = () => { throw new DOMException("full", "QuotaExceededError"); };
+    }""")
+    window.press("2")
+    window.decided(3)
+    window.press("u")
+    window.says(f"Taken back: {WIPE}")
+    window.decided(2)
+    assert [row.decided for row in journal_rows(server.folder)] == [SCREW, SCREW, WIPE, "withdrawn"]
+    window.page.reload()
+    window.press("u")
+    window.says("Nothing to undo")
+
+
+def test_undo_forgets_what_is_refused_for_good_and_what_was_answered_in_another_queue(open_window, started):
+    server, _ = started
+    window = open_window()
+    for number in range(2):
+        window.press("1")
+        window.decided(number + 1)
+    window.page.route("**/api/decisions", lambda route: route.fulfill(status=404, json={"detail": "unknown item"}))
+    window.press("u")
+    window.says("Not saved: unknown item")
+    window.page.unroute("**/api/decisions")
+    window.press("u")  # the answer before that one
+    window.says(f"Taken back: {SCREW}")
+    window.decided(1)
+    forgive(window, "404")
+
+    window.press("2")
+    window.decided(2)
+    server.kill()
+    path = server.folder / "data" / LINE / "queue" / "queue.parquet"
+    before = path.stat()
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    server.start()
+    window.page.reload()
+    window.decided(2)
+    window.press("u")
+    window.says("Nothing to undo")
+    assert len(saved_in(server.folder)) == 2
+
+
 def test_boxes_are_moved_resized_and_added_by_mouse_and_by_keys(open_window, started):
     server, _ = started
     window = open_window()
@@ -918,12 +976,15 @@ def test_names_and_labels_are_text_whatever_they_are(open_window, started):
     server, _ = started
     server.kill()
     label = "<img src=x onerror=alert(1)>"
-    configure(server.folder, dataset={"actions": [label, "<b>wipe</b>"], "min_iou": 0.5, "policy": "required"})
+    actions = [label, "<b>wipe</b>", "constructor"]  # what every object of the page's language has
+    configure(server.folder, dataset={"actions": actions, "min_iou": 0.5, "policy": "required"})
     with served(server.folder, reviewer="<script>alert(2)</script>") as other:
         window = open_window(url=other.url)
         window.page.on("dialog", lambda dialog: window.errors.append(dialog.message))
         window.press("1")
         window.says(f"Saved: {label}")
+        window.press("3")
+        window.says("Saved: constructor")
         window.look_at("frames")
         expect(window.page.locator("#line")).to_contain_text("<script>alert(2)</script>")
         expect(window.page.locator("img[src=x], b b, script:not([src])")).to_have_count(0)

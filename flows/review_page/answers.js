@@ -5,9 +5,12 @@ import {say} from "./dom.js";
 import {giveBack, takeSeconds} from "./pace.js";
 import {app, certifiedInWords, inWordsOf, keep, kept} from "./state.js";
 
+const MOST_UNDONE = 200; // answers that can be taken back: the browser's storage holds 5 MB
+const REFUSED_FOR_GOOD = [404, 422]; // no such item, no such label
+
 let saving = false;
 
-async function send(answers) {
+async function send(answers, onRefusedForGood = () => {}) {
   if (saving) return null;
   saving = true;
   try {
@@ -15,6 +18,7 @@ async function send(answers) {
     if (reply.progress) app.progress = reply.progress;
     return reply;
   } catch (error) {
+    if (REFUSED_FOR_GOOD.includes(error.status)) onRefusedForGood();
     if (error.told) say(`Not saved: ${error.message}`, true);
     else say(`Not saved for certain: ${error.message}. Is the command still running? Start it again, then answer again.`, true);
     return null;
@@ -45,6 +49,7 @@ export async function save(items, decidedOf, settles = false) {
       decided: item.mine,
     })),
   });
+  kept.saved = kept.saved.slice(-MOST_UNDONE);
   for (const item of items) delete kept.drafts[item.item_id];
   keep();
   const differ = reply.items.filter((item) => item.words.length).length;
@@ -53,6 +58,11 @@ export async function save(items, decidedOf, settles = false) {
   const met = app.progress.certified && !before.certified ? ` ${certifiedInWords()}` : "";
   say(`Saved: ${items.length > 1 ? `${items.length} crops as ` : ""}${said}.${told}${met}`);
   return {...reply, asksOthers: app.progress.unasked !== before.unasked};
+}
+
+function forgetLast() {
+  kept.saved.pop();
+  keep();
 }
 
 // Takes back the last answers of this window; gives where they were given.
@@ -64,10 +74,9 @@ export async function undoSaved() {
   }
   const reply = await send(last.items.map((item) => ({
     item_id: item.item_id, decided: item.before || "withdrawn", seconds: 0, settles: false, seen: item.seen,
-  })));
+  })), forgetLast);
   if (!reply) return null;
-  kept.saved.pop();
-  keep();
+  forgetLast();
   if (reply.unseen) {
     say(`Not taken back: ${reply.detail}.`, true);
     return last;

@@ -8,7 +8,7 @@ async function asked(url, options = {}) {
   const answer = await reply.json().catch(() => ({detail: `unreadable reply (${reply.status})`}));
   if (reply.ok || reply.status === 409) return {...answer, unseen: reply.status === 409};
   const detail = typeof answer.detail === "string" ? answer.detail : `refused (${reply.status})`;
-  throw Object.assign(new Error(detail), {told: true});
+  throw Object.assign(new Error(detail), {told: true, status: reply.status});
 }
 
 function post(url, body, options = {}) {

@@ -2,7 +2,9 @@
 
 const LABEL_KEYS = "1234567890rtyiopsdghjkzxcv"; // the other letters have meanings of their own
 
-export const keyOfLabel = (label, index) => ({NG: "n", mixed: "m"}[label] || LABEL_KEYS[index] || "");
+const OWN_KEYS = new Map([["NG", "n"], ["mixed", "m"]]); // of an object an action "constructor" would be found, too
+
+export const keyOfLabel = (label, index) => OWN_KEYS.get(label) || LABEL_KEYS[index] || "";
 
 export const labelOfKey = (labels, key) => labels.find((label, index) => keyOfLabel(label, index) === key);
 

@@ -11,10 +11,17 @@ export const app = {line: null, progress: null, name: "", place: 0};
 let toldOfBadRows = false;
 export let kept = {drafts: {}, saved: []}; // unsaved boxes by item, and answers given, the last one last
 
-const storageKey = () => `review of ${app.line.line} by ${app.line.reviewer}`;
+// In another queue a group's number names other pictures: what was answered there is not taken back here.
+const storageKey = () => `review of ${app.line.line} by ${app.line.reviewer} of queue ${app.line.version}`;
 
+// Where the storage is full a reload begins anew: what was kept before is outdated.
 export function keep() {
-  sessionStorage.setItem(storageKey(), JSON.stringify(kept));
+  try {
+    sessionStorage.removeItem(storageKey());
+    sessionStorage.setItem(storageKey(), JSON.stringify(kept));
+  } catch (error) {
+    console.info(`Not kept for a reload: ${error.message}`);
+  }
 }
 
 export function recall() {

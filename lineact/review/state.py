@@ -52,7 +52,7 @@ class Shown:
         decided: the decision that answers it, "" where it waits.
         mine: what this reviewer says of it, "" where nothing.
         words: where reviewers say different things: (reviewer, what) of each.
-        seen: how many rows it has: an answer tells what its page showed.
+        seen: how many rows it has, a group for the crops of today: an answer tells what its page showed.
         seen_mine: how many of them are this reviewer's.
         outdated: what was decided of this group before other crops were shown, "" where nothing was.
         asked: whether somebody should decide it, or has.
@@ -307,6 +307,8 @@ class ReviewState:
     def _shown(self, item: dict, row: int, names: dict[str, str]) -> Shown:
         item_id = item["item_id"]
         words, rows = self._words_for(item_id), self._rows_for(item_id)
+        if item["task"] == "group":  # under the same id other pictures were shown before
+            rows = [one for one in rows if one.basis == item["basis"]]
         disputed = bool(words) and not agreed(words)
         before = self._words.get(item_id, [])
         hint = item["task"] == "crop" and item["suggested"].startswith("group:")

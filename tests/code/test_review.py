@@ -487,6 +487,22 @@ def test_name_of_a_group_that_shows_other_pictures_waits_again(project):
     assert (item["decided"], item["outdated"]) == ("", "wipe")
 
 
+@pytest.mark.parametrize("decided", ["screw", "withdrawn"])
+def test_what_was_seen_of_a_group_with_other_pictures_answers_nothing_of_today(project, decided):
+    """A page of an earlier queue takes back its answer to the group that had this number then."""
+    folder, rows = project
+    row = first(rows, "group")
+    answer(client_of(), row["item_id"], "wipe")
+    rewrite(folder, lambda text: text.replace(row["basis"], "0" * 16))
+    item = all_items(client_of())[row["item_id"]]
+    assert (item["seen"], item["seen_mine"]) == (0, 0)
+    reply = answer(client_of(), row["item_id"], decided, seen=1)
+    assert reply.status_code == (200 if decided == "withdrawn" else 409)  # there is nothing to withdraw
+    assert [one.basis for one in read_decisions(decisions_file(folder), ACTIONS).rows] == ["0" * 16]
+    assert all_items(client_of())[row["item_id"]]["decided"] == ""
+    assert answer(client_of(), row["item_id"], "screw").json()["items"][0]["decided"] == "screw"
+
+
 def test_simulated_line_is_shown_only(project):
     folder, rows = project
     configure(folder, simulate_review={"error_rate": 0.0})
