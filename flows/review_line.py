@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 from flows.gate import decisions_of, is_simulated
 from flows.pipeline import refuse_without_recordings
 from flows.review_quality import Quality
-from lineact.dataset.awaiting import asks_audits
+from lineact.dataset.asked import asked_of
+from lineact.dataset.awaiting import asks_audits, likely_audits
 from lineact.decisions import box_of_id
 from lineact.errors import InputError
 from lineact.review.export import journal_path, read_written
@@ -110,6 +111,8 @@ def read_reviewed(line: str, reviewer: str) -> Reviewed:
         Journal(Path(":memory:") if simulated else journal_path(decisions)),
         reviewer,
     )
+    if asks_audits(settings["policy"]):
+        state.ask_audits(likely_audits(asked_of(queue), settings["max_label_error"]))
     quality = Quality(line)
     session = Session(
         state,

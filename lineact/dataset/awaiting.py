@@ -2,18 +2,23 @@
 
 The random crops are asked until the certificate of the accepted labels is met, by its bound alone, and in the queue's
 random order: so somebody who stops where the asking stops has a bound that holds (`lineact.certificate`). What
-calibrates is no longer asked then either: its answers would move lambda, and with it the labels that were certified.
+calibrates is asked before, and no longer once the bound is met, but for what `required` still lacks: its answers move
+lambda, and with it the labels that are certified.
 """
 
 import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from lineact.certificate import Target, bound_of
 from lineact.dataset import DatasetParams
-from lineact.dataset.accepted import Certificate
+from lineact.dataset.accepted import LEVEL, Certificate
+from lineact.dataset.asked import Asked
 from lineact.dataset.labels import Found, Resolved
 from lineact.decisions import Decisions
 from lineact.errors import AwaitingReview, InputError
+
+MANY_LABELS = 1_000_000  # of so many nearly as few looks are needed as of any number more
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,17 @@ def still_waiting(found: Found, resolved: Resolved, certificate: Certificate, pa
 def asks_audits(policy: str) -> bool:
     """Whether a line of this `DatasetParams.policy` ever asks random crops."""
     return policy != "none"
+
+
+def likely_audits(asked: Asked, max_label_error: float) -> tuple[str, ...]:
+    """Random crops that are asked where no label is wrong: what can be counted before all crops are labelled.
+
+    Args:
+        asked: see `asked_of`.
+        max_label_error: see `DatasetParams`.
+    """
+    looks = bound_of([], MANY_LABELS, Target(max_label_error, LEVEL)).needed
+    return (*asked.calibrating, *asked.certifying[:looks])
 
 
 def asked_audits(waiting: Waiting, params: DatasetParams, line: str) -> AskedAudits:

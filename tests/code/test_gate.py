@@ -11,7 +11,9 @@ import pytest
 from flows import gate
 from flows.gate import Certifier, certificate_of, decisions_of, pass_gate
 from flows.review_quality import Quality
-from lineact.dataset.awaiting import words_of
+from lineact.certificate import Target, bound_of
+from lineact.dataset.asked import Asked
+from lineact.dataset.awaiting import likely_audits, words_of
 from lineact.decisions import BadRow, Decisions, standing, write_decisions
 from lineact.errors import AwaitingReview, InputError
 from lineact.queue import CALIBRATES, CERTIFIES
@@ -132,6 +134,15 @@ def test_answers_that_calibrate_label_anew_after_the_last_of_them_alone(reviewed
     assert asked == Certifier(LINE).asked_audits(rows)
     certifier.asked_audits(Decisions((*others[1:], *calibrating[:1]), (), ()))  # something else changed
     assert labelling.call_count == 4
+
+
+def test_before_anything_is_labelled_as_many_random_crops_are_counted_as_no_wrong_label_needs():
+    asked = Asked(frozenset(), ("a", "b"), tuple(str(number) for number in range(600)))
+    likely = likely_audits(asked, 0.05)
+    assert likely == (*asked.calibrating, *asked.certifying[: len(likely) - 2])
+    assert bound_of([False] * (len(likely) - 2), 1000, Target(0.05, 0.95)).met
+    assert not bound_of([False] * (len(likely) - 12), 1000, Target(0.05, 0.95)).met
+    assert likely_audits(Asked(frozenset(), (), asked.certifying[:9]), 0.05) == asked.certifying[:9]
 
 
 def test_a_group_named_after_the_looks_shuts_the_gate_and_page_and_gate_say_how_it_opens(reviewed):
