@@ -332,8 +332,8 @@ def test_undo_goes_back_a_bounded_number_of_answers_and_a_full_storage_stops_non
 def test_undo_forgets_what_is_refused_for_good_and_what_was_answered_in_another_queue(open_window, started):
     server, _ = started
     window = open_window()
-    for number in range(2):
-        window.press("1")
+    for number, key in enumerate("12"):
+        window.press(key)
         window.decided(number + 1)
     window.page.route("**/api/decisions", lambda route: route.fulfill(status=404, json={"detail": "unknown item"}))
     window.press("u")
