@@ -977,7 +977,9 @@ def test_names_and_labels_are_text_whatever_they_are(open_window, started):
     server.kill()
     label = "<img src=x onerror=alert(1)>"
     actions = [label, "<b>wipe</b>", "constructor"]  # what every object of the page's language has
-    configure(server.folder, dataset={"actions": actions, "min_iou": 0.5, "policy": "required"})
+    configure(
+        server.folder, dataset={"actions": actions, "min_iou": 0.5, "policy": "required", "max_label_error": 0.05}
+    )
     with served(server.folder, reviewer="<script>alert(2)</script>") as other:
         window = open_window(url=other.url)
         window.page.on("dialog", lambda dialog: window.errors.append(dialog.message))
