@@ -45,7 +45,9 @@ def project(tmp_path, monkeypatch, empty_database):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     shutil.copyfile(empty_database, "mlflow.db")
-    shutil.copyfile(ROOT / "params.yaml", "params.yaml")
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copyfile(ROOT / name, name)
+    shutil.copytree(ROOT / "conf", "conf")
     for package in ("flows", "lineact"):
         Path(package).symlink_to(ROOT / package)
     write_lock()
@@ -218,7 +220,6 @@ def test_the_pinned_champion_is_a_setting_that_configure_takes():
     from flows.pin import pin_champion
     from tasks.configure import compose_line
 
-    shutil.copytree(ROOT / "conf", "conf")
     registration = register()
     assert pin_champion(LINE) == registration.version
     champion = compose_line(Path("conf"), LINE)["evaluate"]["champion"]
@@ -395,7 +396,6 @@ def test_a_pin_alone_names_the_champion(project, empty_database, monkeypatch):
 @pytest.fixture
 def champion_nowhere(project, empty_database, monkeypatch):
     """The registry and every copy of the champion's bundle are gone; the ledger and conf/ are there."""
-    shutil.copytree(ROOT / "conf", "conf")
     second_sha256 = promoted_twice()
     lose_registry_of(project, empty_database, monkeypatch)
     shutil.rmtree(CHAMPIONS)
@@ -454,7 +454,6 @@ def test_a_null_on_purpose_is_told_written_into_the_ledger_and_spent(champion_no
 
 def test_a_registry_that_lost_its_files_alone_keeps_its_numbers(project):
     """mlruns/ is gone, mlflow.db is not."""
-    shutil.copytree(ROOT / "conf", "conf")
     second_sha256 = promoted_twice()
     for folder in (project / "mlruns", CHAMPIONS):
         shutil.rmtree(folder)
