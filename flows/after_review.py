@@ -36,8 +36,8 @@ def start_training(line: str) -> str:
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     # conf/ and not params.yaml, which the run composes from it
-    inputs = [path for path in (decisions_of(line),) if path.is_file()]
-    key = " ".join([*map(sha256_of_file, inputs), sha256_of_tree(CONF)])
+    decisions = decisions_of(line)
+    key = f"{sha256_of_file(decisions) if decisions.is_file() else 'none'} {sha256_of_tree(CONF)}"
     try:
         with temporary_settings({PREFECT_API_URL: api_url}), get_client(sync_client=True) as client:
             deployment = client.read_deployment_by_name(f"retrain/{line}")
