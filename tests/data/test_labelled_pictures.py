@@ -29,6 +29,7 @@ def measured(checkout, name, *arguments):
 
 
 @pytest.mark.real_data
+@pytest.mark.timeout(1800)  # trainings in a checkout of its own
 @pytest.mark.skipif(not SIGNS.is_dir(), reason="../shared/data/sign_digits is not there")
 def test_folders_of_sign_digits(tmp_path):
     checkout = clone_checkout(tmp_path / "checkout")
@@ -48,6 +49,7 @@ def test_folders_of_sign_digits(tmp_path):
 
 
 @pytest.mark.real_data
+@pytest.mark.timeout(1800)  # trainings in a checkout of its own
 @pytest.mark.skipif(not FINGERS.is_dir(), reason="../shared/data/fingercount_hands is not there")
 def test_a_yolo_folder_of_counting_hands(tmp_path):
     checkout = clone_checkout(tmp_path / "checkout")
