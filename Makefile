@@ -102,4 +102,4 @@ system:          ## system packages that the tests need: git, Chromium, an MQTT 
 
 lock: setup      ## requirements.lock anew from pyproject.toml
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-	  --extra dev pyproject.toml -o requirements.lock
+	  --extra dev --extra mqtt --extra metrics pyproject.toml -o requirements.lock
