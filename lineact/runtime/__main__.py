@@ -10,13 +10,12 @@ from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from lineact.bundle import load_bundle
 from lineact.errors import FullDiskError, InputError, LineactError
 from lineact.files import is_full_disk, sha256_of_tree
 from lineact.runtime.events import Debouncer, Origin
 from lineact.runtime.locks import camera_lock, folder_lock
 from lineact.runtime.outputs.json_lines import EventFile
-from lineact.runtime.plain import recognise_plainly
+from lineact.runtime.recognise import Recogniser, open_bundle
 from lineact.runtime.run import EventOutput, ResultOutput, run
 from lineact.runtime.settings import RuntimeSettings, read_settings
 from lineact.runtime.sources import is_live, open_source
@@ -61,7 +60,7 @@ def _watch(arguments: argparse.Namespace) -> None:
         stack.enter_context(folder_lock(arguments.out))
         if is_live(arguments.source):
             stack.enter_context(camera_lock(arguments.source, source.address))
-        bundle = load_bundle(folder)
+        bundle = open_bundle(folder, settings.recognise)
         digits = sha256_of_tree(folder)[:BUNDLE_DIGITS]
         origin = Origin(bundle.manifest.line, arguments.camera or source.address, digits)
         log.info("line %s, bundle %s, source %s, mode %s", origin.line, digits, source.address, source.mode)
@@ -70,9 +69,9 @@ def _watch(arguments: argparse.Namespace) -> None:
         stack.enter_context(source)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: source.stop())
-        reported = run(
-            recognise_plainly(bundle, source), Debouncer(settings.events, origin), events_to, results_to, source
-        )
+        recogniser = Recogniser(bundle, settings.recognise)
+        debouncer = Debouncer(settings.events, origin)
+        reported = run(recogniser.recognise(source), debouncer, events_to, results_to, source)
         log.info("%s: the end; %d events in %s", source.address, reported, arguments.out)
         log.info("frames: %s", ", ".join(f"{name} {value}" for name, value in vars(source.counts).items()))
 
