@@ -86,6 +86,62 @@ class EventFileSettings:
 
 
 @dataclass(frozen=True)
+class MqttSettings:
+    """The broker that gets the events, at least once each.
+
+    Attributes:
+        host: its name or address; "" for none.
+        port: its port.
+        username: "" for none.
+        password_file: holds the password alone.
+        ca_file: certificates that the broker's must come from (PEM); "" for no encryption.
+        topic: of the events.
+        product_topic: where the number of the product or cycle is told, as text or as `product` of a JSON object; ""
+            for none.
+    """
+
+    host: str = ""
+    port: int = 1883
+    username: str = ""
+    password_file: str = ""
+    ca_file: str = ""
+    topic: str = "lineact/{line}/{camera}/events"
+    product_topic: str = ""
+
+
+@dataclass(frozen=True)
+class MetricsSettings:
+    """Where Prometheus asks.
+
+    Attributes:
+        port: 0 for none.
+        host: address to listen on; the figures tell how much is worked, so by default nobody else reaches them.
+    """
+
+    port: int = 0
+    host: str = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class ViewSettings:
+    """The live view, on this machine alone.
+
+    Attributes:
+        port: 0 for none.
+        fps: at most so many pictures a second; drawing them takes time from the recogniser while somebody looks.
+        long_side_px: pictures are scaled down to this.
+    """
+
+    port: int = 0
+    fps: float = 10.0
+    long_side_px: int = 960
+
+    def __post_init__(self) -> None:
+        if self.fps <= 0 or self.long_side_px < 16:
+            raise ValueError("fps must be above 0, long_side_px at least 16")
+
+
+@dataclass(frozen=True)
 class RecogniseSettings:
     """How frames are recognised.
 
@@ -131,12 +187,18 @@ class RuntimeSettings:
         recognise: see `RecogniseSettings`.
         events: see `EventSettings`.
         event_files: see `EventFileSettings`.
+        mqtt: see `MqttSettings`.
+        metrics: see `MetricsSettings`.
+        view: see `ViewSettings`.
     """
 
     source: SourceSettings = field(default_factory=SourceSettings)
     recognise: RecogniseSettings = field(default_factory=RecogniseSettings)
     events: EventSettings = field(default_factory=EventSettings)
     event_files: EventFileSettings = field(default_factory=EventFileSettings)
+    mqtt: MqttSettings = field(default_factory=MqttSettings)
+    metrics: MetricsSettings = field(default_factory=MetricsSettings)
+    view: ViewSettings = field(default_factory=ViewSettings)
 
 
 def read_settings(path: Path) -> RuntimeSettings:
