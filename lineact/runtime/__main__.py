@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lineact.errors import FullDiskError, InputError, LineactError
@@ -80,9 +80,9 @@ def main(given: Sequence[str] | None = None) -> None:
         _end(f"{named}: {os.strerror(error.errno)}; mend that and start again", InputError.exit_code)
 
 
-def _stop_on_signals(stop: "object") -> None:
+def _stop_on_signals(stop: Callable[[], None]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop())  # type: ignore[operator]
+        signal.signal(number, lambda *_: stop())
 
 
 def _end(words: str, code: int) -> None:

@@ -59,10 +59,15 @@ class AnnotatedVideo:
         self._waiting.put(result)
 
     def close(self) -> None:
-        """Finishes the file."""
+        """Finishes the file.
+
+        Raises:
+            FullDiskError: where the disk is full.
+        """
         self._waiting.put(None)
         self._encoder.join()
-        if self._error is None and self._part.exists():
+        self._refuse_error()
+        if self._part.exists():
             self._part.replace(self._path)
         if self._left_out:
             log.warning("%s: %d frames left out: the encoder was too slow for them", self._path, self._left_out)
@@ -99,9 +104,8 @@ class AnnotatedVideo:
             result: FrameResult | None = first
             while result is not None:
                 picture = av.VideoFrame.from_ndarray(image_rgb, "rgb24")
-                picture = picture.reformat(
-                    stream.width, stream.height, "yuv420p"
-                )  # also where the source's size changed
+                # the size as well: the source's may have changed
+                picture = picture.reformat(stream.width, stream.height, "yuv420p")
                 picture.pts = round((result.frame.pts_s - first.frame.pts_s) * TICKS_PER_S)
                 picture.time_base = Fraction(1, TICKS_PER_S)
                 container.mux(stream.encode(picture))

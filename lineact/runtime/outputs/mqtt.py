@@ -141,7 +141,7 @@ class MqttOutput:
 
     def _on_message(self, _client: "Client", _data: Any, message: "MQTTMessage") -> None:
         try:
-            self._products.tell(product_of(message.payload), time.monotonic())
+            self._products.tell(product_of(bytes(message.payload)), time.monotonic())
         except (ValueError, AttributeError) as error:
             log.warning("%s: expected a product's number, found something else (%s)", message.topic, error)
 
