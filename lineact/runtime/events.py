@@ -11,6 +11,7 @@ from lineact.runtime.results import FrameResult
 from lineact.runtime.settings import EventSettings
 
 EVENT_VERSION = 1  # of the event's JSON form
+TOLERANCE_S = 1e-6  # 0.7 - 0.4 is less than 0.3
 
 
 @dataclass(frozen=True)
@@ -124,12 +125,15 @@ class _Hand:
             if run:
                 run.stop(at_s, self._settings.max_gap_s)
         ended = self._promote()
-        if self._next and at_s - (self._next.end_s or at_s) > self._settings.max_gap_s:
+        if self._next and self._is_over(self._next, at_s):
             self._next = None
-        if self._current and at_s - (self._current.end_s or at_s) > self._settings.max_gap_s:
+        if self._current and self._is_over(self._current, at_s):
             ended.append(self._current)
             self._current = None
         return ended
+
+    def _is_over(self, run: _Run, at_s: float) -> bool:
+        return run.end_s is not None and at_s - run.end_s > self._settings.max_gap_s + TOLERANCE_S
 
     def see(self, action: str, confidence: float, frame: Frame, product: str) -> None:
         """The frame shows this hand."""
@@ -142,7 +146,7 @@ class _Hand:
         self._next.add(frame.pts_s, confidence)
 
     def _promote(self) -> list[_Run]:
-        if self._next is None or self._next.duration_s < self._settings.min_duration_s:
+        if self._next is None or self._next.duration_s < self._settings.min_duration_s - TOLERANCE_S:
             return []
         ended = [self._current] if self._current else []
         self._current, self._next = self._next, None

@@ -97,7 +97,7 @@ class AnnotatedVideo:
         options = {"movflags": "frag_keyframe+empty_moov"} if self._path.suffix.lower() == ".mp4" else {}
         with av.open(str(self._part), "w", options=options) as container:
             image_rgb = self._overlay.draw(first)
-            stream: Any = container.add_stream("libx264", options={"preset": "veryfast", "crf": "26"})
+            stream: Any = container.add_stream("libx264", options={"preset": "veryfast", "crf": "26", "bf": "0"})
             stream.height, stream.width = image_rgb.shape[:2]
             stream.pix_fmt = "yuv420p"
             stream.codec_context.time_base = Fraction(1, TICKS_PER_S)
