@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from lineact.errors import InputError
 from lineact.runtime.errors import BusyError, CameraError
+from lineact.runtime.frame import Frame
 from lineact.runtime.locks import camera_lock, folder_lock
 from lineact.runtime.settings import SourceSettings
 from lineact.runtime.sources import camera_name, is_live, open_source, without_password
@@ -126,7 +127,7 @@ def test_a_camera_that_is_cut_is_connected_anew_and_then_given_up(tmp_path, mode
     video = numbered_video(tmp_path / "rec.ts", 12, fps=100.0).read_bytes()
     with camera_of_bytes([video, video]) as address:
         source = open_source(address, SourceSettings(**(vars(QUICK) | {"mode": mode})))
-        frames = []
+        frames: list[Frame] = []
         with pytest.raises(CameraError, match=r"tcp://127.0.0.1:\d+: expected a picture, found none for 1 s") as error:
             frames.extend(source)  # extend keeps what came before the error
     assert error.value.exit_code == 69
@@ -143,10 +144,10 @@ def test_a_camera_that_is_cut_is_connected_anew_and_then_given_up(tmp_path, mode
 def test_a_camera_that_falls_silent_is_connected_anew(tmp_path):
     video = numbered_video(tmp_path / "rec.ts", 12, fps=100.0).read_bytes()
     settings = SourceSettings(**(vars(QUICK) | {"timeout_s": 0.5, "mode": "lossless", "give_up_s": 2.0}))
-    with camera_of_bytes([video, video], hold_s=1.0) as address, pytest.raises(CameraError):
+    with camera_of_bytes([video, video], hold_s=1.0) as address:
         source = open_source(address, settings)
-        for _ in source:
-            pass
+        with pytest.raises(CameraError):
+            list(source)
     assert source.counts.handed_on == 24
 
 

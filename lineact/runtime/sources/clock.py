@@ -30,7 +30,8 @@ class FileClock:
         """A file begins."""
         self._begins = True
         self._start_utc_s = stream.start_utc_s or 0.0
-        self._step_s = 1 / stream.fps
+        if self._last_s is None:
+            self._step_s = 1 / stream.fps
 
     def at(self, stamp_s: float | None, arrived_s: float) -> tuple[float, float]:  # noqa: ARG002 - a camera's needs it
         """Media seconds and seconds since 1970 of the next frame.
@@ -39,7 +40,7 @@ class FileClock:
             stamp_s: of the container; None where it has none.
             arrived_s: when it arrived, by `time.monotonic()`.
         """
-        following_s = 0.0 if self._last_s is None else self._last_s + self._step_s
+        following_s = 0.0 if self._last_s is None else self._last_s + self._step_s  # as long as the frame before
         if stamp_s is None:
             stamp_s = following_s - self._offset_s
         if self._begins:
@@ -47,8 +48,9 @@ class FileClock:
             self._offset_s = 0.0 if self._last_s is None else following_s - stamp_s
             self._first_s = stamp_s
         media_s = stamp_s + self._offset_s
-        if self._last_s is not None and media_s <= self._last_s:
-            media_s = following_s
+        if self._last_s is not None:
+            media_s = media_s if media_s > self._last_s else following_s
+            self._step_s = media_s - self._last_s
         self._last_s = media_s
         return media_s, self._start_utc_s + max(media_s - self._offset_s - self._first_s, 0.0)
 
