@@ -245,11 +245,7 @@ def test_the_product_is_told_by_the_broker(broker, tmp_path):
 
 @services
 def test_a_broker_that_refuses_is_told_and_costs_no_event(broker, tmp_path, caplog):
-    passwords = tmp_path / "passwords"
-    passwords.write_text("")
-    (tmp_path / "mosquitto.conf").write_text(
-        f"listener {broker.port} 127.0.0.1\nallow_anonymous false\npassword_file {passwords}\n"
-    )
+    (tmp_path / "mosquitto.conf").write_text(f"listener {broker.port} 127.0.0.1\nallow_anonymous false\n")
     broker.start()
     (tmp_path / "password").write_text("wrong\n")
     settings = MqttSettings(

@@ -7,6 +7,7 @@ from lineact.runtime.sources.counts import SourceCounts
 from lineact.runtime.sources.packets import Stream
 
 MOST_AHEAD_S = 5.0  # a timestamp that runs ahead of the arrival by more since the frame before is a jump
+LEAST_STEP_S = 1e-3  # of frames that arrive at once and have no timestamps
 MOST_CLOCK_STEP_S = 1.0  # the machine's clock was set where it moved by more against the monotonic one
 
 log = logging.getLogger(__name__)
@@ -65,7 +66,7 @@ class CameraClock:
     def __init__(self, counts: SourceCounts) -> None:
         self._counts = counts
         self._last_s: float | None = None
-        self._last_arrived_s = 0.0
+        self._first_arrived_s = self._last_arrived_s = 0.0
         self._offset_s: float | None = None
         self._wall_less_monotonic_s: float | None = None
 
@@ -81,10 +82,11 @@ class CameraClock:
 
     def _media_s(self, stamp_s: float | None, arrived_s: float) -> float:
         if self._last_s is None:
+            self._first_arrived_s = arrived_s
             self._offset_s = None if stamp_s is None else -stamp_s
             return 0.0
         elapsed_s = arrived_s - self._last_arrived_s
-        by_arrival_s = self._last_s + max(elapsed_s, 1e-3)
+        by_arrival_s = max(self._last_s + LEAST_STEP_S, arrived_s - self._first_arrived_s)
         if stamp_s is None:
             return by_arrival_s
         if self._offset_s is not None:
