@@ -1,17 +1,23 @@
 """The runtime against a real RTSP server, a real MQTT broker and a real browser (make system)."""
 
+import contextlib
 import json
 import os
+import re
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from lineact.runtime.frame import Frame
 from lineact.runtime.outputs.mqtt import MqttOutput
 from lineact.runtime.outputs.outbox import Outbox
 from lineact.runtime.products import Products
@@ -32,6 +38,10 @@ def wait_for(what: Callable[[], object], seconds: float = WAIT_S) -> None:
     while not what():
         assert time.monotonic() < deadline_s, f"nothing within {seconds} s"
         time.sleep(0.05)
+
+
+def _exceeds(count: Callable[[], int], least: int) -> bool:
+    return count() > least
 
 
 class Camera:
@@ -77,16 +87,15 @@ def test_a_network_camera_is_cut_and_comes_back(camera, mode):
     camera.start()
     settings = SourceSettings(mode=mode, timeout_s=3.0, retry_first_s=0.2, retry_most_s=0.5, give_up_s=WAIT_S)
     source = open_source(camera.address, settings)
-    frames = []
+    frames: list[Frame] = []
     reader = threading.Thread(target=lambda: frames.extend(source))
     reader.start()
     try:
         for cut in range(3):
             begun = len(frames)
-            wait_for(lambda begun=begun: len(frames) >= begun + 20)
+            wait_for(partial(_exceeds, lambda: len(frames), begun + 19))
             camera.kill()
-            before = source.counts.reconnects
-            wait_for(lambda before=before: source.counts.reconnects > before)
+            wait_for(partial(_exceeds, lambda: source.counts.reconnects, source.counts.reconnects))
             if cut < 2:
                 camera.start()
     finally:
@@ -195,7 +204,9 @@ def test_every_event_is_heard_across_a_kill_9_of_the_sender(broker, tmp_path):
     listener = Listener(broker, "lineact/press_a/top/events")
     script = f"""
 import sys, time
+from functools import partial
 from pathlib import Path
+from lineact.runtime.frame import Frame
 from lineact.runtime.outputs.mqtt import MqttOutput
 from lineact.runtime.outputs.outbox import Outbox
 from lineact.runtime.products import Products
@@ -256,3 +267,48 @@ def test_a_broker_that_refuses_is_told_and_costs_no_event(broker, tmp_path, capl
     wait_for(lambda: "the broker refuses this client" in caplog.text)
     assert output.waiting == 1
     output.close()
+
+
+@pytest.mark.browser
+def test_the_live_view_in_a_browser(released, tmp_path):
+    """The whole command on a repeated recording; a real Chromium looks at it."""
+    from playwright.sync_api import expect, sync_playwright
+
+    chromium = shutil.which("chromium")
+    assert chromium, "no chromium; run `make system` as root"
+    port = free_port()
+    numbered_video(tmp_path / "rec.mp4", 100)
+    command = [
+        *(sys.executable, "-m", "lineact.runtime", "--bundle", str(released / "export/bundle")),
+        *("--source", str(tmp_path / "rec.mp4"), "--out", str(tmp_path / "events"), "--mode", "latest", "--repeat"),
+        *("--view", str(port), "--camera", "Kamera Süd"),
+    ]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    wrong: list[str] = []
+    try:
+        wait_for(lambda: _answers(port))
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=chromium)
+            page = browser.new_page()
+            page.on("console", lambda said: wrong.append(said.text) if said.type in ("error", "warning") else None)
+            page.on("pageerror", lambda error: wrong.append(str(error)))
+            page.goto(f"http://127.0.0.1:{port}/")
+            expect(page.locator("#heading")).to_contain_text("press_a, Kamera Süd, bundle ")
+            expect(page.get_by_role("status")).to_contain_text(re.compile(r"p50 \d.* ms, .* \d+ frames, \d+ dropped"))
+            page.wait_for_function("document.getElementById('picture').naturalWidth === 320")
+            before = page.get_by_role("status").inner_text()
+            expect(page.get_by_role("status")).not_to_have_text(before)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(WAIT_S) == 0
+            expect(page.get_by_role("status")).to_have_text("the recogniser does not answer")
+            browser.close()
+    finally:
+        process.kill()
+        process.communicate()
+    assert [text for text in wrong if "ERR_" not in text] == []  # the end of the server is told as such
+
+
+def _answers(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from lineact.errors import FullDiskError, InputError, LineactError
+from lineact.errors import ConfigError, FullDiskError, InputError, LineactError
 from lineact.files import is_full_disk
 from lineact.runtime.settings import RuntimeSettings, read_settings
 from lineact.runtime.sources import camera_name
@@ -47,12 +47,14 @@ def settings_of(arguments: argparse.Namespace) -> RuntimeSettings:
         ConfigError: naming the file and the key that is wrong.
     """
     settings = read_settings(arguments.settings) if arguments.settings else RuntimeSettings()
-    host, _, port = (arguments.mqtt or "").partition(":")
+    host, colon, port = (arguments.mqtt or "").partition(":")
+    if colon and not (host and port.isdecimal()):
+        raise ConfigError(f"--mqtt: expected host or host:port, found {arguments.mqtt!r}")
     said: dict[str, dict[str, object]] = {
         "source": {"mode": arguments.mode, "repeat": arguments.repeat or None},
         "view": {"port": arguments.view},
         "metrics": {"port": arguments.metrics},
-        "mqtt": {"host": host or None, "port": int(port) if port.isdecimal() else None},
+        "mqtt": {"host": host or None, "port": int(port) if port else None},
     }
     for section, values in said.items():
         given = {name: value for name, value in values.items() if value is not None}

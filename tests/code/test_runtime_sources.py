@@ -279,3 +279,11 @@ def test_frames_of_arrays_are_their_own_picture():
 
     picture = np.zeros((2, 4, 3), np.uint8)
     assert frame_at(0.0, 0, picture).rgb() is picture
+
+
+def test_a_repeated_file_stops_between_two_frames(tmp_path):
+    source = open_source(str(numbered_video(tmp_path / "rec.mp4", 3)), SourceSettings(mode="latest", repeat=True))
+    frames = iter(source)
+    next(frames)
+    source.stop()
+    assert list(frames) == []

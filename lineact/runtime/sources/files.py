@@ -40,7 +40,7 @@ class FileReader:
 
     def __iter__(self) -> Iterator[Packet]:
         paths = find_videos(self._path)
-        while True:
+        while not self._stop.is_set():
             bad = 0
             for path in paths:
                 try:
