@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lineact.boxes import crop_square, place_square, scale_square
+from lineact.boxes import cut_square, square_around
 from lineact.bundle.processing import Placement, fit_into, on_grey, place
 
 if TYPE_CHECKING:
@@ -70,30 +70,21 @@ class Pixels:
         """
         crops = np.empty((len(boxes_xyxy_px), side_px, side_px, 3), np.uint8)
         for row, box_xyxy_px in enumerate(boxes_xyxy_px):
-            if self._planes:
-                crops[row] = self._crop(box_xyxy_px, context, side_px)
-            else:
-                crops[row] = crop_square(self._image_rgb, box_xyxy_px, context, side_px)
+            square = square_around(box_xyxy_px, context)
+            crops[row] = self._crop(square, side_px) if self._planes else cut_square(self._image_rgb, square, side_px)
         return crops
 
-    def _crop(self, box_xyxy_px: np.ndarray, context: float, side_px: int) -> np.ndarray:
+    def _crop(self, square: tuple[int, int, int, int], side_px: int) -> np.ndarray:
         import cv2
 
-        (x1, y1, x2, y2), padding = place_square(self.size_wh, box_xyxy_px, context)
-        luma, *colours = self._planes
-        # Whole pixels of the colour planes: from the region's edges outwards.
-        (height, width), (colour_height, colour_width) = luma.shape, colours[0].shape
-        step_x, step_y = -(-width // colour_width), -(-height // colour_height)
-        left, top = x1 // step_x, y1 // step_y
-        right, bottom = -(-x2 // step_x), -(-y2 // step_y)
-        whole_wh = ((right - left) * step_x, (bottom - top) * step_y)
-        inside = [luma[y1:y2, x1:x2]]
-        for plane in colours:
-            region = plane[top:bottom, left:right]
-            if (step_x, step_y) != (1, 1):
-                region = cv2.resize(region, whole_wh, interpolation=cv2.INTER_LINEAR)
-            inside.append(region[y1 - top * step_y :, x1 - left * step_x :][: y2 - y1, : x2 - x1])
-        return cv2.transform(scale_square(cv2.merge(inside), padding, side_px), self._to_rgb)
+        scaled = []
+        for plane in self._planes:
+            # In the smaller colour planes to whole pixels of theirs: at most one pixel of the picture beside it.
+            per_x, per_y = -(-self.size_wh[0] // plane.shape[1]), -(-self.size_wh[1] // plane.shape[0])
+            left, top = round(square[0] / per_x), round(square[1] / per_y)
+            right, bottom = max(round(square[2] / per_x), left + 1), max(round(square[3] / per_y), top + 1)
+            scaled.append(cut_square(plane, (left, top, right, bottom), side_px))
+        return cv2.transform(cv2.merge(scaled), self._to_rgb)
 
 
 @functools.cache
