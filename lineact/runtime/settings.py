@@ -6,7 +6,48 @@ A section of the file is a field of `RuntimeSettings`, e.g.
     min_duration_s = 0.4
 """
 
+import tomllib
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from lineact.errors import ConfigError
+from lineact.settings import from_mapping
+
+Mode = Literal["latest", "lossless"]
+
+
+@dataclass(frozen=True)
+class SourceSettings:
+    """How frames are had.
+
+    Attributes:
+        mode: "latest" plays a file at its own rate and drops frames for which there is no time; "lossless" drops none
+            and tells how far behind it is; "auto" is latest for cameras, lossless for files.
+        repeat: whether files begin again after the last one.
+        options: FFmpeg's, e.g. {framerate = "25"} of a webcam; strings.
+        timeout_s: a camera that sends nothing for so long is given up and connected anew, seconds.
+        retry_first_s: before the first new attempt, seconds; doubled for each further one.
+        retry_most_s: greatest wait between two attempts, seconds.
+        give_up_s: the runtime ends where a camera gave no picture for so long, seconds; 0 tries for ever.
+        most_waiting_mb: without loss at most so much of a camera's video waits in memory, 10^6 bytes; then the camera
+            is made to wait, which most answer by dropping frames themselves.
+    """
+
+    mode: Literal["auto", "latest", "lossless"] = "auto"
+    repeat: bool = False
+    options: dict[str, str] = field(default_factory=dict)
+    timeout_s: float = 5.0
+    retry_first_s: float = 0.5
+    retry_most_s: float = 30.0
+    give_up_s: float = 600.0
+    most_waiting_mb: float = 200.0
+
+    def __post_init__(self) -> None:
+        if min(self.timeout_s, self.retry_first_s, self.most_waiting_mb) <= 0 or self.give_up_s < 0:
+            raise ValueError("timeout_s, retry_first_s and most_waiting_mb must be above 0, give_up_s at least 0")
+        if self.retry_most_s < self.retry_first_s:
+            raise ValueError("retry_most_s must be at least retry_first_s")
 
 
 @dataclass(frozen=True)
@@ -25,6 +66,23 @@ class EventSettings:
     def __post_init__(self) -> None:
         if self.min_duration_s < 0 or self.max_gap_s <= 0:
             raise ValueError("expected min_duration_s of at least 0 and max_gap_s above 0")
+
+
+@dataclass(frozen=True)
+class EventFileSettings:
+    """The files events are written to.
+
+    Attributes:
+        rotate_mb: a file is closed and the next begun from this size on, 10^6 bytes.
+        keep_files: so many closed files stay; older ones are removed.
+    """
+
+    rotate_mb: float = 10.0
+    keep_files: int = 100
+
+    def __post_init__(self) -> None:
+        if self.rotate_mb <= 0 or self.keep_files < 1:
+            raise ValueError("rotate_mb must be above 0, keep_files at least 1")
 
 
 @dataclass(frozen=True)
@@ -69,9 +127,28 @@ class RuntimeSettings:
     """All settings of one station.
 
     Attributes:
+        source: see `SourceSettings`.
         recognise: see `RecogniseSettings`.
         events: see `EventSettings`.
+        event_files: see `EventFileSettings`.
     """
 
+    source: SourceSettings = field(default_factory=SourceSettings)
     recognise: RecogniseSettings = field(default_factory=RecogniseSettings)
     events: EventSettings = field(default_factory=EventSettings)
+    event_files: EventFileSettings = field(default_factory=EventFileSettings)
+
+
+def read_settings(path: Path) -> RuntimeSettings:
+    """Reads a TOML file.
+
+    Raises:
+        ConfigError: naming the file and the key that is wrong.
+    """
+    try:
+        values = tomllib.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: expected the runtime's settings (TOML), found nothing") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: expected TOML, found something else ({error})") from error
+    return from_mapping(RuntimeSettings, values, str(path))

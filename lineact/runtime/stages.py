@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 
-class Stopped(Exception):  # noqa: N818 - it ends a thread in order
+class Stopped(Exception):
     """The other side has gone."""
 
 
