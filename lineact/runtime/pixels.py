@@ -18,9 +18,8 @@ PLANAR = frozenset(
     {"yuv420p", "yuv422p", "yuv444p", "yuvj420p", "yuvj422p", "yuvj444p"}  # 8 bits, one plane each for Y, U and V
 )
 FULL_RANGE = 2  # AVCOL_RANGE_JPEG: 0 to 255, in place of 16 to 235
-# AVColorSpace -> share of red and of blue in Y (ITU-R BT.601, BT.709, BT.2020); decoders take what is not told for BT.601
-WEIGHTS = {1: (0.2126, 0.0722), 9: (0.2627, 0.0593)}
-WEIGHTS_BT601 = (0.299, 0.114)
+WEIGHTS = {1: (0.2126, 0.0722), 9: (0.2627, 0.0593)}  # AVColorSpace (BT.709, BT.2020) -> share of red, of blue in Y
+WEIGHTS_BT601 = (0.299, 0.114)  # of all others, and where nothing is told, as FFmpeg has it
 
 
 class Pixels:
@@ -37,7 +36,7 @@ class Pixels:
             self._image_rgb = picture
         elif picture.format.name in PLANAR:
             self._planes = [
-                np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
+                np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
                 for plane in picture.planes
             ]
             full_range = picture.format.name.startswith("yuvj") or picture.color_range == FULL_RANGE

@@ -1,4 +1,4 @@
-"""Frames in, hands and their actions out: decoding, detecting and naming overlap, and what did not change is skipped."""
+"""Frames in, hands and their actions out. Stages overlap, and what did not change is skipped."""
 
 import dataclasses
 import time
