@@ -4,11 +4,12 @@ Scaling comes before the conversion of colours. Both are linear, so the order ma
 """
 
 import functools
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lineact.boxes import cut_square, square_around
+from lineact.boxes import Square, cut_square, square_around
 from lineact.bundle.processing import Placement, fit_into, on_grey, place
 
 if TYPE_CHECKING:
@@ -56,34 +57,55 @@ class Pixels:
         scaled = [cv2.resize(plane, placement.fitted_wh, interpolation=cv2.INTER_LINEAR) for plane in self._planes]
         return on_grey(cv2.transform(cv2.merge(scaled), self._to_rgb), placement, input_wh), placement
 
-    def crops(self, boxes_xyxy_px: np.ndarray, context: float, side_px: int) -> np.ndarray:
-        """The squares around boxes; see `lineact.boxes.crop_square`, from which they differ by rounding.
+    def crop(self, box_xyxy_px: np.ndarray, context: float, side_px: int) -> "Crop":
+        """The square around a box; its colours are read where somebody asks for them.
 
         Args:
-            boxes_xyxy_px: N x 4.
+            box_xyxy_px: 4 numbers.
             context: see `lineact.boxes.square_around`.
-            side_px: side of the results.
-
-        Returns:
-            uint8, N x side_px x side_px x 3, RGB.
+            side_px: side of the result.
         """
-        crops = np.empty((len(boxes_xyxy_px), side_px, side_px, 3), np.uint8)
-        for row, box_xyxy_px in enumerate(boxes_xyxy_px):
-            square = square_around(box_xyxy_px, context)
-            crops[row] = self._crop(square, side_px) if self._planes else cut_square(self._image_rgb, square, side_px)
-        return crops
+        square = square_around(box_xyxy_px, context)
+        if self._planes:
+            luma = _cut(self._planes[0], (1, 1), square, side_px)
+            return Crop(luma, functools.partial(self._colour, luma, square))
+        image_rgb = cut_square(self._image_rgb, square, side_px)
+        return Crop(image_rgb[..., 1], lambda: image_rgb)
 
-    def _crop(self, square: tuple[int, int, int, int], side_px: int) -> np.ndarray:
+    def _colour(self, luma: np.ndarray, square: Square) -> np.ndarray:
         import cv2
 
-        scaled = []
-        for plane in self._planes:
-            # In the smaller colour planes to whole pixels of theirs: at most one pixel of the picture beside it.
-            per_x, per_y = -(-self.size_wh[0] // plane.shape[1]), -(-self.size_wh[1] // plane.shape[0])
-            left, top = round(square[0] / per_x), round(square[1] / per_y)
-            right, bottom = max(round(square[2] / per_x), left + 1), max(round(square[3] / per_y), top + 1)
-            scaled.append(cut_square(plane, (left, top, right, bottom), side_px))
+        scaled = [luma]
+        for plane in self._planes[1:]:
+            per_xy = -(-self.size_wh[0] // plane.shape[1]), -(-self.size_wh[1] // plane.shape[0])
+            scaled.append(_cut(plane, per_xy, square, len(luma)))
         return cv2.transform(cv2.merge(scaled), self._to_rgb)
+
+
+class Crop(NamedTuple):
+    """A square around a hand.
+
+    Attributes:
+        grey: uint8, S x S, its brightness.
+        rgb: gives it as `lineact.boxes.crop_square` would, up to a few grey levels: uint8, S x S x 3.
+    """
+
+    grey: np.ndarray
+    rgb: Callable[[], np.ndarray]
+
+
+def _cut(plane: np.ndarray, per_xy: tuple[int, int], square: Square, side_px: int) -> np.ndarray:
+    """The square out of a plane that may be smaller than the picture: to whole pixels of the plane.
+
+    Args:
+        plane: uint8, H x W.
+        per_xy: pixels of the picture per pixel of the plane.
+        square: in pixels of the picture.
+        side_px: side of the result.
+    """
+    left, top = round(square[0] / per_xy[0]), round(square[1] / per_xy[1])
+    right, bottom = max(round(square[2] / per_xy[0]), left + 1), max(round(square[3] / per_xy[1]), top + 1)
+    return cut_square(plane, (left, top, right, bottom), side_px, halve=True)
 
 
 @functools.cache
