@@ -96,13 +96,11 @@ def select_boxes(
     # Among thousands of weak candidates (low thresholds, untrained nets) only the surest can matter.
     candidates = candidates[np.argsort(-scores[candidates], kind="stable")][: 50 * max_hands]
     boxes_xyxy_px = output[:4, candidates].T
-    iou = iou_matrix(boxes_xyxy_px, boxes_xyxy_px)
     kept: list[int] = []
-    for row in range(len(candidates)):
-        if len(kept) == max_hands:
-            break
-        if not kept or iou[row, kept].max() <= nms_iou:
-            kept.append(row)
+    left = np.arange(len(candidates))
+    while len(left) and len(kept) < max_hands:
+        kept.append(int(left[0]))
+        left = left[1:][iou_matrix(boxes_xyxy_px[left[:1]], boxes_xyxy_px[left[1:]])[0] <= nms_iou]
     return np.ascontiguousarray(boxes_xyxy_px[kept]), scores[candidates[kept]]
 
 

@@ -4,11 +4,12 @@ Scaling comes before the conversion of colours. Both are linear, so the order ma
 """
 
 import functools
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lineact.boxes import crop_square, place_square, scale_square
+from lineact.boxes import Square, cut_square, square_around
 from lineact.bundle.processing import Placement, fit_into, on_grey, place
 
 if TYPE_CHECKING:
@@ -18,9 +19,8 @@ PLANAR = frozenset(
     {"yuv420p", "yuv422p", "yuv444p", "yuvj420p", "yuvj422p", "yuvj444p"}  # 8 bits, one plane each for Y, U and V
 )
 FULL_RANGE = 2  # AVCOL_RANGE_JPEG: 0 to 255, in place of 16 to 235
-# AVColorSpace -> share of red and of blue in Y (ITU-R BT.601, BT.709, BT.2020); decoders take what is not told for BT.601
-WEIGHTS = {1: (0.2126, 0.0722), 9: (0.2627, 0.0593)}
-WEIGHTS_BT601 = (0.299, 0.114)
+WEIGHTS = {1: (0.2126, 0.0722), 9: (0.2627, 0.0593)}  # AVColorSpace (BT.709, BT.2020) -> share of red, of blue in Y
+WEIGHTS_BT601 = (0.299, 0.114)  # of all others, and where nothing is told, as FFmpeg has it
 
 
 class Pixels:
@@ -37,7 +37,7 @@ class Pixels:
             self._image_rgb = picture
         elif picture.format.name in PLANAR:
             self._planes = [
-                np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
+                np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
                 for plane in picture.planes
             ]
             full_range = picture.format.name.startswith("yuvj") or picture.color_range == FULL_RANGE
@@ -57,43 +57,55 @@ class Pixels:
         scaled = [cv2.resize(plane, placement.fitted_wh, interpolation=cv2.INTER_LINEAR) for plane in self._planes]
         return on_grey(cv2.transform(cv2.merge(scaled), self._to_rgb), placement, input_wh), placement
 
-    def crops(self, boxes_xyxy_px: np.ndarray, context: float, side_px: int) -> np.ndarray:
-        """The squares around boxes; see `lineact.boxes.crop_square`, from which they differ by rounding.
+    def crop(self, box_xyxy_px: np.ndarray, context: float, side_px: int) -> "Crop":
+        """The square around a box; its colours are read where somebody asks for them.
 
         Args:
-            boxes_xyxy_px: N x 4.
+            box_xyxy_px: 4 numbers.
             context: see `lineact.boxes.square_around`.
-            side_px: side of the results.
-
-        Returns:
-            uint8, N x side_px x side_px x 3, RGB.
+            side_px: side of the result.
         """
-        crops = np.empty((len(boxes_xyxy_px), side_px, side_px, 3), np.uint8)
-        for row, box_xyxy_px in enumerate(boxes_xyxy_px):
-            if self._planes:
-                crops[row] = self._crop(box_xyxy_px, context, side_px)
-            else:
-                crops[row] = crop_square(self._image_rgb, box_xyxy_px, context, side_px)
-        return crops
+        square = square_around(box_xyxy_px, context)
+        if self._planes:
+            luma = _cut(self._planes[0], (1, 1), square, side_px)
+            return Crop(luma, functools.partial(self._colour, luma, square))
+        image_rgb = cut_square(self._image_rgb, square, side_px)
+        return Crop(image_rgb[..., 1], lambda: image_rgb)
 
-    def _crop(self, box_xyxy_px: np.ndarray, context: float, side_px: int) -> np.ndarray:
+    def _colour(self, luma: np.ndarray, square: Square) -> np.ndarray:
         import cv2
 
-        (x1, y1, x2, y2), padding = place_square(self.size_wh, box_xyxy_px, context)
-        luma, *colours = self._planes
-        # Whole pixels of the colour planes: from the region's edges outwards.
-        (height, width), (colour_height, colour_width) = luma.shape, colours[0].shape
-        step_x, step_y = -(-width // colour_width), -(-height // colour_height)
-        left, top = x1 // step_x, y1 // step_y
-        right, bottom = -(-x2 // step_x), -(-y2 // step_y)
-        whole_wh = ((right - left) * step_x, (bottom - top) * step_y)
-        inside = [luma[y1:y2, x1:x2]]
-        for plane in colours:
-            region = plane[top:bottom, left:right]
-            if (step_x, step_y) != (1, 1):
-                region = cv2.resize(region, whole_wh, interpolation=cv2.INTER_LINEAR)
-            inside.append(region[y1 - top * step_y :, x1 - left * step_x :][: y2 - y1, : x2 - x1])
-        return cv2.transform(scale_square(cv2.merge(inside), padding, side_px), self._to_rgb)
+        scaled = [luma]
+        for plane in self._planes[1:]:
+            per_xy = -(-self.size_wh[0] // plane.shape[1]), -(-self.size_wh[1] // plane.shape[0])
+            scaled.append(_cut(plane, per_xy, square, len(luma)))
+        return cv2.transform(cv2.merge(scaled), self._to_rgb)
+
+
+class Crop(NamedTuple):
+    """A square around a hand.
+
+    Attributes:
+        grey: uint8, S x S, its brightness.
+        rgb: gives it as `lineact.boxes.crop_square` would, up to a few grey levels: uint8, S x S x 3.
+    """
+
+    grey: np.ndarray
+    rgb: Callable[[], np.ndarray]
+
+
+def _cut(plane: np.ndarray, per_xy: tuple[int, int], square: Square, side_px: int) -> np.ndarray:
+    """The square out of a plane that may be smaller than the picture: to whole pixels of the plane.
+
+    Args:
+        plane: uint8, H x W.
+        per_xy: pixels of the picture per pixel of the plane.
+        square: in pixels of the picture.
+        side_px: side of the result.
+    """
+    left, top = round(square[0] / per_xy[0]), round(square[1] / per_xy[1])
+    right, bottom = max(round(square[2] / per_xy[0]), left + 1), max(round(square[3] / per_xy[1]), top + 1)
+    return cut_square(plane, (left, top, right, bottom), side_px, halve=True)
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""Frames in, hands and their actions out: decoding, detecting and naming overlap, and what did not change is skipped."""
+"""Frames in, hands and their actions out. Stages overlap, and what did not change is skipped."""
 
 import dataclasses
 import time
@@ -102,7 +102,7 @@ class _Looking:
     def look(self, frame: Frame) -> _Seen:
         pixels = Pixels(frame.picture)
         fitted_rgb, placement = pixels.fitted(self._bundle.manifest.detector.input_wh)
-        blocks = block_means(fitted_rgb)
+        blocks = block_means(fitted_rgb[..., 1])  # green: most of the brightness
         if self._last is not None and self._is_still(frame, blocks, *self._last):
             before = self._last[0]
             return _Seen(frame, pixels, before.boxes_xyxy_px, before.scores, looked=False)
@@ -132,18 +132,25 @@ class _Naming:
     def name(self, seen: _Seen) -> FrameResult:
         spec = self._bundle.manifest.classifier
         at_s = seen.frame.pts_s
-        crops_rgb = seen.pixels.crops(seen.boxes_xyxy_px, spec.crop_context, spec.crop_side_px)
         followed = self._tracks.follow(seen.boxes_xyxy_px, at_s)
-        blocks = [block_means(crop_rgb) for crop_rgb in crops_rgb]
-        rows = [row for row, (track, _) in enumerate(followed) if not self._is_same(track, blocks[row], at_s)]
-        for row, answer in zip(rows, self._bundle.classify(crops_rgb[rows]), strict=True):
-            track = followed[row][0]
-            track.blocks, track.classified_s, track.answer = blocks[row], at_s, answer
+        changed, crops_rgb = [], []
+        for track, _ in followed:
+            crop = seen.pixels.crop(track.box_xyxy_px, spec.crop_context, spec.crop_side_px)
+            blocks = block_means(crop.grey)
+            if not self._is_same(track, blocks, at_s):
+                track.blocks, track.classified_s = blocks, at_s
+                changed.append(track)
+                crops_rgb.append(crop.rgb())
+        for track, answer in zip(changed, self._classify(crops_rgb), strict=True):
+            track.answer = answer
         hands = tuple(
             self._hand(track, track.smooth(passed_s, self._settings.smooth_s), float(score))
             for (track, passed_s), score in zip(followed, seen.scores, strict=True)
         )
-        return FrameResult(seen.frame, hands, seen.looked, len(rows), time.monotonic())
+        return FrameResult(seen.frame, hands, seen.looked, len(changed), time.monotonic())
+
+    def _classify(self, crops_rgb: list[np.ndarray]) -> np.ndarray:
+        return self._bundle.classify(np.stack(crops_rgb)) if crops_rgb else np.zeros((0, len(self._bundle.labels)))
 
     def _is_same(self, track: Track, blocks: np.ndarray, at_s: float) -> bool:
         settings = self._settings

@@ -82,7 +82,11 @@ def overlapped(source: Iterable[Any], stages: list[Callable[[Any], Any]]) -> Ite
 
 
 def _read(source: Iterable[Any], after: _Slot) -> None:
-    _guarded(lambda: [after.put(item) for item in source], after)
+    def read() -> None:
+        for item in source:
+            after.put(item)
+
+    _guarded(read, after)
 
 
 def _work(stage: Callable[[Any], Any], before: _Slot, after: _Slot) -> None:

@@ -5,20 +5,19 @@ import numpy as np
 BLOCK_PX = 8  # changes are averaged over squares of this side: noise averages out, a moved edge does not
 
 
-def block_means(image_rgb: np.ndarray) -> np.ndarray:
+def block_means(grey: np.ndarray) -> np.ndarray:
     """Brightness of blocks.
 
     Args:
-        image_rgb: uint8, H x W x 3.
+        grey: uint8, H x W.
 
     Returns:
         float32, about H / BLOCK_PX x W / BLOCK_PX, grey levels.
     """
     import cv2
 
-    grey = cv2.cvtColor(image_rgb, cv2.COLOR_RGB2GRAY).astype(np.float32)
     blocks_wh = (max(grey.shape[1] // BLOCK_PX, 1), max(grey.shape[0] // BLOCK_PX, 1))
-    return cv2.resize(grey, blocks_wh, interpolation=cv2.INTER_AREA)
+    return cv2.resize(grey.astype(np.float32), blocks_wh, interpolation=cv2.INTER_AREA)
 
 
 def greatest_change(before: np.ndarray, after: np.ndarray) -> float:
