@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from lineact.bundle.manifest import EventSettings
 from lineact.runtime.frame import Frame
 from lineact.runtime.results import FrameResult
-from lineact.runtime.settings import EventSettings
 
 EVENT_VERSION = 1  # of the event's JSON form
 TOLERANCE_S = 1e-6  # 0.7 - 0.4 is less than 0.3
@@ -158,6 +158,10 @@ class _Hand:
         return [*ended, self._current] if self._current else ended
 
 
+def _nobody_tells(arrived_s: float) -> str:  # noqa: ARG001 - it is asked for a moment
+    return ""
+
+
 class Debouncer:
     """Turns results, frame by frame, into events. One for each camera.
 
@@ -167,7 +171,9 @@ class Debouncer:
         product_at: the product when a frame arrived, by `time.monotonic()`; an event has that of its first frame.
     """
 
-    def __init__(self, settings: EventSettings, origin: Origin, product_at: Callable[[float], str]) -> None:
+    def __init__(
+        self, settings: EventSettings, origin: Origin, product_at: Callable[[float], str] = _nobody_tells
+    ) -> None:
         self._settings = settings
         self._origin = origin
         self._product_at = product_at

@@ -2,8 +2,8 @@
 
 A section of the file is a field of `RuntimeSettings`, e.g.
 
-    [events]
-    min_duration_s = 0.4
+    [source]
+    timeout_s = 2.0
 """
 
 import tomllib
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from lineact.bundle.manifest import EventSettings
 from lineact.errors import ConfigError
 from lineact.settings import from_mapping
 
@@ -48,24 +49,6 @@ class SourceSettings:
             raise ValueError("timeout_s, retry_first_s and most_waiting_mb must be above 0, give_up_s at least 0")
         if self.retry_most_s < self.retry_first_s:
             raise ValueError("retry_most_s must be at least retry_first_s")
-
-
-@dataclass(frozen=True)
-class EventSettings:
-    """When an action counts as an event.
-
-    Attributes:
-        min_duration_s: an event begins where a hand shows an action for so long with no other one in between, seconds.
-        max_gap_s: it goes on over gaps up to so long in which the hand is not seen or shows something shorter than
-            `min_duration_s`, seconds. A frame stands for no longer than this, either.
-    """
-
-    min_duration_s: float = 0.3
-    max_gap_s: float = 0.5
-
-    def __post_init__(self) -> None:
-        if self.min_duration_s < 0 or self.max_gap_s <= 0:
-            raise ValueError("expected min_duration_s of at least 0 and max_gap_s above 0")
 
 
 @dataclass(frozen=True)
@@ -185,7 +168,7 @@ class RuntimeSettings:
     Attributes:
         source: see `SourceSettings`.
         recognise: see `RecogniseSettings`.
-        events: see `EventSettings`.
+        events: when an action counts as an event; None for the bundle's own, with which it was evaluated.
         event_files: see `EventFileSettings`.
         mqtt: see `MqttSettings`.
         metrics: see `MetricsSettings`.
@@ -194,7 +177,7 @@ class RuntimeSettings:
 
     source: SourceSettings = field(default_factory=SourceSettings)
     recognise: RecogniseSettings = field(default_factory=RecogniseSettings)
-    events: EventSettings = field(default_factory=EventSettings)
+    events: EventSettings | None = None
     event_files: EventFileSettings = field(default_factory=EventFileSettings)
     mqtt: MqttSettings = field(default_factory=MqttSettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)

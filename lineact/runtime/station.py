@@ -70,7 +70,7 @@ def watch(station: Station, settings: RuntimeSettings, on_signal: Callable[[Call
         stack.enter_context(source)
         on_signal(source.stop)
         results = Recogniser(bundle, settings.recognise).recognise(source)
-        debouncer = Debouncer(settings.events, origin, products.at)
+        debouncer = Debouncer(settings.events or bundle.manifest.events, origin, products.at)
         reported = run(results, debouncer, outputs.events_to, outputs.results_to, source)
         log.info("%s: the end; %d events in %s", source.address, reported, station.out)
         log.info("frames: %s", ", ".join(f"{name} {value:.6g}" for name, value in vars(source.counts).items()))

@@ -12,12 +12,13 @@ import cv2
 import numpy as np
 import pytest
 
+from lineact.bundle.manifest import EventSettings
 from lineact.errors import ConfigError
 from lineact.runtime.__main__ import arguments_of, settings_of
 from lineact.runtime.events import Debouncer
 from lineact.runtime.outputs.json_lines import CURRENT
 from lineact.runtime.run import run
-from lineact.runtime.settings import EventSettings, RuntimeSettings, SourceSettings
+from lineact.runtime.settings import RuntimeSettings, SourceSettings
 from lineact.runtime.sources import open_source
 from tests.generated_videos import write_video
 from tests.released_pair import smooth_noise

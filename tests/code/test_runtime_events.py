@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lineact.bundle.manifest import EventSettings
 from lineact.runtime.events import Debouncer, Event
-from lineact.runtime.settings import EventSettings
 from tests.station import ORIGIN, event, hand, result_at
 
 SETTINGS = EventSettings(min_duration_s=0.3, max_gap_s=0.5)
