@@ -121,4 +121,6 @@ RESULTS = {
     "frame p95 {frame_p95_ms} ms",
     "evaluate_pictures": PAIR,
     "evaluate": PAIR,
+    "evaluate_events": "{right_events} of {true_events} true events among {reported_events} reported: F1 {event_f1}, "
+    "{false_events_per_h} false ones an hour",
 }

@@ -1,0 +1,47 @@
+"""The runtime on a line's own release: `python -m flows.live line=demo`, by default on its last recording.
+
+The recording is played at its own rate, as a camera would give it. This only finds the files: what runs is
+`python -m lineact.runtime`, as at the station.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from flows import command_line
+from flows.pipeline import refuse_without_recordings
+from lineact.errors import InputError
+from lineact.video import find_videos
+
+EVENTS = Path(".lineact/live")  # below it a folder for each line
+
+
+def runtime_command(line: str, source: str) -> list[str]:
+    """The runtime's arguments.
+
+    Args:
+        line: an active line with recordings.
+        source: what to look at; "" for the line's last recording by name.
+
+    Raises:
+        ConfigError: where the line is not active or has no recordings.
+        InputError: where nothing is released yet.
+    """
+    refuse_without_recordings(line)
+    bundle = Path("models") / line / "export" / "bundle"
+    if not bundle.is_dir():
+        raise InputError(f"{bundle}: expected a release, found nothing; run `python -m flows.retrain line={line}`")
+    recording = source or str(find_videos(Path("data") / line / "raw")[-1])
+    arguments = ["--bundle", str(bundle), "--source", recording, "--camera", line, "--out", str(EVENTS / line)]
+    return [sys.executable, "-m", "lineact.runtime", *arguments, "--mode", "latest"]
+
+
+def main() -> None:
+    """`line=demo [source=rtsp://...]`."""
+    values = command_line.parse(sys.argv[1:], ("line",), ("source",))
+    command = runtime_command(values["line"], values.get("source", ""))
+    os.execv(command[0], command)  # noqa: S606 - signals and the exit code are the runtime's own
+
+
+if __name__ == "__main__":
+    command_line.run(main)
