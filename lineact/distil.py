@@ -11,7 +11,7 @@ from lineact.files import cache_folder, sha256_of_file, write_metrics
 from lineact.training.settings import ClassifierTrainingParams
 from lineact.training.start import start_key, start_of
 
-CODE_VERSION = 2  # raise it where a change of the code changes the weights: older checkpoints are then left alone
+CODE_VERSION = 3  # raise it where a change of the code changes the weights: older checkpoints are then left alone
 TEACHER = "teacher_early"  # the papers let the best of the first five epochs teach
 
 
@@ -55,6 +55,7 @@ class DistilParams(ClassifierTrainingParams):
             trains="all",
             stages=(),
             depth=self.depth,
+            head_start=self.head_start,
             lora=None,
             distil=DistillationParams(
                 teacher=TEACHER,

@@ -12,7 +12,7 @@ from lineact.files import cache_folder, sha256_of_file, write_metrics
 from lineact.training.settings import ClassifierTrainingParams
 from lineact.training.start import start_key, start_of
 
-CODE_VERSION = 2  # raise it where a change of the code changes the weights: older checkpoints are then left alone
+CODE_VERSION = 3  # raise it where a change of the code changes the weights: older checkpoints are then left alone
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ class TrainTeacherParams(ClassifierTrainingParams):
             trains="lora",
             stages=(),
             depth=None,
+            head_start=self.head_start,
             lora=LoraParams(self.lora_r, self.lora_dropout, self.lora_targets, self.lora_head),
             distil=None,
             prompts={},

@@ -74,6 +74,7 @@ def teacher_params(fit: FitParams | None = None, **changes) -> TrainTeacherParam
         "lora_head": True,
         "teach_epochs": 2,
         "split_gap_s": 0.5,
+        "head_start": "random",
         "fit": fit or fit_params(),
         "augment": AUGMENT,
     }
@@ -97,6 +98,7 @@ def distil_params(fit: FitParams | None = None, **changes) -> DistilParams:
         "relation_share": 0.0,
         "teacher_sees": "clean",
         "split_gap_s": 0.5,
+        "head_start": "random",
         "fit": fit or fit_params(lr=0.002),
         "augment": AUGMENT,
     }
@@ -209,6 +211,7 @@ def classifier_params(family: Family, fit: FitParams | None = None, **changes) -
         "trains": "all",
         "stages": (),
         "depth": None,
+        "head_start": "random",
         "lora": None,
         "distil": None,
         "prompts": {},

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from lineact.training.settings import AugmentParams, FitParams
+from lineact.training.settings import AugmentParams, FitParams, HeadStart
 
 Family = Literal["resnet", "vit", "clip", "cnn"]
 Trains = Literal["nothing", "head", "stages", "all", "lora"]
@@ -82,6 +82,7 @@ class ClassifierParams:
         trains: what is trained. The head is trained with "stages" and "all", and with "lora" as that says.
         stages: names of the stages that are trained where `trains` is "stages".
         depth: transformer blocks of a ViT; None takes the start's.
+        head_start: "probe" starts the head at the best linear classifier of the start's features; random weights have none.
         lora: where `trains` is "lora".
         distil: None for labels alone.
         prompts: of CLIP: phrases by action; `*` is for the others, with {} where the action's name goes.
@@ -97,6 +98,7 @@ class ClassifierParams:
     trains: Trains
     stages: tuple[str, ...]
     depth: int | None
+    head_start: HeadStart
     lora: LoraParams | None
     distil: DistillationParams | None
     prompts: dict[str, tuple[str, ...]]

@@ -15,6 +15,7 @@ from torch import nn
 from lineact.classifiers.clip import ClipPair, prompt_contrast
 from lineact.classifiers.distillation import Lesson, Student, Teacher, answers_of
 from lineact.classifiers.families import build_network, pooled_and_logits, stages_of, start_network, unfreeze
+from lineact.classifiers.head import start_at_probe
 from lineact.classifiers.lora import add_lora, parameter_counts
 from lineact.classifiers.settings import ClassifierParams
 from lineact.errors import ConfigError, InputError
@@ -116,6 +117,8 @@ def train_classifier(
     begun = start_network(params, labels, start)
     spec = ClassifierSpec(begun.config, labels, params.family)
     scaled = [crops.at_side(spec.preprocessing.side_px) for crops in (train, val)]
+    if params.head_start == "probe" and params.family != "clip" and not begun.from_scratch:
+        start_at_probe(begun.module, spec.preprocessing, scaled[0], params.fit.class_weight_power)
     network = prepared(begun.module, params).to(training_device())
     trainable, total = parameter_counts(network)
     print(

@@ -11,7 +11,8 @@ class FitParams:
     Attributes:
         epochs: at most so many passes over the training crops.
         patience: epochs without a better `stop_on` before the loop stops.
-        stop_on: what "better" means on the validation crops.
+        stop_on: what "better" means on the validation crops; "epochs" runs all of them and takes the last, whose rate has
+            come to its end.
         batch_size: crops per step.
         crops_at_once: so many of them go through the network together, and their gradients are summed up; None for
             all. Means over the batch stay what they are; only BatchNorm sees the smaller share.
@@ -27,7 +28,7 @@ class FitParams:
 
     epochs: int
     patience: int
-    stop_on: Literal["val_macro_f1", "val_loss"]
+    stop_on: Literal["val_macro_f1", "val_loss", "epochs"]
     batch_size: int
     crops_at_once: int | None
     mixed_precision: bool
@@ -93,6 +94,9 @@ class AugmentParams:
         _at_least(0, mixup=self.mixup)
 
 
+HeadStart = Literal["random", "probe"]
+
+
 @dataclass(frozen=True)
 class ClassifierTrainingParams:
     """What the teacher's and the student's settings have in common.
@@ -104,6 +108,7 @@ class ClassifierTrainingParams:
         hub_revision: commit of the hub's model; null for the newest.
         seed: of the head's start, the order of crops and their variation.
         split_gap_s: seconds that must lie between training and validation crops of one video.
+        head_start: "probe" starts the head at the best linear classifier of the start's features, "random" at random.
         fit: the loop's settings.
         augment: variation of the training crops.
     """
@@ -114,6 +119,7 @@ class ClassifierTrainingParams:
     hub_revision: str | None
     seed: int
     split_gap_s: float
+    head_start: HeadStart
     fit: FitParams
     augment: AugmentParams
 
