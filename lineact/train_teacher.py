@@ -51,6 +51,7 @@ class TrainTeacherParams(ClassifierTrainingParams):
             trains="lora",
             stages=(),
             depth=None,
+            side_px=self.side_px,
             head_start=self.head_start,
             lora=LoraParams(self.lora_r, self.lora_dropout, self.lora_targets, self.lora_head),
             distil=None,
@@ -96,7 +97,7 @@ def _train(params: TrainTeacherParams, crops: Path, start: str, folder: Path, fi
     from lineact.training.crops import load_splits
 
     labels = params.labels
-    side_px = preprocessing_of(read_config(start, params.revision), start).side_px
+    side_px = params.side_px or preprocessing_of(read_config(start, params.revision), start).side_px
     train, val = load_splits(crops, labels, side_px, params.split_gap_s)
     trained = train_classifier(
         params.classifier, labels, params.seed, train, val, start, None, folder, teach_epochs=params.teach_epochs

@@ -71,9 +71,14 @@ def make_candidates(params: ChooseStudentParams, tiny: Sequence[Path], folder: P
             starts = [Start(params.distil.hub_model, params.distil.hub_revision)]
         else:
             starts = [Start(wanted.hub_model, wanted.hub_revision)]
-        depth = None if wanted.hub_model else params.distil.depth
+        depth, sized = None, wanted
+        if wanted.hub_model is None:
+            depth, sized = (
+                params.distil.depth,
+                dataclasses.replace(wanted, side_px=wanted.side_px or params.distil.side_px),
+            )
         try:
-            candidate = make_candidate(wanted, depth, starts, params.distil.seed, folder / f"start_{number}")
+            candidate = make_candidate(sized, depth, starts, params.distil.seed, folder / f"start_{number}")
         except InputError as error:
             raise InputError(f"{where}: cannot be built: {error}; change it or leave it out") from error
         twin = next((index for index, other in enumerate(made) if other.name == candidate.name), None)

@@ -13,7 +13,7 @@ from lineact.classifiers.cnn import Cnn
 from lineact.classifiers.settings import ClassifierParams, Family
 from lineact.errors import ConfigError, InputError
 from lineact.foundation.tiny import MEAN, SIDE_PX, STD, resnet_config, vit_config_of
-from lineact.foundation.vit import build_vit, load_vit
+from lineact.foundation.vit import at_side, build_vit, load_vit
 from lineact.foundation.weights import read_config
 
 Stages = Mapping[str, tuple[str, ...]]  # name of a stage -> what its weights' names begin with; from input to output
@@ -55,6 +55,7 @@ def start_network(params: ClassifierParams, labels: tuple[str, ...], start: str 
         config = _config_of_tiny(params)
         if params.depth is not None:
             config["model_args"]["depth"] = params.depth
+        config = at_side(config, params.side_px)
         return Start(build_network(params.family, config, labels, str(params.tiny)), config, True)
     if params.family == "clip":
         from lineact.foundation.clip import load_clip
@@ -65,7 +66,10 @@ def start_network(params: ClassifierParams, labels: tuple[str, ...], start: str 
     config = read_config(start, params.revision)
     module: nn.Module
     if params.family == "vit":
-        module, _ = load_vit(start, params.revision, class_count=len(labels), depth=params.depth)
+        module, _ = load_vit(
+            start, params.revision, class_count=len(labels), depth=params.depth, side_px=params.side_px
+        )
+        config = at_side(config, params.side_px)
         if params.depth is not None:
             config["model_args"] = dict(config.get("model_args") or {}) | {"depth": params.depth}
     else:

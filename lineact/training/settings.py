@@ -108,6 +108,7 @@ class ClassifierTrainingParams:
         hub_revision: commit of the hub's model; null for the newest.
         seed: of the head's start, the order of crops and their variation.
         split_gap_s: seconds that must lie between training and validation crops of one video.
+        side_px: side of the ViT's input, a multiple of its patch; None takes the start's.
         head_start: "probe" starts the head at the best linear classifier of the start's features, "random" at random.
         fit: the loop's settings.
         augment: variation of the training crops.
@@ -119,6 +120,7 @@ class ClassifierTrainingParams:
     hub_revision: str | None
     seed: int
     split_gap_s: float
+    side_px: int | None
     head_start: HeadStart
     fit: FitParams
     augment: AugmentParams
@@ -126,6 +128,8 @@ class ClassifierTrainingParams:
     def __post_init__(self) -> None:
         _check_actions(self.actions)
         _at_least(0, split_gap_s=self.split_gap_s)
+        if self.side_px is not None:
+            _at_least(1, side_px=self.side_px)
 
     @property
     def labels(self) -> tuple[str, ...]:

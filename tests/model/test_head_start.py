@@ -6,8 +6,8 @@ from lineact.classifiers.families import pooled_and_logits, start_network
 from lineact.classifiers.head import probe, start_at_probe
 from lineact.classifiers.train import train_classifier
 from lineact.foundation.vit import preprocessing_of
-from lineact.training.classifier import normalise, to_unit
-from tests.training_sets import LABELS, classifier_params, crop_set, fit_params, write_resnet, write_vit
+from lineact.training.classifier import load_classifier, normalise, predict_logits, save_classifier, to_unit
+from tests.training_sets import LABELS, SIDE_PX, classifier_params, crop_set, fit_params, write_resnet, write_vit
 
 
 def answers(network, preprocessing, crops):
@@ -88,3 +88,29 @@ def test_random_weights_have_no_probe(tmp_path):
         for head in ("random", "probe")
     )
     assert first.history == second.history
+
+
+def test_a_vit_at_another_side_keeps_all_weights_but_its_positions(tmp_path):
+    start = str(write_vit(tmp_path / "start"))
+    own, larger = (
+        start_network(classifier_params("vit", side_px=side_px), LABELS, start) for side_px in (None, 2 * SIDE_PX)
+    )
+    assert larger.config["pretrained_cfg"]["input_size"] == [3, 2 * SIDE_PX, 2 * SIDE_PX]
+    assert own.config["pretrained_cfg"]["input_size"] == [3, SIDE_PX, SIDE_PX]
+    assert larger.module.patch_embed.num_patches == 4 * own.module.patch_embed.num_patches
+    before, after = own.module.state_dict(), larger.module.state_dict()
+    resampled = {name for name in before if before[name].shape != after[name].shape}
+    assert resampled == {"pos_embed"}
+
+
+def test_a_classifier_at_another_side_is_trained_saved_and_read_at_it(tmp_path):
+    start = str(write_vit(tmp_path / "start"))
+    crops, val = crop_set(30), crop_set(15, seed=1)
+    params = classifier_params("vit", fit_params(epochs=1), side_px=2 * SIDE_PX)
+    trained = train_classifier(params, LABELS, 1, crops, val, start, None, tmp_path / "training")
+    save_classifier(tmp_path, "saved", trained.model, trained.spec)
+    model, spec = load_classifier(tmp_path, "saved")
+    assert spec.preprocessing.side_px == 2 * SIDE_PX
+    images_rgb = val.at_side(2 * SIDE_PX).images_rgb
+    expected = predict_logits(trained.model, images_rgb, spec.preprocessing)
+    torch.testing.assert_close(predict_logits(model, images_rgb, spec.preprocessing), expected)
