@@ -83,7 +83,8 @@ class ClassifierParams:
         stages: names of the stages that are trained where `trains` is "stages".
         depth: transformer blocks of a ViT; None takes the start's.
         side_px: side of a ViT's input, a multiple of its patch; None takes the start's.
-        head_start: "probe" starts the head at the best linear classifier of the start's features; random weights have none.
+        head_start: "probe" starts the head at the best linear classifier of its start's features; a random start
+            has none.
         lora: where `trains` is "lora".
         distil: None for labels alone.
         prompts: of CLIP: phrases by action; `*` is for the others, with {} where the action's name goes.

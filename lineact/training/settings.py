@@ -11,8 +11,7 @@ class FitParams:
     Attributes:
         epochs: at most so many passes over the training crops.
         patience: epochs without a better `stop_on` before the loop stops.
-        stop_on: what "better" means on the validation crops; "epochs" runs all of them and takes the last, whose rate has
-            come to its end.
+        stop_on: what "better" means on the validation crops; "epochs" runs all of them and takes the last.
         batch_size: crops per step.
         crops_at_once: so many of them go through the network together, and their gradients are summed up; None for
             all. Means over the batch stay what they are; only BatchNorm sees the smaller share.
