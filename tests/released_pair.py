@@ -8,6 +8,7 @@ import numpy as np
 import yaml
 
 from lineact.bundle.networks import Setup
+from lineact.context import ContextParams
 from lineact.export import ExportParams
 from lineact.files import write_json
 from lineact.schema import LABELLED_CROPS, table_of, write_table
@@ -25,6 +26,7 @@ EXPORT = ExportParams(
     max_hands=4,
     crop_context=1.5,
     crop_side_px=CROP_SIDE_PX,
+    short_context=ContextParams(0.0, 2),
     parity_crops=6,
     parity_frames=2,
     sample_crops=3,

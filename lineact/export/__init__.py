@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lineact.bundle.networks import Setup
+from lineact.context import ContextParams
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class ExportParams:
         max_hands: most boxes of a frame.
         crop_context: the crop's side is this factor times the box's longer side; as the training crops were cut.
         crop_side_px: side of the training crops.
+        short_context: how far back they look.
         parity_crops: crops on which PyTorch and the runtimes are compared.
         parity_frames: validation images likewise.
         sample_crops: of these, so many go into the bundle, with their logits.
@@ -34,6 +36,7 @@ class ExportParams:
     max_hands: int
     crop_context: float
     crop_side_px: int
+    short_context: ContextParams
     parity_crops: int
     parity_frames: int
     sample_crops: int
