@@ -85,25 +85,32 @@ def test_the_crops_of_a_strip_vary_alike():
     torch.testing.assert_close(varied[:, :, :SIDE_PX], single)
 
 
+def test_a_classifier_of_strips_tells_what_differs_in_order_alone(tmp_path):
+    train, val = order_set(90), order_set(45, seed=1)
+    params = classifier_params("vit", fit_params(epochs=3), head_start="probe")
+    trained = train_classifier(params, ORDER, 1, train, val, str(write_vit(tmp_path / "start")), None, tmp_path / "t")
+    assert trained.history[-1].val_accuracy >= 0.8  # chance: a third
+    newest = CropSet(*(train.images_rgb[:, :SIDE_PX], train.classes)), CropSet(val.images_rgb[:, :SIDE_PX], val.classes)
+    alone = train_classifier(params, ORDER, 1, *newest, str(tmp_path / "start"), None, tmp_path / "alone")
+    assert alone.history[-1].val_accuracy <= 0.75  # two of the three classes look alike now
+
+
 @pytest.mark.parametrize(("family", "write"), [("vit", write_vit), ("resnet", write_resnet)])
-def test_a_classifier_of_strips_tells_order_and_is_saved_and_read(family, write, tmp_path):
-    train, val = order_set(240), order_set(60, seed=1)
-    fit = fit_params(epochs=12, patience=12, lr=0.01 if family == "resnet" else 0.005)
-    trained = train_classifier(
-        classifier_params(family, fit), ORDER, 1, train, val, str(write(tmp_path / "start")), None, tmp_path / "t"
-    )
+def test_a_classifier_of_strips_is_saved_and_read(family, write, tmp_path):
+    train, val = order_set(18), order_set(9, seed=1)
+    params = classifier_params(family, fit_params(epochs=1))
+    trained = train_classifier(params, ORDER, 1, train, val, str(write(tmp_path / "start")), None, tmp_path / "t")
     images_rgb = val.at_side(trained.preprocessing.side_px).images_rgb
-    logits = predict_logits(trained.model, images_rgb, trained.preprocessing)
-    assert (logits.argmax(dim=1).numpy() == val.classes).mean() >= 0.9
     save_classifier(tmp_path, "saved", trained.model, trained.spec)
     model, spec = load_classifier(tmp_path, "saved")
     assert spec.crops == 3
+    logits = predict_logits(trained.model, images_rgb, trained.preprocessing)
     torch.testing.assert_close(predict_logits(model, images_rgb, spec.preprocessing), logits)
 
 
 @pytest.mark.parametrize("teacher_sees", ["clean", "augmented"])
 def test_a_teacher_of_strips_by_lora_teaches_a_student_of_strips(teacher_sees, tmp_path):
-    train, val = order_set(60), order_set(30, seed=1)
+    train, val = order_set(18), order_set(9, seed=1)
     start, fit = str(write_vit(tmp_path / "start")), fit_params(epochs=1)
     by_lora = classifier_params("vit", fit, trains="lora", lora=LORA, head_start="probe")
     teacher = train_classifier(by_lora, ORDER, 1, train, val, start, None, tmp_path / "teacher")
@@ -118,7 +125,7 @@ def test_a_teacher_of_strips_by_lora_teaches_a_student_of_strips(teacher_sees, t
 
 def test_stages_of_a_network_of_strips_are_frozen_as_those_of_its_crops(tmp_path):
     params = classifier_params("resnet", fit_params(epochs=1), trains="stages", stages=("layer4",))
-    train, val = order_set(30), order_set(15, seed=1)
+    train, val = order_set(18), order_set(9, seed=1)
     start = str(write_resnet(tmp_path / "start"))
     before = start_network(params, ORDER, start, crops=3).module.state_dict()
     trained = train_classifier(params, ORDER, 1, train, val, start, None, tmp_path / "t").model.state_dict()

@@ -72,7 +72,7 @@ def test_training_from_the_probe_begins_better_than_from_a_random_head(tmp_path)
 
 
 def test_random_weights_have_no_probe(tmp_path):
-    crops, val = crop_set(30), crop_set(15, seed=1)
+    crops, val = crop_set(6), crop_set(6, seed=1)
     fit = fit_params(epochs=1)
     first, second = (
         train_classifier(
