@@ -6,14 +6,12 @@ older crops show the place before the hand was there.
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from lineact.boxes import crop_square
-from lineact.video import Frame, read_frames
 
 KEPT_PER_LAG = 4  # frames kept between two lags: a crop is at most that part of a lag older than it should be
 SAME_TIME_S = 1e-6
@@ -79,37 +77,6 @@ class Past:
         if len(self._lags_s) > 1 and (not self._kept or pts_s - self._kept[-1][0] >= self._apart_s - SAME_TIME_S):
             self._kept.append((pts_s, image_rgb))
         return frames
-
-
-def read_with_past(
-    path: Path, wanted_pts_s: Sequence[float], lags_s: Sequence[float]
-) -> Iterator[tuple[Frame, list[np.ndarray]]]:
-    """Decodes frames with those before them that a strip needs.
-
-    Args:
-        path: of the recording.
-        wanted_pts_s: times of the frames.
-        lags_s: see `Past`.
-
-    Yields:
-        The frame, and the pictures of all lags, its own first.
-
-    Raises:
-        InputError: as `read_frames`.
-    """
-    if len(lags_s) == 1:
-        for frame in read_frames(path, wanted_pts_s):
-            yield frame, [frame.image_rgb]
-        return
-    times_s = [frame.pts_s for frame in read_frames(path, wanted_pts_s)]  # as the file has them, and all are there
-    past, wanted = Past(lags_s), deque(times_s)
-    for frame in read_frames(path):
-        if not wanted:
-            return
-        pictures_rgb = past.add(frame.pts_s, frame.image_rgb)
-        if frame.pts_s == wanted[0]:
-            wanted.popleft()
-            yield frame, pictures_rgb
 
 
 def crop_strip(pictures_rgb: Sequence[np.ndarray], box_xyxy_px: np.ndarray, context: float, side_px: int) -> np.ndarray:

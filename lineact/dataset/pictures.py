@@ -7,13 +7,14 @@ import numpy as np
 import pyarrow as pa
 
 from lineact.boxes import crop_square
-from lineact.context import crop_strip, read_with_past
+from lineact.context import crop_strip
 from lineact.dataset import DatasetParams
 from lineact.dataset.detection import begin_detection_set, yolo_lines
 from lineact.dataset.labels import LabelledCrop
 from lineact.dataset.parts import LabelledFrame, Parts
 from lineact.dataset.today import FrameId
 from lineact.errors import InputError
+from lineact.looking_back import read_with_past
 from lineact.png import encode_png
 from lineact.progress import Progress
 from lineact.video import read_frames, videos_by_sha256

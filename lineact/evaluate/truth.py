@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from lineact.context import read_with_past
 from lineact.errors import InputError
+from lineact.looking_back import read_with_past
 from lineact.video import PTS_TOLERANCE_S, videos_by_sha256
 
 
