@@ -62,9 +62,9 @@ import-labels: setup  ## LINE=demo FORMAT=... FROM=FILE [REVIEWER=name] [NUMBERE
 compare-detectors: setup  ## LINE=demo [WEIGHTS=DIR] [GENERAL=DIR]: Grounding DINO and two YOLOv5 at all pairs of thresholds
 	$(BIN)/python -m flows.compare_detectors line="$$LINE" weights="$$WEIGHTS" general="$$GENERAL"
 
-compare-classifiers: setup  ## LINES=demo,gi_d [SEEDS=0,1,2] [CHOICES=a,b] [STARTS=make] [FOUNDATION=hub]: the papers' table
+compare-classifiers: setup  ## LINES=demo,gi_d [SEEDS=0,1,2] [CHOICES=a,b] [STARTS=make] [FOUNDATION=hub] [LEAVE=line]: papers' table
 	$(BIN)/python -m flows.compare_classifiers lines="$$LINES" seeds="$$SEEDS" choices="$$CHOICES" starts="$$STARTS" \
-	  foundation="$$FOUNDATION"
+	  foundation="$$FOUNDATION" leave="$$LEAVE"
 
 live: setup      ## LINE=demo [SOURCE=rtsp://...|/dev/video0|FILE]: the runtime with the line's release
 	$(BIN)/python -m flows.live line="$$LINE" source="$$SOURCE"

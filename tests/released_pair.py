@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import yaml
 
+from lineact.bundle.manifest import EventSettings
 from lineact.bundle.networks import Setup
 from lineact.export import ExportParams
 from lineact.files import write_json
@@ -23,6 +24,7 @@ EXPORT = ExportParams(
     score_threshold=None,
     nms_iou=0.5,
     max_hands=4,
+    events=EventSettings(0.4, 0.3),
     crop_context=1.5,
     crop_side_px=CROP_SIDE_PX,
     parity_crops=6,

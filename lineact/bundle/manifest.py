@@ -10,7 +10,8 @@ from lineact.files import sha256_of_file
 from lineact.settings import from_mapping
 
 MANIFEST = "manifest.json"
-MANIFEST_VERSION = 2
+MANIFEST_VERSION = 3
+WITHOUT_EVENTS = 2  # the version before had none
 NETWORKS = ("detector", "classifier")
 NETWORK_FILES = tuple(f"{network}.{suffix}" for network in NETWORKS for suffix in ("onnx", "xml", "bin"))
 
@@ -57,6 +58,24 @@ class ClassifierManifest:
 
 
 @dataclass(frozen=True)
+class EventSettings:
+    """When an action of one hand counts as an event.
+
+    Attributes:
+        min_duration_s: an event begins where a hand shows an action for so long with no other one in between, seconds.
+        max_gap_s: it goes on over gaps up to so long in which the hand is not seen or shows something shorter than
+            `min_duration_s`, seconds. A frame stands for no longer than this, either.
+    """
+
+    min_duration_s: float = 0.5
+    max_gap_s: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.min_duration_s < 0 or self.max_gap_s <= 0:
+            raise ValueError("expected min_duration_s of at least 0 and max_gap_s above 0")
+
+
+@dataclass(frozen=True)
 class CropSample:
     """A real crop and the logits PyTorch gives for it.
 
@@ -97,6 +116,7 @@ class Manifest:
         setup: what ran the networks when the pair was evaluated, and what is to run them.
         detector: see `DetectorManifest`.
         classifier: see `ClassifierManifest`.
+        events: with which the pair's events were evaluated, and with which they are to be reported.
         files: SHA-256 of every other file, by its path inside the folder.
         crops: samples for the classifier.
         frames: samples for the detector.
@@ -108,6 +128,7 @@ class Manifest:
     setup: Setup
     detector: DetectorManifest
     classifier: ClassifierManifest
+    events: EventSettings
     files: dict[str, str]
     crops: tuple[CropSample, ...]
     frames: tuple[FrameSample, ...]
@@ -128,7 +149,9 @@ def read_manifest(folder: Path) -> Manifest:
     except ValueError as error:
         raise InputError(f"{path}: expected JSON, found something else ({error}); {way_out}") from error
     version = values.get("schema_version") if isinstance(values, dict) else None
-    if version != MANIFEST_VERSION:
+    if version == WITHOUT_EVENTS:  # a station's bundle outlives an update of its software
+        values["events"] = {}
+    elif version != MANIFEST_VERSION:
         raise InputError(f"{path}: expected a bundle of version {MANIFEST_VERSION}, found {version}; {way_out}")
     try:
         manifest = from_mapping(Manifest, values, str(path))

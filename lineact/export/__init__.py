@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from lineact.bundle.manifest import EventSettings
 from lineact.bundle.networks import Setup
 
 
@@ -16,6 +17,7 @@ class ExportParams:
         score_threshold: boxes below are no hands, 0 to 1; null takes the one that `train_detector` found best.
         nms_iou: of two boxes that overlap by more, the lower-scored one is dropped, 0 to 1.
         max_hands: most boxes of a frame.
+        events: goes into the bundle: when an action counts as an event.
         crop_context: the crop's side is this factor times the box's longer side; as the training crops were cut.
         crop_side_px: side of the training crops.
         parity_crops: crops on which PyTorch and the runtimes are compared.
@@ -32,6 +34,7 @@ class ExportParams:
     score_threshold: float | None
     nms_iou: float
     max_hands: int
+    events: EventSettings
     crop_context: float
     crop_side_px: int
     parity_crops: int

@@ -245,5 +245,16 @@ def _write_manifest(
         std=preprocessing.std,
     )
     files = {path.relative_to(folder).as_posix(): sha256_of_file(path) for path in folder.rglob("*") if path.is_file()}
-    manifest = Manifest(MANIFEST_VERSION, line, data_sha256, params.setup, detector, classifier, files, crops, frames)
+    manifest = Manifest(
+        schema_version=MANIFEST_VERSION,
+        line=line,
+        data_sha256=data_sha256,
+        setup=params.setup,
+        detector=detector,
+        classifier=classifier,
+        events=params.events,
+        files=files,
+        crops=crops,
+        frames=frames,
+    )
     write_json(folder / MANIFEST, dataclasses.asdict(manifest))

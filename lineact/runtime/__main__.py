@@ -6,26 +6,20 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from lineact.errors import FullDiskError, InputError, LineactError
-from lineact.files import is_full_disk, sha256_of_tree
-from lineact.runtime.events import Debouncer, Origin
-from lineact.runtime.locks import camera_lock, folder_lock
-from lineact.runtime.outputs.json_lines import EventFile
-from lineact.runtime.recognise import Recogniser, open_bundle
-from lineact.runtime.run import EventOutput, ResultOutput, run
+from lineact.errors import ConfigError, FullDiskError, InputError, LineactError
+from lineact.files import is_full_disk
 from lineact.runtime.settings import RuntimeSettings, read_settings
-from lineact.runtime.sources import is_live, open_source
-
-BUNDLE_DIGITS = 12  # of its SHA-256 name it in events
+from lineact.runtime.sources import camera_name
+from lineact.runtime.station import Station, watch
 
 log = logging.getLogger("lineact.runtime")
 
 
-def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
+def arguments_of(given: Sequence[str] | None) -> argparse.Namespace:
+    """The command line, read."""
     parser = argparse.ArgumentParser(
         prog="python -m lineact.runtime",
         description="Recognises actions in a camera's or a recording's frames and reports them as events.",
@@ -35,53 +29,48 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--bundle", required=True, help="the released pair: its folder")
     parser.add_argument("--source", required=True, help="a file, a folder of videos, /dev/video0, or rtsp://...")
     parser.add_argument("--out", type=Path, default=Path("events"), help="folder of events.jsonl; default: %(default)s")
-    parser.add_argument("--camera", default="", help="its name in events; default: the source")
+    parser.add_argument("--camera", default="", help="its name in events; default: the file's, device's or host's")
     parser.add_argument("--settings", type=Path, help="TOML file; see lineact/runtime/settings.py")
-    parser.add_argument("--mode", choices=("latest", "lossless"), help="drop late frames, or none")
+    parser.add_argument("--mode", choices=("auto", "latest", "lossless"), help="drop late frames, or none")
     parser.add_argument("--repeat", action="store_true", help="play recordings for ever")
+    parser.add_argument("--annotated", type=Path, help="writes a video with boxes and actions, .mkv or .mp4")
+    parser.add_argument("--view", type=int, metavar="PORT", help="live view on this machine")
+    parser.add_argument("--metrics", type=int, metavar="PORT", help="figures for Prometheus on this machine")
+    parser.add_argument("--mqtt", metavar="HOST", help="broker that gets the events, host or host:port")
     return parser.parse_args(given)
 
 
-def _settings(arguments: argparse.Namespace) -> RuntimeSettings:
+def settings_of(arguments: argparse.Namespace) -> RuntimeSettings:
+    """The settings file, and what the command line says otherwise.
+
+    Raises:
+        ConfigError: naming the file and the key that is wrong.
+    """
     settings = read_settings(arguments.settings) if arguments.settings else RuntimeSettings()
-    source = settings.source
-    if arguments.mode:
-        source = dataclasses.replace(source, mode=arguments.mode)
-    if arguments.repeat:
-        source = dataclasses.replace(source, repeat=True)
-    return dataclasses.replace(settings, source=source)
-
-
-def _watch(arguments: argparse.Namespace) -> None:
-    settings = _settings(arguments)
-    source = open_source(arguments.source, settings.source)
-    folder = Path(arguments.bundle)
-    with ExitStack() as stack:
-        stack.enter_context(folder_lock(arguments.out))
-        if is_live(arguments.source):
-            stack.enter_context(camera_lock(arguments.source, source.address))
-        bundle = open_bundle(folder, settings.recognise)
-        digits = sha256_of_tree(folder)[:BUNDLE_DIGITS]
-        origin = Origin(bundle.manifest.line, arguments.camera or source.address, digits)
-        log.info("line %s, bundle %s, source %s, mode %s", origin.line, digits, source.address, source.mode)
-        events_to: list[EventOutput] = [stack.enter_context(closing(EventFile(arguments.out, settings.event_files)))]
-        results_to: list[ResultOutput] = []
-        stack.enter_context(source)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: source.stop())
-        recogniser = Recogniser(bundle, settings.recognise)
-        debouncer = Debouncer(settings.events, origin)
-        reported = run(recogniser.recognise(source), debouncer, events_to, results_to, source)
-        log.info("%s: the end; %d events in %s", source.address, reported, arguments.out)
-        log.info("frames: %s", ", ".join(f"{name} {value}" for name, value in vars(source.counts).items()))
+    host, colon, port = (arguments.mqtt or "").partition(":")
+    if colon and not (host and port.isdecimal()):
+        raise ConfigError(f"--mqtt: expected host or host:port, found {arguments.mqtt!r}")
+    said: dict[str, dict[str, object]] = {
+        "source": {"mode": arguments.mode, "repeat": arguments.repeat or None},
+        "view": {"port": arguments.view},
+        "metrics": {"port": arguments.metrics},
+        "mqtt": {"host": host or None, "port": int(port) if port else None},
+    }
+    for section, values in said.items():
+        given = {name: value for name, value in values.items() if value is not None}
+        changed = dataclasses.replace(getattr(settings, section), **given)
+        settings = dataclasses.replace(settings, **{section: changed})
+    return settings
 
 
 def main(given: Sequence[str] | None = None) -> None:
     """Runs until the source ends or a signal comes; errors are one line and an exit code."""
-    arguments = _arguments(given)
+    arguments = arguments_of(given)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     try:
-        _watch(arguments)
+        camera = arguments.camera or camera_name(arguments.source)
+        station = Station(Path(arguments.bundle), arguments.source, camera, arguments.out, arguments.annotated)
+        watch(station, settings_of(arguments), _stop_on_signals)
     except LineactError as error:
         _end(str(error), error.exit_code)
     except OSError as error:
@@ -91,6 +80,11 @@ def main(given: Sequence[str] | None = None) -> None:
         if error.errno is None:
             raise
         _end(f"{named}: {os.strerror(error.errno)}; mend that and start again", InputError.exit_code)
+
+
+def _stop_on_signals(stop: Callable[[], None]) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop())
 
 
 def _end(words: str, code: int) -> None:

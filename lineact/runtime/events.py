@@ -1,14 +1,17 @@
 """From what single frames show to events: an action of one hand from a start to an end."""
 
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from lineact.bundle.manifest import EventSettings
+from lineact.runtime.frame import Frame
 from lineact.runtime.results import FrameResult
-from lineact.runtime.settings import EventSettings
 
 EVENT_VERSION = 1  # of the event's JSON form
+TOLERANCE_S = 1e-6  # 0.7 - 0.4 is less than 0.3
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Event:
     confidence: float
     hand: int
     bundle: str
-    product: str = ""
+    product: str
     event_id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def as_json(self) -> dict[str, object]:
@@ -79,6 +82,7 @@ class _Run:
     action: str
     start_s: float
     start_utc_s: float
+    product: str
     last_s: float  # of its last frame
     confidences: float = 0.0
     frames: int = 0
@@ -121,25 +125,28 @@ class _Hand:
             if run:
                 run.stop(at_s, self._settings.max_gap_s)
         ended = self._promote()
-        if self._next and at_s - (self._next.end_s or at_s) > self._settings.max_gap_s:
+        if self._next and self._is_over(self._next, at_s):
             self._next = None
-        if self._current and at_s - (self._current.end_s or at_s) > self._settings.max_gap_s:
+        if self._current and self._is_over(self._current, at_s):
             ended.append(self._current)
             self._current = None
         return ended
 
-    def see(self, action: str, confidence: float, pts_s: float, utc_s: float) -> None:
+    def _is_over(self, run: _Run, at_s: float) -> bool:
+        return run.end_s is not None and at_s - run.end_s > self._settings.max_gap_s + TOLERANCE_S
+
+    def see(self, action: str, confidence: float, frame: Frame, product: str) -> None:
         """The frame shows this hand."""
         if self._current and action == self._current.action:
-            self._current.add(pts_s, confidence)
+            self._current.add(frame.pts_s, confidence)
             self._next = None
             return
         if self._next is None or action != self._next.action:
-            self._next = _Run(action, pts_s, utc_s, pts_s)
-        self._next.add(pts_s, confidence)
+            self._next = _Run(action, frame.pts_s, frame.utc_s, product, frame.pts_s)
+        self._next.add(frame.pts_s, confidence)
 
     def _promote(self) -> list[_Run]:
-        if self._next is None or self._next.duration_s < self._settings.min_duration_s:
+        if self._next is None or self._next.duration_s < self._settings.min_duration_s - TOLERANCE_S:
             return []
         ended = [self._current] if self._current else []
         self._current, self._next = self._next, None
@@ -151,17 +158,25 @@ class _Hand:
         return [*ended, self._current] if self._current else ended
 
 
+def _nobody_tells(arrived_s: float) -> str:  # noqa: ARG001 - it is asked for a moment
+    return ""
+
+
 class Debouncer:
     """Turns results, frame by frame, into events. One for each camera.
 
     Args:
         settings: see `EventSettings`.
         origin: what the events have in common.
+        product_at: the product when a frame arrived, by `time.monotonic()`; an event has that of its first frame.
     """
 
-    def __init__(self, settings: EventSettings, origin: Origin) -> None:
+    def __init__(
+        self, settings: EventSettings, origin: Origin, product_at: Callable[[float], str] = _nobody_tells
+    ) -> None:
         self._settings = settings
         self._origin = origin
+        self._product_at = product_at
         self._hands: dict[int, _Hand] = {}
 
     def push(self, result: FrameResult) -> list[Event]:
@@ -171,9 +186,10 @@ class Debouncer:
             event for number, hand in self._hands.items() for event in self._events(number, hand.pass_time(frame.pts_s))
         ]
         self._hands = {number: hand for number, hand in self._hands.items() if not hand.is_idle}
+        product = self._product_at(frame.arrived_s)
         for seen in result.hands:
             hand = self._hands.setdefault(seen.hand_id, _Hand(self._settings))
-            hand.see(seen.action, seen.confidence, frame.pts_s, frame.utc_s)
+            hand.see(seen.action, seen.confidence, frame, product)
         return sorted(events, key=lambda event: event.start_s)
 
     def close(self, at_s: float) -> list[Event]:
@@ -199,6 +215,7 @@ class Debouncer:
                 confidence=run.confidences / run.frames,
                 hand=hand,
                 bundle=bundle,
+                product=run.product,
             )
             for run in runs
         ]

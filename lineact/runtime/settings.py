@@ -2,8 +2,8 @@
 
 A section of the file is a field of `RuntimeSettings`, e.g.
 
-    [events]
-    min_duration_s = 0.4
+    [source]
+    timeout_s = 2.0
 """
 
 import tomllib
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from lineact.bundle.manifest import EventSettings
 from lineact.errors import ConfigError
 from lineact.settings import from_mapping
 
@@ -51,24 +52,6 @@ class SourceSettings:
 
 
 @dataclass(frozen=True)
-class EventSettings:
-    """When an action counts as an event.
-
-    Attributes:
-        min_duration_s: an event begins where a hand shows an action for so long with no other one in between, seconds.
-        max_gap_s: it goes on over gaps up to so long in which the hand is not seen or shows something shorter than
-            `min_duration_s`, seconds. A frame stands for no longer than this, either.
-    """
-
-    min_duration_s: float = 0.3
-    max_gap_s: float = 0.5
-
-    def __post_init__(self) -> None:
-        if self.min_duration_s < 0 or self.max_gap_s <= 0:
-            raise ValueError("expected min_duration_s of at least 0 and max_gap_s above 0")
-
-
-@dataclass(frozen=True)
 class EventFileSettings:
     """The files events are written to.
 
@@ -83,6 +66,62 @@ class EventFileSettings:
     def __post_init__(self) -> None:
         if self.rotate_mb <= 0 or self.keep_files < 1:
             raise ValueError("rotate_mb must be above 0, keep_files at least 1")
+
+
+@dataclass(frozen=True)
+class MqttSettings:
+    """The broker that gets the events, at least once each.
+
+    Attributes:
+        host: its name or address; "" for none.
+        port: its port.
+        username: "" for none.
+        password_file: holds the password alone.
+        ca_file: certificates that the broker's must come from (PEM); "" for no encryption.
+        topic: of the events.
+        product_topic: where the number of the product or cycle is told, as text or as `product` of a JSON object; ""
+            for none.
+    """
+
+    host: str = ""
+    port: int = 1883
+    username: str = ""
+    password_file: str = ""
+    ca_file: str = ""
+    topic: str = "lineact/{line}/{camera}/events"
+    product_topic: str = ""
+
+
+@dataclass(frozen=True)
+class MetricsSettings:
+    """Where Prometheus asks.
+
+    Attributes:
+        port: 0 for none.
+        host: address to listen on; the figures tell how much is worked, so by default nobody else reaches them.
+    """
+
+    port: int = 0
+    host: str = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class ViewSettings:
+    """The live view, on this machine alone.
+
+    Attributes:
+        port: 0 for none.
+        fps: at most so many pictures a second; drawing them takes time from the recogniser while somebody looks.
+        long_side_px: pictures are scaled down to this.
+    """
+
+    port: int = 0
+    fps: float = 10.0
+    long_side_px: int = 960
+
+    def __post_init__(self) -> None:
+        if self.fps <= 0 or self.long_side_px < 16:
+            raise ValueError("fps must be above 0, long_side_px at least 16")
 
 
 @dataclass(frozen=True)
@@ -129,14 +168,20 @@ class RuntimeSettings:
     Attributes:
         source: see `SourceSettings`.
         recognise: see `RecogniseSettings`.
-        events: see `EventSettings`.
+        events: when an action counts as an event; None for the bundle's own, with which it was evaluated.
         event_files: see `EventFileSettings`.
+        mqtt: see `MqttSettings`.
+        metrics: see `MetricsSettings`.
+        view: see `ViewSettings`.
     """
 
     source: SourceSettings = field(default_factory=SourceSettings)
     recognise: RecogniseSettings = field(default_factory=RecogniseSettings)
-    events: EventSettings = field(default_factory=EventSettings)
+    events: EventSettings | None = None
     event_files: EventFileSettings = field(default_factory=EventFileSettings)
+    mqtt: MqttSettings = field(default_factory=MqttSettings)
+    metrics: MetricsSettings = field(default_factory=MetricsSettings)
+    view: ViewSettings = field(default_factory=ViewSettings)
 
 
 def read_settings(path: Path) -> RuntimeSettings:

@@ -46,7 +46,9 @@ class EventFile:
         if self._size_bytes and self._size_bytes + len(line) > self._settings.rotate_mb * 1e6:
             self._rotate()
         try:
-            self._stream.write(line)
+            rest = memoryview(line)
+            while rest:  # a disk that gets full takes a part, and refuses the rest
+                rest = rest[self._stream.write(rest) :]
             os.fsync(self._stream.fileno())
         except OSError as error:
             self._stream.truncate(self._size_bytes)

@@ -88,6 +88,13 @@ def open_source(address: str, settings: SourceSettings) -> Source:
     return Source(address, "latest" if is_live(address) else "lossless", settings)
 
 
+def camera_name(address: str) -> str:
+    """What a source is called where nobody names it: a file's or a device's name, a network camera's host."""
+    if "://" in address:
+        return urlsplit(address).hostname or address
+    return Path(address).stem
+
+
 def is_live(address: str) -> bool:
     """Whether an address is a camera's: what it missed does not come again."""
     return address.startswith(WEBCAM) or (urlsplit(address).scheme in LIVE_SCHEMES and "://" in address)

@@ -7,6 +7,7 @@ from lineact.runtime.sources.counts import SourceCounts
 from lineact.runtime.sources.packets import Stream
 
 MOST_AHEAD_S = 5.0  # a timestamp that runs ahead of the arrival by more since the frame before is a jump
+LEAST_STEP_S = 1e-3  # of frames that arrive at once and have no timestamps
 MOST_CLOCK_STEP_S = 1.0  # the machine's clock was set where it moved by more against the monotonic one
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,8 @@ class FileClock:
         """A file begins."""
         self._begins = True
         self._start_utc_s = stream.start_utc_s or 0.0
-        self._step_s = 1 / stream.fps
+        if self._last_s is None:
+            self._step_s = 1 / stream.fps
 
     def at(self, stamp_s: float | None, arrived_s: float) -> tuple[float, float]:  # noqa: ARG002 - a camera's needs it
         """Media seconds and seconds since 1970 of the next frame.
@@ -39,7 +41,7 @@ class FileClock:
             stamp_s: of the container; None where it has none.
             arrived_s: when it arrived, by `time.monotonic()`.
         """
-        following_s = 0.0 if self._last_s is None else self._last_s + self._step_s
+        following_s = 0.0 if self._last_s is None else self._last_s + self._step_s  # as long as the frame before
         if stamp_s is None:
             stamp_s = following_s - self._offset_s
         if self._begins:
@@ -47,8 +49,9 @@ class FileClock:
             self._offset_s = 0.0 if self._last_s is None else following_s - stamp_s
             self._first_s = stamp_s
         media_s = stamp_s + self._offset_s
-        if self._last_s is not None and media_s <= self._last_s:
-            media_s = following_s
+        if self._last_s is not None:
+            media_s = media_s if media_s > self._last_s else following_s
+            self._step_s = media_s - self._last_s
         self._last_s = media_s
         return media_s, self._start_utc_s + max(media_s - self._offset_s - self._first_s, 0.0)
 
@@ -63,7 +66,7 @@ class CameraClock:
     def __init__(self, counts: SourceCounts) -> None:
         self._counts = counts
         self._last_s: float | None = None
-        self._last_arrived_s = 0.0
+        self._first_arrived_s = self._last_arrived_s = 0.0
         self._offset_s: float | None = None
         self._wall_less_monotonic_s: float | None = None
 
@@ -79,10 +82,11 @@ class CameraClock:
 
     def _media_s(self, stamp_s: float | None, arrived_s: float) -> float:
         if self._last_s is None:
+            self._first_arrived_s = arrived_s
             self._offset_s = None if stamp_s is None else -stamp_s
             return 0.0
         elapsed_s = arrived_s - self._last_arrived_s
-        by_arrival_s = self._last_s + max(elapsed_s, 1e-3)
+        by_arrival_s = max(self._last_s + LEAST_STEP_S, arrived_s - self._first_arrived_s)
         if stamp_s is None:
             return by_arrival_s
         if self._offset_s is not None:

@@ -51,8 +51,10 @@ def decoded_frames(packets: Iterable[Packet], clock: Clock, counts: SourceCounts
                 counts.size_changes += 1
                 log.warning("the picture's size changed from %s to %s px", size_wh, found_wh)
             size_wh = found_wh
+            # a frame that came out at the stream's end does not know the unit of its timestamp
+            stamp_s = None if picture.pts is None else picture.pts * stream.tick_s
             arrived_s = arrivals_s.pop(picture.pts, packet.arrived_s)
-            pts_s, utc_s = clock.at(picture.time, arrived_s)
+            pts_s, utc_s = clock.at(stamp_s, arrived_s)
             yield Frame(0, picture, pts_s, utc_s, arrived_s, *size_wh)
 
 

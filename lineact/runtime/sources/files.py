@@ -40,7 +40,7 @@ class FileReader:
 
     def __iter__(self) -> Iterator[Packet]:
         paths = find_videos(self._path)
-        while True:
+        while not self._stop.is_set():
             bad = 0
             for path in paths:
                 try:
@@ -60,7 +60,7 @@ class FileReader:
             # Threads that take a frame each are the fastest, and hold back as many frames as there are threads.
             stream.thread_type = "SLICE" if self._in_real_time else "AUTO"
             rate = float(stream.average_rate or DEFAULT_FPS)
-            played = Stream(stream.codec_context, rate, start_utc_s(path, container))
+            played = Stream(stream.codec_context, float(stream.time_base), rate, start_utc_s(path, container))
             began_s, first_s = time.monotonic(), None
             for data in container.demux(stream):
                 arrived_s = time.monotonic()

@@ -76,7 +76,7 @@ class CameraReader:
             stream = container.streams.video[0]
             stream.thread_type = "SLICE"  # a thread per frame would hold frames back
             codec = stream.codec_context
-            connection = Stream(codec, float(stream.average_rate or DEFAULT_FPS), None)
+            connection = Stream(codec, float(stream.time_base), float(stream.average_rate or DEFAULT_FPS), None)
             log.info("%s: connected, %s %sx%s px", self._shown, codec.name, codec.width, codec.height)
             for data in container.demux(stream):
                 if self._stop.is_set():

@@ -11,11 +11,13 @@ class Stream(NamedTuple):
 
     Attributes:
         codec: its decoder.
+        tick_s: unit of its timestamps, seconds.
         fps: its mean rate, as declared.
         start_utc_s: when the recording began, seconds since 1970; None of a camera.
     """
 
     codec: "av.VideoCodecContext"
+    tick_s: float
     fps: float
     start_utc_s: float | None
 
