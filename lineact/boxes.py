@@ -78,7 +78,7 @@ def cut_square(image: np.ndarray, square: Square, side_px: int, *, halve: bool =
     height, width = image.shape[:2]
     inside = image[max(y1, 0) : max(min(y2, height), 1), max(x1, 0) : max(min(x2, width), 1)]
     if inside.size == 0:  # the square lies outside the image
-        inside = image[-1:, -1:]
+        return np.broadcast_to(image[-1:, -1:], (side_px, side_px, *image.shape[2:])).copy()
     padding = (max(-y1, 0), max(y2 - height, 0), max(-x1, 0), max(x2 - width, 0))
     padded = cv2.copyMakeBorder(inside, *padding, borderType=cv2.BORDER_REPLICATE) if any(padding) else inside
     for _ in range(halvings):

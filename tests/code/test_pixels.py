@@ -23,7 +23,7 @@ MEAN_OFF, MOST_OFF = 2.5, 16
 
 def picture(pixel_format, colour_space=UNTOLD, colour_range=LIMITED, seed=0):
     coarse = np.random.default_rng(seed).integers(0, 256, (7, 12, 3), np.uint8)
-    smooth = cv2.resize(coarse, SIZE_WH, interpolation=cv2.INTER_CUBIC)
+    smooth = cv2.resize(coarse, SIZE_WH, interpolation=cv2.INTER_CUBIC).astype(np.uint8)
     frame = av.VideoFrame.from_ndarray(smooth, format="rgb24").reformat(format=pixel_format)
     frame.colorspace, frame.color_range = colour_space, colour_range
     return frame

@@ -71,14 +71,18 @@ def test_skipping_changes_nothing_that_matters_and_is_counted(bundle, frames):
     assert len(same) >= (1 - OTHER_FRAMES) * len(pairs)
     for found, expected in same:
         for hand, other in matched(found.hands, expected.hands):
-            assert iou_matrix(np.array([hand.box_xyxy_px]), np.array([other.box_xyxy_px]))[0, 0] >= LEAST_IOU
+            assert iou(hand, other) >= LEAST_IOU
             for action, probability in other.top:
                 assert dict(hand.top)[action] == pytest.approx(probability, abs=MOST_OFF)
 
 
+def iou(hand, other):
+    return iou_matrix(np.array([hand.box_xyxy_px]), np.array([other.box_xyxy_px]))[0, 0]
+
+
 def matched(hands, others):
     for hand in hands:
-        yield hand, max(others, key=lambda other: iou_matrix([hand.box_xyxy_px], [other.box_xyxy_px])[0, 0])
+        yield hand, max(others, key=lambda other: iou(hand, other))
 
 
 def test_a_still_picture_is_looked_at_again_from_time_to_time(bundle, frames):
