@@ -105,4 +105,4 @@ system:          ## system packages that the tests need: git, Chromium, an MQTT 
 
 lock: setup      ## requirements.lock anew from pyproject.toml
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-	  --extra dev --extra mqtt --extra metrics pyproject.toml -o requirements.lock
+	  --all-extras pyproject.toml -o requirements.lock
