@@ -71,6 +71,8 @@ def main(given: Sequence[str] | None = None) -> None:
         camera = arguments.camera or camera_name(arguments.source)
         station = Station(Path(arguments.bundle), arguments.source, camera, arguments.out, arguments.annotated)
         watch(station, settings_of(arguments), _stop_on_signals)
+    except KeyboardInterrupt:  # before the source began
+        _end("interrupted", 128 + signal.SIGINT)
     except LineactError as error:
         _end(str(error), error.exit_code)
     except OSError as error:
