@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -153,17 +154,19 @@ def test_kill_9_leaves_whole_events_and_the_next_start_goes_on(command, tmp_path
     assert len(after) > len(before)
 
 
-def test_a_full_disk_ends_with_its_code_and_whole_events(command, tmp_path):
+@pytest.mark.parametrize(("size_kb", "more"), [(16, ()), (400, ("--mqtt", "127.0.0.1:1"))])
+def test_a_full_disk_ends_with_its_code_and_whole_events(command, tmp_path, size_kb, more):
     folder = tmp_path / "disk"
     folder.mkdir()
     probe = ["unshare", "--map-root-user", "--mount", "true"]
     if shutil.which("unshare") is None or subprocess.run(probe, capture_output=True).returncode:
         pytest.skip("the system refuses user namespaces")
-    mount = 'mount -t tmpfs -o size=16k none "$0" && { "$@"; code=$?; cat "$0/events.jsonl" >"$0.left"; exit $code; }'
-    endless = command("--repeat", out=str(folder))
+    mount = f'mount -t tmpfs -o size={size_kb}k none "$0"'
+    mount += ' && { "$@"; code=$?; cat "$0/events.jsonl" >"$0.left"; exit $code; }'
+    endless = command("--repeat", *more, out=str(folder))
     ended = done(["unshare", "--map-root-user", "--mount", "sh", "-c", mount, str(folder), *endless])
     assert ended.returncode == 74, ended.stderr
-    assert "events.jsonl: No space left on device" in ended.stderr.splitlines()[-1]
+    assert re.search(r"(events.jsonl|mqtt_waiting.sqlite): No space left on device", ended.stderr.splitlines()[-1])
     left = (tmp_path / "disk.left").read_text()
     assert left.endswith("}\n")
     assert len([json.loads(line) for line in left.splitlines()]) > 10
