@@ -137,7 +137,7 @@ def test_a_picture_that_changes_its_size_is_told_and_goes_on(command, tmp_path):
 
 def test_what_an_unfinished_annotated_video_left_can_be_played(command, tmp_path):
     running = subprocess.Popen(
-        command("--repeat", "--mode", "latest", "--annotated", str(tmp_path / "seen.mp4")),
+        command("--repeat", "--mode", "lossless", "--annotated", str(tmp_path / "seen.mp4")),
         cwd=ROOT, env=ENVIRONMENT, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     part = tmp_path / "part.seen.mp4"
