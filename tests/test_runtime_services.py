@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from lineact.errors import ConfigError
 from lineact.runtime.frame import Frame
 from lineact.runtime.outputs.mqtt import MqttOutput
 from lineact.runtime.outputs.outbox import Outbox
@@ -117,6 +118,7 @@ def test_every_event_is_heard_across_a_kill_9_of_the_sender(broker, tmp_path):
 import sys, time
 from functools import partial
 from pathlib import Path
+from lineact.errors import ConfigError
 from lineact.runtime.frame import Frame
 from lineact.runtime.outputs.mqtt import MqttOutput
 from lineact.runtime.outputs.outbox import Outbox
@@ -223,3 +225,34 @@ def _answers(port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
         return True
     return False
+
+
+@services
+def test_a_broker_with_certificate_and_password(broker, tmp_path):
+    key, certificate, passwords = (tmp_path / name for name in ("key.pem", "certificate.pem", "passwords"))
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=127.0.0.1"]
+    made += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(made, check=True, capture_output=True)
+    subprocess.run(["mosquitto_passwd", "-b", "-c", str(passwords), "ann", "secret"], check=True)
+    as_root = ["user root"] if os.geteuid() == 0 else []  # else it leaves root, and cannot read what is ours alone
+    broker.configure(f"certfile {certificate}", f"keyfile {key}", f"password_file {passwords}", *as_root)
+    broker.start()
+    (tmp_path / "password").write_text("secret\n")
+    settings = MqttSettings(
+        host="127.0.0.1",
+        port=broker.port,
+        username="ann",
+        password_file=str(tmp_path / "password"),
+        ca_file=str(certificate),
+    )
+    output = MqttOutput(settings, ORIGIN, Outbox(tmp_path / "waiting.sqlite"), Products(), None)
+    output.write(event())
+    wait_for(lambda: output.waiting == 0)
+    output.close()
+
+
+def test_a_password_or_certificate_that_cannot_be_read_is_named(tmp_path):
+    nowhere = str(tmp_path / "nowhere")
+    for settings in (MqttSettings(username="ann", password_file=nowhere), MqttSettings(ca_file=nowhere)):
+        with pytest.raises(ConfigError, match=rf"mqtt: {nowhere}: cannot be read"):
+            MqttOutput(settings, ORIGIN, Outbox(tmp_path / "waiting.sqlite"), Products(), None)
