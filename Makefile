@@ -10,12 +10,13 @@ export DO_NOT_TRACK := true
 export MLFLOW_DISABLE_TELEMETRY := true
 # recipes read what a user sets from the environment, so that blanks and quotes in it stay what they are
 export NAME VIDEOS CROPS YOLO DATA_YAML NAMES DETECTOR FOUNDATION ACTIONS LINE REVIEWER PORT HOST TOKEN_FILE ALL WEIGHTS GENERAL
-export FORMAT TO FROM WHAT NUMBERED_FROM LINES SEEDS CHOICES STARTS SOURCE
+export CLIP HOURS FORMAT TO FROM WHAT NUMBERED_FROM LINES SEEDS CHOICES STARTS SOURCE MINUTES
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/$(UV_VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo lines test test-services try-label-studio system lint ui serve review review-export line activate \
-  export-labels import-labels compare-detectors compare-classifiers live bench-label bench-train bench-review lock clean
+  export-labels import-labels compare-detectors compare-classifiers live publish soak bench-live bench-label bench-train \
+  bench-review lock clean
 
 help:            ## these targets
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
@@ -66,8 +67,18 @@ compare-classifiers: setup  ## LINES=demo,gi_d [SEEDS=0,1,2] [CHOICES=a,b] [STAR
 	$(BIN)/python -m flows.compare_classifiers lines="$$LINES" seeds="$$SEEDS" choices="$$CHOICES" starts="$$STARTS" \
 	  foundation="$$FOUNDATION" leave="$$LEAVE"
 
-live: setup      ## LINE=demo [SOURCE=rtsp://...|/dev/video0|FILE]: the runtime with the line's release
-	$(BIN)/python -m flows.live line="$$LINE" source="$$SOURCE"
+live: setup      ## LINE=demo [SOURCE=rtsp://...|/dev/video0|FILE] [PORT=8766]: the runtime with the line's release
+	$(BIN)/python -m flows.live line="$$LINE" source="$$SOURCE" port="$$PORT"
+
+publish: setup   ## LINE=demo TO=/srv/bundles: the champion as files, for stations without the registry
+	$(BIN)/python -m flows.publish line="$$LINE" to="$$TO"
+
+soak: setup      ## LINE=demo [MINUTES=30]: the runtime on a camera and a broker that come and go, for a long time
+	$(BIN)/python -m tests.soak --bundle "models/$$LINE/export/bundle" --video "$$(ls data/$$LINE/raw/* | tail -1)" \
+	  --minutes "$${MINUTES:-30}" --out ".lineact/soak/$$(date +%Y%m%dT%H%M%S)"
+
+bench-live: setup  ## LINE=demo [CLIP=FILE] [HOURS=1]: the runtime beside ultralytics' predict and timm; memory over hours
+	$(BIN)/python -m flows.bench_live line="$$LINE" clip="$$CLIP" hours="$$HOURS"
 
 bench-label: setup  ## LINE=demo: Grounding DINO's labelling beside a plain loop with the same weights
 	$(BIN)/python -m flows.bench_label line="$$LINE"
@@ -102,4 +113,4 @@ system:          ## system packages that the tests need: git, Chromium, an MQTT 
 
 lock: setup      ## requirements.lock anew from pyproject.toml
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-	  --extra dev --extra mqtt --extra metrics pyproject.toml -o requirements.lock
+	  --all-extras pyproject.toml -o requirements.lock

@@ -21,6 +21,7 @@ from lineact.bench_live import (
     in_real_time,
     measured,
     plain_way,
+    plain_way_at_640,
     render_clip,
     without_skipping,
 )
@@ -64,6 +65,7 @@ def bench_live(line: str, clip: str, seconds: float, hours: float) -> list[list[
     job = LiveJob(path, bundle, artefact_folder("train_detector", line), (classifier, kind), frames)
     runs = {
         "plain: ultralytics and timm": measured(plain_way, job),
+        "plain, at ultralytics' own size": measured(plain_way_at_640, job),
         "lineact": measured(as_the_product, job),
         "lineact, nothing skipped": measured(without_skipping, job),
     }

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lineact.benchmark import memory_peak_mb
-from lineact.boxes import crop_square
+from lineact.boxes import square_around
 from lineact.bundle.manifest import Manifest, read_manifest
 from lineact.bundle.networks import Setup
 from lineact.bundle.pair import Bundle
@@ -33,6 +33,7 @@ CLIP_WH, CLIP_FPS, CLIP_CRF = (2560, 1440), 25, 23
 MOVED_PX = 2.0  # a hand whose box moved by this from one frame to the next moves
 PAIR = 2  # crops of a call that is timed: both hands
 MEMORY_EVERY = 50  # frames
+ULTRALYTICS_PX = 640  # of an image's longer side
 
 
 @dataclass(frozen=True)
@@ -138,29 +139,40 @@ def measured(how: Callable[[LiveJob], LiveRun], job: LiveJob) -> LiveRun:
 
 
 def plain_way(job: LiveJob) -> LiveRun:
-    """`YOLO.predict` over the video, the classifier with one crop a call; the bundle's thresholds."""
+    """`YOLO.predict` over the video; each crop through timm's transform and the classifier. The bundle's thresholds."""
+    return _plainly(job, max(read_manifest(job.bundle).detector.input_wh))
+
+
+def plain_way_at_640(job: LiveJob) -> LiveRun:
+    """Likewise, with the size that `predict` takes where a model tells it none."""
+    return _plainly(job, ULTRALYTICS_PX)
+
+
+def _plainly(job: LiveJob, imgsz: int) -> LiveRun:
+    import timm.data
     import torch
+    from PIL import Image
 
     from lineact.training.classifier import load_classifier
 
     manifest = read_manifest(job.bundle)
     model = _ultralytics_model(job.detector)
     network, spec = load_classifier(*job.classifier)
-    network.eval()
-    detector, classifier, side_px = manifest.detector, manifest.classifier, spec.preprocessing.side_px
-    mean, std = torch.tensor(classifier.mean), torch.tensor(classifier.std)
-    asked: Any = {"imgsz": max(detector.input_wh), "conf": detector.score_threshold, "iou": detector.nms_iou}
-    asked |= {"max_det": detector.max_hands, "verbose": False}
+    transform = timm.data.create_transform(
+        spec.preprocessing.side_px, mean=spec.preprocessing.mean, std=spec.preprocessing.std, crop_pct=1.0
+    )
+    asked: Any = {"imgsz": imgsz, "conf": manifest.detector.score_threshold, "iou": manifest.detector.nms_iou}
+    asked |= {"max_det": manifest.detector.max_hands, "verbose": False}
     frames = hands = 0
     model.predict(np.zeros((*CLIP_WH[::-1], 3), np.uint8), **asked)  # loads what is loaded at first use
     started_s, cpu_s = time.perf_counter(), time.process_time()
     with torch.inference_mode():
         for found in itertools.islice(model.predict(str(job.clip), stream=True, **asked), job.frames):
-            image_rgb = found.orig_img[..., ::-1]
             for box_xyxy_px in found.boxes.xyxy.numpy():
-                crop = crop_square(image_rgb, box_xyxy_px, classifier.crop_context, side_px)
-                scaled = (torch.from_numpy(crop).float() / 255 - mean) / std  # S x S x 3
-                network(scaled.permute(2, 0, 1)[None]).softmax(1).argmax(1).item()
+                x1, y1, x2, y2 = square_around(box_xyxy_px, manifest.classifier.crop_context)
+                crop_bgr = found.orig_img[max(y1, 0) : y2, max(x1, 0) : x2]
+                image = Image.fromarray(np.ascontiguousarray(crop_bgr[..., ::-1]))
+                network(transform(image)[None]).softmax(1).argmax(1).item()
                 hands += 1
             frames += 1
     ended_s = time.perf_counter()

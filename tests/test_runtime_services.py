@@ -1,7 +1,6 @@
 """The runtime against a real RTSP server, a real MQTT broker and a real browser (make system)."""
 
 import contextlib
-import json
 import os
 import re
 import shutil
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from lineact.errors import ConfigError
 from lineact.runtime.frame import Frame
 from lineact.runtime.outputs.mqtt import MqttOutput
 from lineact.runtime.outputs.outbox import Outbox
@@ -24,51 +24,15 @@ from lineact.runtime.products import Products
 from lineact.runtime.settings import MqttSettings, SourceSettings
 from lineact.runtime.sources import open_source
 from tests.station import ORIGIN, event, numbered_video
+from tests.station_services import MOSQUITTO, SYSTEM_PYTHON, WAIT_S, Broker, Camera, Listener, wait_for
 from tests.test_services import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
-SYSTEM_PYTHON = "/usr/bin/python3"
-MOSQUITTO = "/usr/sbin/mosquitto"
-WAIT_S = 60
 services = pytest.mark.services
-
-
-def wait_for(what: Callable[[], object], seconds: float = WAIT_S) -> None:
-    deadline_s = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline_s, f"nothing within {seconds} s"
-        time.sleep(0.05)
 
 
 def _exceeds(count: Callable[[], int], least: int) -> bool:
     return count() > least
-
-
-class Camera:
-    """An RTSP server that can be killed and started again on the same port."""
-
-    def __init__(self, video: Path) -> None:
-        self._video = video
-        self._process: subprocess.Popen | None = None
-        self.port = 0
-
-    @property
-    def address(self) -> str:
-        return f"rtsp://127.0.0.1:{self.port}/line"
-
-    def start(self) -> None:
-        command = [SYSTEM_PYTHON, str(ROOT / "tests/rtsp_server.py"), str(self.port), str(self._video)]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        assert self._process.stdout is not None
-        self.port = int(self._process.stdout.readline())
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            assert self._process.stdout is not None
-            self._process.stdout.close()
-            self._process = None
 
 
 @pytest.fixture
@@ -107,58 +71,6 @@ def test_a_network_camera_is_cut_and_comes_back(camera, mode):
     # the pauses are part of the media time, which goes along with the arrival
     assert frames[-1].arrived_s - frames[0].arrived_s == pytest.approx(times_s[-1] - times_s[0], abs=3.0)
     assert {(frame.width_px, frame.height_px) for frame in frames} == {(320, 180)}
-
-
-class Broker:
-    """A mosquitto that can be killed and started again on the same port."""
-
-    def __init__(self, folder: Path) -> None:
-        self.port = free_port()
-        self._configuration = folder / "mosquitto.conf"
-        self._configuration.write_text(f"listener {self.port} 127.0.0.1\nallow_anonymous true\n")
-        self._process: subprocess.Popen | None = None
-
-    def start(self) -> None:
-        command = [MOSQUITTO, "-c", str(self._configuration)]
-        self._process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-
-class Listener:
-    """Another client of the broker: what it has heard, and what it says."""
-
-    def __init__(self, broker: Broker, topic: str) -> None:
-        from paho.mqtt.client import Client
-        from paho.mqtt.enums import CallbackAPIVersion
-
-        self.heard: list[tuple[str, dict]] = []
-        self._ready = threading.Event()
-        self._client = Client(CallbackAPIVersion.VERSION2, client_id="listener", clean_session=False)
-        self._client.on_connect = lambda client, *_: client.subscribe(topic, 1)
-        self._client.on_subscribe = lambda *_: self._ready.set()
-        self._client.on_message = lambda _client, _data, message: self.heard.append(
-            (message.topic, json.loads(message.payload))
-        )
-        self._client.reconnect_delay_set(1, 1)
-        self._client.connect_async("127.0.0.1", broker.port)
-        self._client.loop_start()
-        assert self._ready.wait(WAIT_S)
-
-    @property
-    def ids(self) -> set[str]:
-        return {said["event_id"] for _, said in self.heard}
-
-    def say(self, topic: str, payload: str) -> None:
-        self._client.publish(topic, payload, 1, retain=True).wait_for_publish(WAIT_S)
-
-    def close(self) -> None:
-        self._client.disconnect()
-        self._client.loop_stop()
 
 
 @pytest.fixture
@@ -206,6 +118,7 @@ def test_every_event_is_heard_across_a_kill_9_of_the_sender(broker, tmp_path):
 import sys, time
 from functools import partial
 from pathlib import Path
+from lineact.errors import ConfigError
 from lineact.runtime.frame import Frame
 from lineact.runtime.outputs.mqtt import MqttOutput
 from lineact.runtime.outputs.outbox import Outbox
@@ -256,7 +169,7 @@ def test_the_product_is_told_by_the_broker(broker, tmp_path):
 
 @services
 def test_a_broker_that_refuses_is_told_and_costs_no_event(broker, tmp_path, caplog):
-    (tmp_path / "mosquitto.conf").write_text(f"listener {broker.port} 127.0.0.1\nallow_anonymous false\n")
+    broker.configure("allow_anonymous false")
     broker.start()
     (tmp_path / "password").write_text("wrong\n")
     settings = MqttSettings(
@@ -312,3 +225,34 @@ def _answers(port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
         return True
     return False
+
+
+@services
+def test_a_broker_with_certificate_and_password(broker, tmp_path):
+    key, certificate, passwords = (tmp_path / name for name in ("key.pem", "certificate.pem", "passwords"))
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=127.0.0.1"]
+    made += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(made, check=True, capture_output=True)
+    subprocess.run(["mosquitto_passwd", "-b", "-c", str(passwords), "ann", "secret"], check=True)
+    as_root = ["user root"] if os.geteuid() == 0 else []  # else it leaves root, and cannot read what is ours alone
+    broker.configure(f"certfile {certificate}", f"keyfile {key}", f"password_file {passwords}", *as_root)
+    broker.start()
+    (tmp_path / "password").write_text("secret\n")
+    settings = MqttSettings(
+        host="127.0.0.1",
+        port=broker.port,
+        username="ann",
+        password_file=str(tmp_path / "password"),
+        ca_file=str(certificate),
+    )
+    output = MqttOutput(settings, ORIGIN, Outbox(tmp_path / "waiting.sqlite"), Products(), None)
+    output.write(event())
+    wait_for(lambda: output.waiting == 0)
+    output.close()
+
+
+def test_a_password_or_certificate_that_cannot_be_read_is_named(tmp_path):
+    nowhere = str(tmp_path / "nowhere")
+    for settings in (MqttSettings(username="ann", password_file=nowhere), MqttSettings(ca_file=nowhere)):
+        with pytest.raises(ConfigError, match=rf"mqtt: {nowhere}: cannot be read"):
+            MqttOutput(settings, ORIGIN, Outbox(tmp_path / "waiting.sqlite"), Products(), None)

@@ -26,7 +26,12 @@ def arguments_of(given: Sequence[str] | None) -> argparse.Namespace:
         epilog="Ends with 0 at a recording's end or after SIGINT or SIGTERM; else it says why: 2 a setting, 3 a bundle "
         "or a file, 16 camera or folder in use, 69 no picture, 74 a full disk.",
     )
-    parser.add_argument("--bundle", required=True, help="the released pair: its folder")
+    parser.add_argument(
+        "--bundle", required=True, help="the released pair: a folder, a published one, or models:/lineact-LINE@champion"
+    )
+    parser.add_argument(
+        "--bundles", type=Path, default=Path("bundles"), help="folder of copies from elsewhere; default: %(default)s"
+    )
     parser.add_argument("--source", required=True, help="a file, a folder of videos, /dev/video0, or rtsp://...")
     parser.add_argument("--out", type=Path, default=Path("events"), help="folder of events.jsonl; default: %(default)s")
     parser.add_argument("--camera", default="", help="its name in events; default: the file's, device's or host's")
@@ -69,8 +74,12 @@ def main(given: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     try:
         camera = arguments.camera or camera_name(arguments.source)
-        station = Station(Path(arguments.bundle), arguments.source, camera, arguments.out, arguments.annotated)
+        station = Station(
+            arguments.bundle, arguments.bundles, arguments.source, camera, arguments.out, arguments.annotated
+        )
         watch(station, settings_of(arguments), _stop_on_signals)
+    except KeyboardInterrupt:  # before the source began
+        _end("interrupted", 128 + signal.SIGINT)
     except LineactError as error:
         _end(str(error), error.exit_code)
     except OSError as error:

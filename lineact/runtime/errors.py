@@ -9,6 +9,12 @@ class CameraError(LineactError):
     exit_code = 69  # EX_UNAVAILABLE of sysexits.h
 
 
+class RegistryError(LineactError):
+    """The registry of released bundles does not answer."""
+
+    exit_code = 69
+
+
 class BusyError(LineactError):
     """Another process has the camera, or writes into the same folder."""
 

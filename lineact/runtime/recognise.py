@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -63,7 +63,7 @@ class Recogniser:
         self._settings = settings
         self.counts = Counts()
 
-    def recognise(self, frames: Iterable[Frame]) -> Iterator[FrameResult]:
+    def recognise(self, frames: Iterable[Frame]) -> Generator[FrameResult, None, None]:
         """Recognises frames in their order.
 
         Reading the next frame, detecting and naming have a thread each: results come a few frames after what is read.

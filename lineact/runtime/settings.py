@@ -143,9 +143,9 @@ class RecogniseSettings:
 
     threads: int = 1
     skip_still_frames: bool = True
-    still_below: float = 2.0
+    still_below: float = 4.0
     skip_same_crops: bool = True
-    same_below: float = 4.0
+    same_below: float = 8.0
     look_again_s: float = 1.0
     follow_within: float = 1.0
     lost_after_s: float = 0.5

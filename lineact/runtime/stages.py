@@ -1,7 +1,7 @@
 """Work in stages that overlap: each has a thread, and what it finished waits for the next one in a queue of one."""
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from typing import Any, NamedTuple
 
 
@@ -51,7 +51,7 @@ class _Slot:
             self._changed.notify_all()
 
 
-def overlapped(source: Iterable[Any], stages: list[Callable[[Any], Any]]) -> Iterator[Any]:
+def overlapped(source: Iterable[Any], stages: list[Callable[[Any], Any]]) -> Generator[Any, None, None]:
     """Each item of a source through all stages in turn, in its order; several items are on their way at once.
 
     At most one item waits before each stage, so that an item is not old when its turn comes. An error of the source or

@@ -6,8 +6,10 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import NamedTuple
 
+from lineact.bundle.manifest import MANIFEST
 from lineact.bundle.pair import Bundle
-from lineact.files import sha256_of_tree
+from lineact.bundle.provenance import identity_of
+from lineact.runtime.bundles import DIGITS, fetch
 from lineact.runtime.events import Debouncer, Origin
 from lineact.runtime.locks import camera_lock, folder_lock
 from lineact.runtime.outputs.json_lines import EventFile, last_event
@@ -17,8 +19,6 @@ from lineact.runtime.run import EventOutput, ResultOutput, run
 from lineact.runtime.settings import RuntimeSettings
 from lineact.runtime.sources import Source, is_live, open_source
 
-BUNDLE_DIGITS = 12  # of its SHA-256 name it in events
-
 log = logging.getLogger(__name__)
 
 
@@ -26,14 +26,16 @@ class Station(NamedTuple):
     """What runs where.
 
     Attributes:
-        bundle: the released pair's folder.
+        bundle: the released pair's address: see `fetch`.
+        bundles: folder of the copies of those that come from elsewhere.
         source: see `open_source`.
         camera: its name in events.
         out: folder of the events.
         annotated: a video to write, or none.
     """
 
-    bundle: Path
+    bundle: str
+    bundles: Path
     source: str
     camera: str
     out: Path
@@ -61,8 +63,9 @@ def watch(station: Station, settings: RuntimeSettings, on_signal: Callable[[Call
         stack.enter_context(folder_lock(station.out))
         if is_live(station.source):
             stack.enter_context(camera_lock(station.source, source.address))
-        bundle = open_bundle(station.bundle, settings.recognise)
-        digits = sha256_of_tree(station.bundle)[:BUNDLE_DIGITS]
+        folder = fetch(station.bundle, station.bundles)
+        bundle = open_bundle(folder, settings.recognise)
+        digits = identity_of(folder / MANIFEST, bundle.manifest)[:DIGITS]
         origin = Origin(bundle.manifest.line, station.camera, digits)
         log.info("line %s, camera %s, bundle %s, source %s, mode %s", *origin, source.address, source.mode)
         products = Products()

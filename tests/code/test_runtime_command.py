@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -20,6 +22,7 @@ from lineact.runtime.outputs.json_lines import CURRENT
 from lineact.runtime.run import run
 from lineact.runtime.settings import RuntimeSettings, SourceSettings
 from lineact.runtime.sources import open_source
+from lineact.video import read_frames
 from tests.generated_videos import write_video
 from tests.released_pair import smooth_noise
 from tests.station import ORIGIN, camera_of_bytes, hand, result_at
@@ -118,6 +121,44 @@ def test_a_camera_that_is_unplugged_costs_no_event(command, recording, tmp_path)
     assert [[event[fact] for fact in facts] for event in events_in(tmp_path / "events")] == expected
 
 
+def test_a_picture_that_changes_its_size_is_told_and_goes_on(command, tmp_path):
+    rng = np.random.default_rng(5)
+    both = tmp_path / "both.ts"
+    for size_wh in ((192, 128), (320, 192)):
+        picture = cv2.resize(smooth_noise(rng, (64, 96)), size_wh)
+        both_before = both.read_bytes() if both.exists() else b""
+        part = write_video(tmp_path / "part.ts", [picture] * 10)
+        both.write_bytes(both_before + part.read_bytes())
+    ended = done(command("--annotated", str(tmp_path / "seen.mkv"), source=str(both)))
+    assert ended.returncode == 0, ended.stderr
+    assert "the picture's size changed from (192, 128) to (320, 192) px" in ended.stderr
+    assert "handed_on 20, dropped 0, broken 0, size_changes 1" in ended.stderr
+
+
+def test_what_an_unfinished_annotated_video_left_can_be_played(command, tmp_path):
+    running = subprocess.Popen(
+        command("--repeat", "--mode", "lossless", "--annotated", str(tmp_path / "seen.mp4")),
+        cwd=ROOT, env=ENVIRONMENT, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    part = tmp_path / "part.seen.mp4"
+    while not (part.is_file() and part.stat().st_size > 20_000):
+        assert running.poll() is None
+        time.sleep(0.1)
+    running.kill()
+    running.wait()
+    assert len(list(read_frames(part))) > 10
+    assert not (tmp_path / "seen.mp4").exists()
+
+
+def test_the_runtime_imports_nothing_that_trains_and_no_output_that_is_not_asked_for():
+    script = "import sys, lineact.runtime.__main__\nprint(*sorted({name.partition('.')[0] for name in sys.modules}))\n"
+    told = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True)
+    training = {"torch", "prefect", "dvc", "hydra", "mlflow", "ultralytics", "pyarrow", "pandas", "scipy", "sklearn"}
+    outputs = {"paho", "prometheus_client", "sqlite3"}
+    assert set(told.stdout.split()) & (training | outputs) == set()
+    assert "numpy" in told.stdout.split()
+
+
 def test_two_processes_do_not_share_a_folder(command):
     first = subprocess.Popen(
         command("--repeat", "--mode", "latest"), cwd=ROOT, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True
@@ -153,17 +194,19 @@ def test_kill_9_leaves_whole_events_and_the_next_start_goes_on(command, tmp_path
     assert len(after) > len(before)
 
 
-def test_a_full_disk_ends_with_its_code_and_whole_events(command, tmp_path):
+@pytest.mark.parametrize(("size_kb", "more"), [(16, ()), (400, ("--mqtt", "127.0.0.1:1"))])
+def test_a_full_disk_ends_with_its_code_and_whole_events(command, tmp_path, size_kb, more):
     folder = tmp_path / "disk"
     folder.mkdir()
     probe = ["unshare", "--map-root-user", "--mount", "true"]
     if shutil.which("unshare") is None or subprocess.run(probe, capture_output=True).returncode:
         pytest.skip("the system refuses user namespaces")
-    mount = 'mount -t tmpfs -o size=16k none "$0" && { "$@"; code=$?; cat "$0/events.jsonl" >"$0.left"; exit $code; }'
-    endless = command("--repeat", out=str(folder))
+    mount = f'mount -t tmpfs -o size={size_kb}k none "$0"'
+    mount += ' && { "$@"; code=$?; cat "$0/events.jsonl" >"$0.left"; exit $code; }'
+    endless = command("--repeat", *more, out=str(folder))
     ended = done(["unshare", "--map-root-user", "--mount", "sh", "-c", mount, str(folder), *endless])
     assert ended.returncode == 74, ended.stderr
-    assert "events.jsonl: No space left on device" in ended.stderr.splitlines()[-1]
+    assert re.search(r"(events.jsonl|mqtt_waiting.sqlite): No space left on device", ended.stderr.splitlines()[-1])
     left = (tmp_path / "disk.left").read_text()
     assert left.endswith("}\n")
     assert len([json.loads(line) for line in left.splitlines()]) > 10

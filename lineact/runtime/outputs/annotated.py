@@ -21,7 +21,8 @@ log = logging.getLogger(__name__)
 
 
 class AnnotatedVideo:
-    """Encodes results in a thread of its own. The file has its name once it is whole, and `.part` before it until then.
+    """Encodes results in a thread of its own. The file is called `part.NAME` until it is
+    whole; what a killed process leaves under that name can be played.
 
     Args:
         path: .mkv or .mp4.
@@ -97,7 +98,9 @@ class AnnotatedVideo:
         options = {"movflags": "frag_keyframe+empty_moov"} if self._path.suffix.lower() == ".mp4" else {}
         with av.open(str(self._part), "w", options=options) as container:
             image_rgb = self._overlay.draw(first)
-            stream: Any = container.add_stream("libx264", options={"preset": "veryfast", "crf": "26", "bf": "0"})
+            stream: Any = container.add_stream(
+                "libx264", options={"preset": "veryfast", "crf": "26", "bf": "0", "g": "50"}
+            )
             stream.height, stream.width = image_rgb.shape[:2]
             stream.pix_fmt = "yuv420p"
             stream.codec_context.time_base = Fraction(1, TICKS_PER_S)

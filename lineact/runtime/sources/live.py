@@ -1,5 +1,6 @@
 """Cameras: connected anew with growing pauses wherever they fall silent."""
 
+import errno
 import logging
 import threading
 import time
@@ -94,7 +95,7 @@ class CameraReader:
             options = {"rtsp_transport": "tcp"} | options  # over UDP a lost packet spoils all up to the next key frame
         try:
             return av.open(self._address, format=kind, options=options, timeout=self._settings.timeout_s)
-        except OSError as error:
-            if error.errno == 16:
+        except (av.FFmpegError, OSError) as error:
+            if error.errno == errno.EBUSY:
                 raise BusyError(f"{self._shown}: another process has this camera; end that one first") from error
             raise
