@@ -14,7 +14,6 @@ from pydantic import BaseModel, Field
 
 from flows.review_access import Access, guard
 from flows.review_line import Reviewed
-from flows.review_quality import what_comes_next
 from lineact.decisions import TASKS
 from lineact.errors import LineactError
 from lineact.review.answers import labels_of
@@ -153,7 +152,7 @@ def _add_answers(app: FastAPI, reviewed: Reviewed) -> None:
     def finish() -> dict[str, Any]:
         _refuse_simulated(reviewed)
         exported = session.export()
-        next_step = what_comes_next(reviewed.line)
+        next_step = reviewed.what_comes_next()
         return {"added": exported.added, "rows": exported.rows, "next": next_step, "progress": _progress(reviewed)}
 
 

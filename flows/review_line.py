@@ -1,18 +1,17 @@
 """A line as the review page reads it: its queue, what was found, and what is decided so far."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flows.gate import decisions_of, is_simulated
+from flows.gate import decisions_of, found_of, is_simulated, params_of
 from flows.pipeline import refuse_without_recordings
 from flows.review_quality import Quality
-from lineact.dataset.asked import asked_of
 from lineact.dataset.awaiting import asks_audits, likely_audits
+from lineact.dataset.labels import Found
 from lineact.decisions import box_of_id
 from lineact.errors import InputError
 from lineact.review.export import journal_path, read_written
@@ -20,9 +19,7 @@ from lineact.review.journal import Journal
 from lineact.review.pictures import Crops, Frames
 from lineact.review.queue_index import QueueIndex
 from lineact.review.session import Session
-from lineact.review.state import Boxes, ReviewState
-from lineact.schema import BOXES, CROPS, QUEUE, TEMPLATES, read_table
-from tasks.stage import section_of
+from lineact.review.state import ReviewState
 
 
 @dataclass(frozen=True)
@@ -74,6 +71,14 @@ class Reviewed:
                 "What was answered is kept"
             )
 
+    def what_comes_next(self) -> str:
+        """See `Quality.what_comes_next`."""
+        try:
+            self.refuse_another_queue()
+        except InputError as error:
+            return str(error)
+        return self.quality.what_comes_next()
+
 
 def read_reviewed(line: str, reviewer: str) -> Reviewed:
     """Reads what the page shows.
@@ -91,36 +96,48 @@ def read_reviewed(line: str, reviewer: str) -> Reviewed:
             f"{path}: expected the review queue of line {line!r}, found nothing; "
             f"run `python -m flows.label_line line={line}`"
         )
-    settings = section_of(line, "dataset")
-    actions = tuple(settings["actions"])
+    params = params_of(line)
+    actions = params.actions
     version = _version_of(path)
-    queue = read_table(path, QUEUE).sort_by("priority")
-    templates = _templates_of(folder / "match" / "templates.parquet")
-    shown = pc.list_flatten(queue.filter(pc.not_equal(queue["task"], "box"))["box_ids"]).to_pylist()
-    crops = _crops_of(folder, line, [*shown, *(box_id for ids in templates.values() for box_id in ids)])
+    found = found_of(line)
+    found = replace(found, queue=found.queue.sort_by("priority"))
+    crops = _crops_of(folder / "embed" / "crops.parquet", line, found)
     decisions = decisions_of(line)
     simulated = is_simulated(line)
     read_written(decisions, actions)  # a broken file is told now, not at the first answer
     frames = Frames(folder / "raw")
     state = ReviewState(
-        QueueIndex(queue, _similarity_of(queue, folder / "match" / "crops.parquet")),
-        _boxes_of(folder / "detect" / "boxes.parquet"),
+        QueueIndex(found.queue, _similarity_of(found)),
+        found.placed_boxes,
         actions,
-        settings["min_iou"],
+        params.min_iou,
         decisions,
         Journal(Path(":memory:") if simulated else journal_path(decisions)),
         reviewer,
     )
-    if asks_audits(settings["policy"]):
-        state.ask_audits(likely_audits(asked_of(queue), settings["max_label_error"]))
-    quality = Quality(line)
+    if asks_audits(params.policy):
+        state.ask_audits(likely_audits(found.asked, params.max_label_error))
+    quality = Quality(line, found)
     session = Session(
         state,
         lambda item: frames.size_wh_px(item["video_sha256"], item["pts_s"]),
-        quality.asked_audits if asks_audits(settings["policy"]) else None,
+        quality.settings_now,
+        quality.stamp,
+        quality.asked_audits if asks_audits(params.policy) else None,
     )
     return Reviewed(
-        line, actions, reviewer, simulated, decisions, path, version, templates, crops, frames, session, quality
+        line,
+        actions,
+        reviewer,
+        simulated,
+        decisions,
+        path,
+        version,
+        _templates_of(found),
+        crops,
+        frames,
+        session,
+        quality,
     )
 
 
@@ -131,31 +148,25 @@ def _version_of(path: Path) -> str:
     return f"{stat.st_ino:x}-{stat.st_mtime_ns:x}"
 
 
-def _crops_of(folder: Path, line: str, wanted: Sequence[str]) -> Crops:
+def _crops_of(path: Path, line: str, found: Found) -> Crops:
+    shown = pc.list_flatten(found.queue.filter(pc.not_equal(found.queue["task"], "box"))["box_ids"])
+    wanted = pa.concat_arrays([*shown.chunks, *found.templates["box_id"].chunks])
     try:
-        return Crops(folder / "embed" / "crops.parquet", wanted)
+        return Crops(path, found.embedded["box_id"], wanted)
     except InputError as error:
         raise InputError(
             f"{error}; the queue is not of these crops: run `python -m flows.label_line line={line}`"
         ) from error
 
 
-def _templates_of(path: Path) -> dict[str, list[str]]:
+def _templates_of(found: Found) -> dict[str, list[str]]:
     templates: dict[str, list[str]] = {}
-    for row in read_table(path, TEMPLATES).sort_by([("group", "ascending"), ("rank", "ascending")]).to_pylist():
+    for row in found.templates.sort_by([("group", "ascending"), ("rank", "ascending")]).to_pylist():
         templates.setdefault(f"group:{row['group']}", []).append(row["box_id"])
     return templates
 
 
-def _similarity_of(queue: pa.Table, path: Path) -> np.ndarray:
+def _similarity_of(found: Found) -> np.ndarray:
     """Of each item's crop, NaN where it has none."""
-    matched = read_table(path, CROPS, ("box_id", "similarity"))
-    rows = pc.index_in(queue["item_id"], value_set=matched["box_id"].combine_chunks())
-    return pc.fill_null(matched["similarity"].take(rows), float("nan")).to_numpy()
-
-
-def _boxes_of(path: Path) -> Boxes:
-    sides = ("x1", "y1", "x2", "y2")
-    found = read_table(path, BOXES, ("box_id", "dropped_by", *sides))
-    stay = found.filter(pc.is_null(found["dropped_by"]))
-    return Boxes(stay["box_id"], np.stack([stay[side].to_numpy() for side in sides], axis=1))
+    rows = pc.index_in(found.queue["item_id"], value_set=found.crops["box_id"].combine_chunks())
+    return pc.fill_null(found.crops["similarity"].take(rows), float("nan")).to_numpy()

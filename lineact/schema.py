@@ -191,8 +191,9 @@ def read_table(path: Path, schema: pa.Schema, columns: Sequence[str] | None = No
         InputError: where the file is missing, of another version, or does not fit the schema.
     """
     try:
-        _refuse_another(pq.read_schema(path), schema, path)
-        table = pq.read_table(path, columns=None if columns is None else list(columns))
+        with pq.ParquetFile(path) as file:  # pq.read_table takes more memory for the same table
+            _refuse_another(file.schema_arrow, schema, path)
+            table = file.read(columns=columns and list(columns)).select(columns or schema.names)
     except FileNotFoundError as error:
         raise InputError(f"{path}: expected a table of an earlier stage, found nothing; run `dvc repro`") from error
     except pa.ArrowInvalid as error:

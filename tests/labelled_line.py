@@ -106,6 +106,7 @@ def dataset_params(**changes) -> DatasetParams:
     """Settings that fit the line."""
     settings: dict[str, Any] = {
         "actions": ACTIONS,
+        "accepted_by": "5e771465",
         "policy": "required",
         "min_decided_share": 0.5,
         "max_label_error": 0.1,
@@ -131,7 +132,7 @@ def section_of(params: object) -> dict[str, Any]:
 
 def labels_of(found: Found, resolved: Resolved, holdout: Holdout, params: DatasetParams) -> dict[str, str]:
     """Labels by matching, as the stage `dataset` takes them."""
-    return label_the_rest(found, resolved, holdout, params).accepted
+    return label_the_rest(found, resolved, holdout, params).accepted.labels()
 
 
 def colour_encoder() -> Encoder:

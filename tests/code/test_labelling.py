@@ -29,7 +29,7 @@ from lineact.png import decode_png
 from lineact.queue import CALIBRATES, CERTIFIES, EVENLY_SPACED
 from lineact.review.journal import Journal
 from lineact.review.queue_index import QueueIndex
-from lineact.review.state import Boxes, ReviewState
+from lineact.review.state import ReviewState
 from lineact.reviewer import answer_queue
 from lineact.schema import (
     BOXES,
@@ -95,7 +95,7 @@ def crops_of(line, found, resolved, **changes):
 
 
 def frames_of(line, found, resolved, count):
-    alike = looking_alike(match_to_named(found, resolved, line.holdout, dataset_params()), 0.5)
+    alike = looking_alike(found, match_to_named(found, resolved, line.holdout, dataset_params()), 0.5)
     return frames_for_detector(found, resolved, line.holdout, alike, count)
 
 
@@ -392,10 +392,9 @@ def test_the_page_and_the_pipeline_agree_on_what_is_answered(line, found, decide
     resolved = resolved_of(line, found, changed)
     rows = found.queue.to_pylist()
     write_decisions(tmp_path / "decisions.csv", changed)
-    sides = np.stack([found.boxes[side].to_numpy() for side in ("x1", "y1", "x2", "y2")], axis=1)
     state = ReviewState(
         QueueIndex(found.queue, np.full(len(rows), np.nan)),
-        Boxes(found.boxes["box_id"], sides),
+        found.placed_boxes,
         ACTIONS,
         dataset_params().min_iou,
         tmp_path / "decisions.csv",
