@@ -44,9 +44,8 @@ def mean_of(embeddings: np.ndarray | Embeddings, wanted: np.ndarray) -> np.ndarr
         embeddings: float, N x D.
         wanted: bool, N, some of them true.
     """
-    total: np.ndarray | None = None
+    total = np.zeros_like(embeddings[:1][0])
     for start in range(0, len(embeddings), ROWS_AT_ONCE):
         rows = embeddings[start : start + ROWS_AT_ONCE][wanted[start : start + ROWS_AT_ONCE]]
-        rows = rows if total is None else np.concatenate([total[None], rows])
-        total = np.add.reduce(rows, axis=0)
-    return np.true_divide(total, wanted.sum(), dtype=embeddings[:1].dtype)
+        total = np.add.reduce(np.concatenate([total[None], rows]), axis=0)
+    return np.true_divide(total, wanted.sum(), dtype=total.dtype)

@@ -193,7 +193,9 @@ def read_table(path: Path, schema: pa.Schema, columns: Sequence[str] | None = No
     try:
         with pq.ParquetFile(path) as file:  # pq.read_table takes more memory for the same table
             _refuse_another(file.schema_arrow, schema, path)
-            table = file.read(columns=columns and list(columns)).select(columns or schema.names)
+            # threads would each keep memory of their own
+            table = file.read(columns=columns and list(columns), use_threads=False).select(columns or schema.names)
+        pa.default_memory_pool().release_unused()
     except FileNotFoundError as error:
         raise InputError(f"{path}: expected a table of an earlier stage, found nothing; run `dvc repro`") from error
     except pa.ArrowInvalid as error:

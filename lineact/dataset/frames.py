@@ -10,6 +10,7 @@ from lineact.decisions import PlacedBox
 from lineact.lookup import Lookup
 
 FrameId = tuple[str, float]  # recording, seconds
+ROWS_AT_ONCE = 10_000
 SIDES = ("x1", "y1", "x2", "y2")
 
 
@@ -18,7 +19,7 @@ class Frames:
 
     def __init__(self, frames: pa.Table) -> None:
         """Takes a table keyed by frame."""
-        self._frames = frames.select(["video_sha256", "pts_s"]).combine_chunks()
+        self._frames = frames.select(["video_sha256", "pts_s"])
         self._rows = Lookup(frame_keys(frames))
 
     def get(self, key: str) -> FrameId | None:
@@ -32,11 +33,11 @@ class PlacedBoxes:
 
     def __init__(self, boxes: pa.Table) -> None:
         """Takes a table with the columns of schema BOXES that tell frame, id, place and what was dropped."""
-        stay = boxes.filter(pc.is_null(boxes["dropped_by"]))
-        self.ids = stay["box_id"].combine_chunks()
+        dropped = boxes["dropped_by"].is_valid()
+        stay = boxes.filter(pc.invert(dropped)) if pc.any(dropped).as_py() else boxes
+        self._boxes = stay.select(["video_sha256", "pts_s", "box_id"])
         self._row_of = Lookup(stay["box_id"])
         self._rows_on = Lookup(frame_keys(stay))
-        self._frames = stay.select(["video_sha256", "pts_s"]).combine_chunks()
         self._boxes_xyxy_px = np.stack([stay[side].to_numpy() for side in SIDES], axis=1)
 
     def __contains__(self, box_id: str) -> bool:
@@ -49,12 +50,12 @@ class PlacedBoxes:
         Raises:
             KeyError: where there is no such box.
         """
-        return _frame_in(self._frames, self._row_of[box_id])
+        return _frame_in(self._boxes, self._row_of[box_id])
 
     def on(self, frame: str) -> list[PlacedBox]:
         """The boxes of one frame."""
         rows = self._rows_on.rows(frame)
-        return [(self.ids[row].as_py(), tuple(self._boxes_xyxy_px[row].tolist())) for row in rows]
+        return [(self._boxes["box_id"][row].as_py(), tuple(self._boxes_xyxy_px[row].tolist())) for row in rows]
 
 
 def boxes_on_frames(boxes: pa.Table) -> dict[FrameId, list[PlacedBox]]:
@@ -73,9 +74,12 @@ def _frame_in(table: pa.Table, row: int) -> FrameId:
 
 def frame_keys(table: pa.Table) -> pa.ChunkedArray:
     """`frame_key` of each row of a table keyed by frame."""
-    recordings = pc.utf8_slice_codeunits(table["video_sha256"], 0, 12)
-    times = pa.chunked_array([pa.array([f"{pts_s:.6f}" for pts_s in table["pts_s"].to_numpy()], pa.string())])
-    return pa.chunked_array([pc.binary_join_element_wise(recordings, times, "@").combine_chunks()])
+    keys = []
+    for batch in table.select(["video_sha256", "pts_s"]).to_batches(max_chunksize=ROWS_AT_ONCE):
+        recordings = pc.utf8_slice_codeunits(batch["video_sha256"], 0, 12)
+        times = pa.array([f"{pts_s:.6f}" for pts_s in batch["pts_s"].to_pylist()], pa.string())
+        keys.append(pc.binary_join_element_wise(recordings, times, "@"))
+    return pa.chunked_array(keys, pa.string())
 
 
 def rows_on(table: pa.Table, frames: Collection[FrameId]) -> np.ndarray:

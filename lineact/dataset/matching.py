@@ -22,8 +22,8 @@ from lineact.embeddings import Embeddings, mean_of
 from lineact.similarity import centred
 from lineact.splits import Holdout
 
-ROWS_AT_ONCE = 4096  # crops compared with the named ones at a time
-PAIRS_AT_ONCE = 4_000_000  # fewer crops, where so many are named
+ROWS_AT_ONCE = 1024  # crops compared with the named ones at a time
+PAIRS_AT_ONCE = 1_000_000  # fewer crops, where so many are named
 NO_RIVAL = -1.0  # least possible cosine: of an action without a second
 
 

@@ -9,9 +9,9 @@ import pyarrow as pa
 from lineact.boxes import crop_square
 from lineact.dataset import DatasetParams
 from lineact.dataset.detection import begin_detection_set, yolo_lines
+from lineact.dataset.frames import FrameId
 from lineact.dataset.labels import LabelledCrop
 from lineact.dataset.parts import LabelledFrame, Parts
-from lineact.dataset.frames import FrameId
 from lineact.errors import InputError
 from lineact.png import encode_png
 from lineact.progress import Progress

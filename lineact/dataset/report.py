@@ -34,9 +34,7 @@ def holdout_rows(holdout_hands: dict[FrameId, tuple[list[HandBox], str]]) -> lis
     return rows
 
 
-def label_metrics(
-    matches: Matches, lambdas: dict[str, Lambda], sample: Sample
-) -> dict[str, float | int | None]:
+def label_metrics(matches: Matches, lambdas: dict[str, Lambda], sample: Sample) -> dict[str, float | int | None]:
     """How crops that nobody decided were named: coverage, evidence, and lambda by action.
 
     Returns:
@@ -78,9 +76,7 @@ def write_label_plots(
     _draw_curve(folder / "precision_coverage.png", curve)
     is_taken = labels_taken(matches, lambdas)
     places = matches.places_of(sample.audited)
-    found = [
-        matches.names[matches.actions[place]] if place >= 0 and is_taken[place] else REJECTED for place in places
-    ]
+    found = [matches.names[matches.actions[place]] if place >= 0 and is_taken[place] else REJECTED for place in places]
     counts = Counter(zip(sample.said, found, strict=True))
     labels = (*actions, NG)
     rows = [(said, *(counts[said, label] for label in (*labels, REJECTED))) for said in labels]

@@ -7,8 +7,8 @@ from pathlib import Path, PurePath
 
 import pyarrow as pa
 
-from lineact.dataset.pictures import dataset_stem
 from lineact.dataset.frames import FrameId
+from lineact.dataset.pictures import dataset_stem
 from lineact.decisions import Decision, HandBox, boxes_of_text, frame_item, text_of_boxes
 from lineact.exchange import UNDECIDED, Heard, Picture, refuse
 from lineact.exchange.names import Asked, asked_by

@@ -197,7 +197,9 @@ def test_decisions_attach_one_to_one(old, new, min_iou):
 
 def test_a_box_found_elsewhere_takes_no_decision():
     moved, far = placed(10, 10), placed(300, 10)
-    assert attach([placed(12, 11)[0]], OnFrames({frame_key(SHA, 1.0): [far, moved]}), 0.5) == {placed(12, 11)[0]: moved[0]}
+    assert attach([placed(12, 11)[0]], OnFrames({frame_key(SHA, 1.0): [far, moved]}), 0.5) == {
+        placed(12, 11)[0]: moved[0]
+    }
     assert attach([placed(12, 11)[0]], OnFrames({frame_key(SHA, 1.0): [far]}), 0.5) == {}
     assert attach([placed(12, 11)[0]], OnFrames({frame_key(SHA, 2.0): [moved]}), 0.5) == {}
 
