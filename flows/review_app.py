@@ -1,11 +1,13 @@
 """What the review page asks for: `review_app` of a line that was read by `flows.review`."""
 
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
@@ -41,9 +43,14 @@ class Posted(BaseModel):
     answers: list[PostedAnswer] = Field(min_length=1, max_length=MOST_ITEMS)
 
 
+THREADS = 4  # that answer: each keeps memory of its own
+
+
 def review_app(reviewed: Reviewed, access: Access) -> FastAPI:
     """The page and what it asks for."""
-    app = FastAPI(title=f"review of {reviewed.line}", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        title=f"review of {reviewed.line}", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_few_threads
+    )
     app.middleware("http")(guard(access))
     app.mount("/page", StaticFiles(directory=PAGE))
     _tell_errors(app)
@@ -68,6 +75,12 @@ def review_app(reviewed: Reviewed, access: Access) -> FastAPI:
         } | _progress(reviewed)
 
     return app
+
+
+@asynccontextmanager
+async def _few_threads(_: FastAPI) -> AsyncIterator[None]:
+    current_default_thread_limiter().total_tokens = THREADS
+    yield
 
 
 def _tell_errors(app: FastAPI) -> None:

@@ -20,6 +20,7 @@ from lineact.review.pictures import Crops, Frames
 from lineact.review.queue_index import QueueIndex
 from lineact.review.session import Session
 from lineact.review.state import ReviewState
+from lineact.schema import sorted_by
 
 
 @dataclass(frozen=True)
@@ -99,9 +100,14 @@ def read_reviewed(line: str, reviewer: str) -> Reviewed:
     params = params_of(line)
     actions = params.actions
     version = _version_of(path)
-    found = found_of(line)
-    found = replace(found, queue=found.queue.sort_by("priority"))
-    crops = _crops_of(folder / "embed" / "crops.parquet", line, found)
+    try:
+        found = found_of(line)
+        found = replace(found, queue=sorted_by(found.queue, "priority"))
+        crops = _crops_of(folder / "embed" / "crops.parquet", found)
+    except InputError as error:
+        raise InputError(
+            f"{error}; where the queue is not of these crops, run `python -m flows.label_line line={line}`"
+        ) from error
     decisions = decisions_of(line)
     simulated = is_simulated(line)
     read_written(decisions, actions)  # a broken file is told now, not at the first answer
@@ -148,20 +154,15 @@ def _version_of(path: Path) -> str:
     return f"{stat.st_ino:x}-{stat.st_mtime_ns:x}"
 
 
-def _crops_of(path: Path, line: str, found: Found) -> Crops:
+def _crops_of(path: Path, found: Found) -> Crops:
     shown = pc.list_flatten(found.queue.filter(pc.not_equal(found.queue["task"], "box"))["box_ids"])
     wanted = pa.concat_arrays([*shown.chunks, *found.templates["box_id"].chunks])
-    try:
-        return Crops(path, found.embedded["box_id"], wanted)
-    except InputError as error:
-        raise InputError(
-            f"{error}; the queue is not of these crops: run `python -m flows.label_line line={line}`"
-        ) from error
+    return Crops(path, found.embedded["box_id"], wanted)
 
 
 def _templates_of(found: Found) -> dict[str, list[str]]:
     templates: dict[str, list[str]] = {}
-    for row in found.templates.sort_by([("group", "ascending"), ("rank", "ascending")]).to_pylist():
+    for row in sorted_by(found.templates, "group", "rank").to_pylist():
         templates.setdefault(f"group:{row['group']}", []).append(row["box_id"])
     return templates
 

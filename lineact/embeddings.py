@@ -7,7 +7,7 @@ import numpy as np
 
 from lineact.errors import InputError
 
-ROWS_AT_ONCE = 4096
+ROWS_AT_ONCE = 1024
 
 
 class Embeddings:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lineact.errors import InputError
@@ -163,6 +164,11 @@ def empty_table(schema: pa.Schema) -> pa.Table:
 def table_of(rows: list[dict], schema: pa.Schema) -> pa.Table:
     """A table of this schema from a list of rows (missing keys are nulls)."""
     return pa.Table.from_pylist(rows, schema=schema)
+
+
+def sorted_by(table: pa.Table, *columns: str) -> pa.Table:
+    """A table by these columns, ascending; `pa.Table.sort_by` takes 40 MiB for what it loads."""
+    return table.take(pc.sort_indices(table, sort_keys=[(column, "ascending") for column in columns]))
 
 
 def write_table(table: pa.Table, path: Path, schema: pa.Schema) -> None:

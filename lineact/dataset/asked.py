@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lineact.queue import CALIBRATES, CERTIFIES
+from lineact.schema import sorted_by
 
 
 @dataclass(frozen=True)
@@ -42,4 +43,4 @@ def asked_of(queue: pa.Table) -> Asked:
 
 def _with_reason(queue: pa.Table, reason: str) -> tuple[str, ...]:
     items = queue.select(["item_id", "priority"]).filter(pc.equal(queue["reason"], reason))
-    return tuple(items.sort_by("priority")["item_id"].to_pylist())
+    return tuple(sorted_by(items, "priority")["item_id"].to_pylist())

@@ -17,7 +17,7 @@ from lineact.lookup import Lookup
 from lineact.png import encode_png
 from lineact.video import PTS_TOLERANCE_S, Frame, read_frames, video_facts, videos_by_sha256
 
-KEPT_BYTES = 64 * 2**20  # of crops, and of frames and loops
+KEPT_BYTES = 32 * 2**20  # of crops, and of frames and loops
 LOOP_AROUND_S = 1.0  # seconds before and after
 LOOP_FRAMES = 15
 LOOP_LONG_SIDE_PX = 640
@@ -92,7 +92,7 @@ class Crops:
         pictures = {box_id: kept for box_id, kept in found.items() if kept is not None}
         for group, of_group in sorted(groups.items()):
             with self._lock:
-                read = self._file.read_row_group(group, columns=["crop_png"])["crop_png"]
+                read = self._file.read_row_group(group, columns=["crop_png"], use_threads=False)["crop_png"]
             start = int(self._ends[group]) - len(read)
             for box_id, row in of_group:
                 pictures[box_id] = read[row - start].as_py()

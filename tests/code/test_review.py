@@ -767,7 +767,7 @@ def test_finishing_tells_what_the_gate_waits_for_and_starts_training_when_it_ope
     client = client_of()
     answer(client, first(rows, "group")["item_id"], "wipe")
     assert "awaiting review" in client.post("/api/finish").json()["next"]
-    monkeypatch.setattr("flows.review_quality.pass_gate", lambda _: None)
+    monkeypatch.setattr("flows.gate.Certifier.pass_gate", lambda _: None)
     monkeypatch.setattr("flows.review_quality.start_training", lambda line: f"training of {line} is started")
     assert client.post("/api/finish").json()["next"] == f"training of {LINE} is started"
 
@@ -777,7 +777,7 @@ def test_what_fails_after_writing_is_not_told_as_not_written(project, monkeypatc
     folder, rows = project
     client = client_of()
     answer(client, first(rows, "group")["item_id"], "wipe")
-    monkeypatch.setattr("flows.review_quality.pass_gate", MagicMock(side_effect=error))
+    monkeypatch.setattr("flows.gate.Certifier.pass_gate", MagicMock(side_effect=error))
     reply = client.post("/api/finish")
     assert (reply.status_code, reply.json()["added"]) == (200, 1)
     assert f"the gate cannot be judged ({error})" in reply.json()["next"]
