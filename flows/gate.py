@@ -1,5 +1,6 @@
 """The review gate: the truth is the decisions file, how much of the queue it answers, and what that certifies."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -89,7 +90,7 @@ class Certifier:
     def certificate(self, decisions: Decisions) -> Certificate:
         """By these decisions, in the file yet or not; replaced ones tell what a look was made under."""
         certifies = set(self._certifying)
-        named_by = tuple(one for one in decisions.rows if one.item_id not in certifies)
+        named_by = _in_order(one for one in decisions.rows if one.item_id not in certifies)
         if named_by != self._named_by:
             self._reviewed = _review(self._found, Decisions(named_by, (), ()), self._params)
             self._named_by = named_by
@@ -113,7 +114,7 @@ class Certifier:
         answers moves lambda, and all crops would be labelled anew after each.
         """
         calibrating = set(self._found.asked.calibrating)
-        others = tuple(one for one in decisions.rows if one.item_id not in calibrating)
+        others = _in_order(one for one in decisions.rows if one.item_id not in calibrating)
         if self._asked is not None and self._asked[0] == others:
             before = self._asked[1]
             answered = {one.item_id for one in decisions.rows}
@@ -131,6 +132,11 @@ class Certifier:
             refuse_undecided(self.waiting(decided), self._params, self._line)
         except AwaitingReview as awaiting:
             raise AwaitingReview(f"{awaiting}{_pending_in_journal(self._line)}") from None
+
+
+def _in_order(rows: Iterable[Decision]) -> tuple[Decision, ...]:
+    """The same for the same rows: the page and decisions.csv hold them in orders of their own."""
+    return tuple(sorted(rows, key=lambda row: row.item_id))
 
 
 def certifier_of(line: str) -> Certifier:

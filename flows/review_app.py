@@ -15,7 +15,7 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, Field
 
 from flows.review_access import Access, guard
-from flows.review_line import Reviewed
+from flows.review_line import Reviewed, StaleError
 from lineact.decisions import TASKS
 from lineact.errors import LineactError
 from lineact.review.answers import labels_of
@@ -40,6 +40,7 @@ class PostedAnswer(BaseModel):
 class Posted(BaseModel):
     """Answers that are saved together, or not at all."""
 
+    version: str = Field(max_length=100)  # of the queue that the page shows
     answers: list[PostedAnswer] = Field(min_length=1, max_length=MOST_ITEMS)
 
 
@@ -89,6 +90,10 @@ def _tell_errors(app: FastAPI) -> None:
 
     for kind, status in ((LineactError, 500), (UnknownItemError, 404), (UnseenError, 409), (OSError, 500)):
         app.add_exception_handler(kind, telling(status))
+
+    @app.exception_handler(StaleError)
+    def stale(_: Request, error: StaleError) -> JSONResponse:
+        return JSONResponse({"detail": str(error), "stale": True}, 409)
 
     @app.exception_handler(RequestValidationError)
     def unusable(_: Request, error: RequestValidationError) -> JSONResponse:
@@ -151,7 +156,7 @@ def _add_answers(app: FastAPI, reviewed: Reviewed) -> None:
     @app.post("/api/decisions")
     def decide(posted: Posted) -> dict[str, Any]:
         _refuse_simulated(reviewed)
-        reviewed.refuse_another_queue()
+        reviewed.refuse_another_page(posted.version)
         try:
             shown = session.answer([Given(**answer.model_dump()) for answer in posted.answers])
         except ValueError as error:

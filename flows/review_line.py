@@ -23,6 +23,10 @@ from lineact.review.state import ReviewState
 from lineact.schema import sorted_by
 
 
+class StaleError(InputError):
+    """What a page shows, or the command has read, is not the line's queue any more."""
+
+
 @dataclass(frozen=True)
 class Reviewed:
     """A line under review.
@@ -60,14 +64,29 @@ class Reviewed:
         place = box_of_id(self.session.item(item_id)["item_id"])
         return place[1] if place else None
 
-    def refuse_another_queue(self) -> None:
+    def refuse_another_page(self, version: str) -> None:
         """Answers must be to what is shown.
 
+        Args:
+            version: of the queue that the page shows.
+
         Raises:
-            InputError: where the queue was made anew since it was read.
+            StaleError: where that is another one than was read, or it was made anew since.
+        """
+        self.refuse_another_queue()
+        if version != self.version:
+            raise StaleError(
+                "this page shows an earlier queue: reload it (F5), then answer what it shows. What was answered is kept"
+            )
+
+    def refuse_another_queue(self) -> None:
+        """What is told must be of today's queue.
+
+        Raises:
+            StaleError: where the queue was made anew since it was read.
         """
         if _version_of(self.queue) != self.version:
-            raise InputError(
+            raise StaleError(
                 f"{self.queue}: the queue was made anew while this page was open; stop the command and start it again. "
                 "What was answered is kept"
             )
@@ -76,7 +95,7 @@ class Reviewed:
         """See `Quality.what_comes_next`."""
         try:
             self.refuse_another_queue()
-        except InputError as error:
+        except StaleError as error:
             return str(error)
         return self.quality.what_comes_next()
 

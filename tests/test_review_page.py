@@ -911,7 +911,29 @@ def test_a_queue_made_anew_is_told_and_nothing_is_saved(open_window, started):
     finally:
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert journal_rows(server.folder) == []
-    forgive(window, "500")
+    forgive(window, "409")
+
+
+def test_a_page_of_an_earlier_queue_is_told_to_reload_and_answers_then(open_window, started):
+    server, _ = started
+    window = open_window()
+    server.kill()
+    path = server.folder / "data" / LINE / "queue" / "queue.parquet"
+    before = path.stat()
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    try:
+        server.start()  # as after another labelling; the window stayed open
+        window.press("1")
+        window.says("Not saved: this page shows an earlier queue: reload it (F5)")
+        window.state("not decided")
+        assert journal_rows(server.folder) == []
+        window.page.reload()
+        expect(window.page.locator("#question")).not_to_be_empty()
+        window.press("1")
+        window.decided(1)
+    finally:
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    forgive(window, "409")
 
 
 def test_a_line_without_a_queue_is_refused_with_the_way_out(started):

@@ -374,7 +374,7 @@ def test_no_policy_no_audit(groups):
 def test_reviewers_who_stop_when_it_is_met_are_told_too_little_in_at_most_5_percent_of_lines():
     """A line of 600 accepted crops of three labels, of which just over 5 % are wrong by the reviewer's word."""
     params = dataset_params(max_label_error=0.05)
-    count, runs = 600, 700
+    count, runs = 600, 1000
     labels = ["screw"] * 300 + ["wipe"] * 200 + ["NG"] * 100
     names = crops(count)
     accepted = dict(zip(names, labels, strict=True))
@@ -385,8 +385,8 @@ def test_reviewers_who_stop_when_it_is_met_are_told_too_little_in_at_most_5_perc
         order = [names[index] for index in rng.permutation(count)]
         said = {crop: "other" if crop in wrong else action for crop, action in accepted.items()}
         looks: dict[str, str] = {}
-        for start in range(0, 300, 20):  # a page at a time, until no more is asked
-            looks |= {crop: said[crop] for crop in order[start : start + 20]}
+        for start in range(0, 300, 30):  # a page at a time, until no more is asked
+            looks |= {crop: said[crop] for crop in order[start : start + 30]}
             certificate = certify(accepted_of(accepted), order, looks, Spent(), params)
             if certificate.pooled.met:
                 break

@@ -1,7 +1,9 @@
 """The review gate of the flows, from files: what each policy waits for, and the certificate of today's decisions."""
 
+import os
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from unittest.mock import MagicMock
 
 import pyarrow as pa
@@ -21,6 +23,7 @@ from lineact.queue import CALIBRATES, CERTIFIES
 from lineact.reviewer import answer_queue
 from lineact.schema import QUEUE, read_table, write_table
 from lineact.simulate_review import SimulatedTruth
+from tasks.dataset import dataset
 from tests.labelled_line import Line, dataset_params, match_params, queue_params, review_params, section_of
 from tests.reviewed_line import LINE, configure
 
@@ -166,6 +169,50 @@ def test_a_group_named_after_the_looks_shuts_the_gate_and_page_and_gate_say_how_
     assert certifier_of(LINE).certificate(rows) == certificate_of(LINE)
     assert words_of(certifier_of(LINE).certificate(rows), 0.1, LINE) in said
     assert Quality(LINE, found_of(LINE)).told(rows)["words"] in said
+
+
+def test_looks_under_other_settings_shut_the_gate_page_gate_and_stage_say_how_fresh_ones_are_had(reviewed, tmp_path):
+    """Who looks, then lowers a threshold, has the labels of another threshold."""
+    decided = reviewed("sampled")
+    write_decisions(decisions_of(LINE), decided)
+    pass_gate(LINE)
+    tuned = dataset_params(policy="sampled", accepted_by="07435e77")
+    configure(Path(), dataset=section_of(tuned))
+    with pytest.raises(AwaitingReview) as awaited:
+        pass_gate(LINE)
+    said = str(awaited.value)
+    assert "earlier looks certify nothing any more (45 under other settings): only random crops that nobody had" in said
+    assert f"raise queue.audit_certify in conf/line/{LINE}.yaml, then `python -m flows.label_line line={LINE}`" in said
+    rows = standing(decided)
+    assert words_of(certifier_of(LINE).certificate(rows), 0.1, LINE) in said
+    assert Quality(LINE, found_of(LINE)).told(rows)["words"] in said
+    with pytest.raises(AwaitingReview) as stage:
+        dataset(
+            tuned,
+            line=LINE,
+            raw=Path("raw"),
+            **{name: Path("data") / LINE / name for name in gate.STAGES},
+            decisions=decisions_of(LINE),
+            out=tmp_path / "out",
+        )
+    assert str(stage.value) in said
+    configure(Path(), dataset=section_of(dataset_params(policy="sampled")))
+    pass_gate(LINE)  # as it was when they were looked at
+
+
+def test_settings_changed_while_the_page_is_open_count_from_then_on(reviewed):
+    decided = reviewed("sampled")
+    quality = Quality(LINE, found_of(LINE))
+    before = quality.stamp(standing(decided))
+    assert quality.told(standing(decided))["bounds"][0]["met"]
+    params_file, written = Path("params.yaml"), Path("params.yaml").stat().st_mtime_ns
+    configure(Path(), dataset=section_of(dataset_params(policy="sampled", accepted_by="07435e77")))
+    os.utime(params_file, ns=(written, written + 1_000_000))
+    assert quality.settings_now() == "07435e77"
+    after = quality.stamp(standing(decided))
+    assert after.partition("/")[2] == before.partition("/")[2]
+    assert after != before
+    assert not quality.told(standing(decided))["bounds"][0]["met"]
 
 
 def test_no_picture_is_read_to_judge_the_gate(reviewed, monkeypatch):
