@@ -20,7 +20,7 @@ from lineact.dataset.frames import Frames
 from lineact.dataset.today import stamp_now
 from lineact.decisions import NG, Decision, frame_item, read_decisions, standing, write_decisions
 from lineact.errors import InputError
-from lineact.looks import shown_in, stamped
+from lineact.looks import stamped
 from lineact.review.journal import stamp
 from lineact.reviewer import Reviewer, SecondsParams, answer_queue
 from lineact.schema import BOXES, FRAMES, QUEUE, VIDEOS, empty_table, read_table, table_of
@@ -98,7 +98,7 @@ def _items_of(frames: list[tuple[str, float]]) -> pa.Table:
 
 
 def _content(decision: Decision) -> tuple[str, str, str]:
-    return decision.item_id, decision.decided, shown_in(decision.basis)
+    return decision.item_id, decision.decided, decision.shown
 
 
 def main() -> None:

@@ -73,6 +73,7 @@ def review_app(reviewed: Reviewed, access: Access) -> FastAPI:
             "templates": reviewed.templates,
             "page_items": PAGE_ITEMS,
             "decisions": reviewed.decisions.as_posix(),
+            "carried": reviewed.carried.told(),
         } | _progress(reviewed)
 
     return app

@@ -1,5 +1,6 @@
 """A line as the review page reads it: its queue, what was found, and what is decided so far."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from flows.gate import decisions_of, found_of, is_simulated, params_of
 from flows.pipeline import refuse_without_recordings
 from flows.review_quality import Quality
 from lineact.dataset.awaiting import asks_audits, likely_audits
+from lineact.dataset.carried import Carried, carried_names
 from lineact.dataset.labels import Found
-from lineact.decisions import box_of_id
+from lineact.decisions import Decision, Decisions, box_of_id
 from lineact.errors import InputError
 from lineact.review.export import journal_path, read_written
 from lineact.review.journal import Journal
@@ -44,6 +46,7 @@ class Reviewed:
         frames: of the recordings.
         session: the reviewer's.
         quality: what is certified so far.
+        carried: names that earlier groups left to those of today, saved when the line was read.
     """
 
     line: str
@@ -58,6 +61,7 @@ class Reviewed:
     frames: Frames
     session: Session
     quality: Quality
+    carried: Carried
 
     def box_of(self, item_id: str) -> tuple[float, ...] | None:
         """The box that a crop's item asks about, in pixels of its frame; None of another item."""
@@ -150,6 +154,7 @@ def read_reviewed(line: str, reviewer: str) -> Reviewed:
         quality.stamp,
         quality.asked_audits if asks_audits(params.policy) else None,
     )
+    carried = Carried((), {}) if simulated else _carry_names(session, found, params.min_iou)
     return Reviewed(
         line,
         actions,
@@ -163,7 +168,19 @@ def read_reviewed(line: str, reviewer: str) -> Reviewed:
         frames,
         session,
         quality,
+        carried,
     )
+
+
+def _carry_names(session: Session, found: Found, min_iou: float) -> Carried:
+    carried: list[Carried] = []
+
+    def rows(decisions: Decisions) -> Sequence[Decision]:
+        carried.append(carried_names(decisions, found, min_iou))
+        return carried[0].rows
+
+    session.add(rows)
+    return carried[0]
 
 
 def _version_of(path: Path) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 
 from lineact.boxes import iou_matrix, match_one_to_one
 from lineact.decisions import DISAGREEMENT, MIXED, WITHDRAWN, Decision, Decisions, boxes_of_text, frame_of_item
-from lineact.looks import shown_in
+from lineact.groups import CARRIED
 from lineact.splits import HoldoutParams
 
 HOUR_S = 3600.0
@@ -166,7 +166,7 @@ def efforts_of(
             images=sum(shown.get(_shown_by(one), 1) for one in stand.get(key, [])),
             corrected=sum(is_corrected(shown_of(one), names, same_iou) for one in stand.get(key, [])),
             timed=timed[key],
-            untimed=sum(one.item_id not in took_time for one in stand.get(key, [])),
+            untimed=sum(one.item_id not in took_time and one.suggested != CARRIED for one in stand.get(key, [])),
             seconds=seconds[key],
         )
         for key in sorted(seconds)
@@ -174,7 +174,7 @@ def efforts_of(
 
 
 def _shown_by(one: Decision) -> tuple[str, str]:
-    return one.item_id, shown_in(one.basis)
+    return one.item_id, one.shown
 
 
 def _taken_back(rows: Iterable[Decision]) -> dict[int, str]:

@@ -50,7 +50,7 @@ def answered_items(
     items = {
         one.item_id: one.item_id
         for one in decided
-        if one.task == "box" or (one.task == "group" and bases.get(one.item_id) == one.basis)
+        if one.task == "box" or (one.task == "group" and bases.get(one.item_id) == one.shown)
     }
     return items | attach([one.item_id for one in decided if one.task in ("crop", "audit")], boxes, min_iou)
 

@@ -22,19 +22,14 @@ def stamp_of(settings: str, decided: Iterable[Decision]) -> str:
         settings: see `DatasetParams.accepted_by`.
         decided: rows that stand and can change a label: names, crops and frames of the training part, no random crops.
     """
-    said = sorted((row.item_id, row.decided, row.basis if row.task == "group" else "") for row in decided)
+    said = sorted((row.item_id, row.decided, row.shown if row.task == "group" else "") for row in decided)
     text = "\0".join(part for row in said for part in row)
     return f"{settings}/{hashlib.sha256(text.encode()).hexdigest()[:STAMP_DIGITS]}"
 
 
 def stamped(rows: Iterable[Decision], stamp: str) -> list[Decision]:
     """Rows with the answers to random crops among them as looks that were made under a stamp."""
-    return [replace(row, basis=f"{shown_in(row.basis)}/{stamp}") if row.task == "audit" else row for row in rows]
-
-
-def shown_in(basis: str) -> str:
-    """What was shown, of a row's basis: a hash."""
-    return basis.partition("/")[0]
+    return [replace(row, basis=f"{row.shown}/{stamp}") if row.task == "audit" else row for row in rows]
 
 
 def stamp_in(basis: str) -> str:

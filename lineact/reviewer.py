@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from lineact.boxes import iou_matrix
 from lineact.decisions import MIXED, NG, Decision, HandBox, text_of_boxes
+from lineact.groups import shown_basis
 from lineact.looks import stamp_of, stamped
 
 SIMULATED = "simulated reviewer"  # the name of one who answers from the simulator's truth
@@ -134,7 +135,7 @@ def answer_queue(queue: pa.Table, boxes: pa.Table, truth: Truth, reviewer: Revie
                 reviewer=reviewer.name,
                 decided_at=(STARTED_AT + timedelta(seconds=elapsed_s)).isoformat(timespec="milliseconds"),
                 seconds=seconds,
-                basis=item["basis"],
+                basis=shown_basis(item),
             )
         )
         if item["task"] != "audit" and not item["holdout"]:

@@ -23,7 +23,6 @@ from lineact.decisions import (
     frame_of_item,
 )
 from lineact.embeddings import Embeddings
-from lineact.looks import shown_in
 from lineact.schema import BOXES, CROPS, EMBEDDED, FRAMES, QUEUE, TEMPLATES, VIDEOS, read_table
 from lineact.splits import Holdout
 
@@ -200,7 +199,7 @@ def resolve(found: Found, decisions: Decisions, holdout: Holdout, params: Datase
     resolved.stamp = today.stamp(decisions, params.accepted_by)
     resolved.spent = spent_looks(decisions, found.asked.certifying, today, resolved.stamp)
     for decision in decisions.rows:
-        if today.bases.get(decision.item_id) not in (None, shown_in(decision.basis)):
+        if today.bases.get(decision.item_id) not in (None, decision.shown):
             detail = "what was shown has changed since" + ("; decide it again" if decision.task == "group" else "")
             resolved.problems.append(Problem(decision.item_id, decision.task, "stale", detail))
     answered = today.answered(decisions.rows)

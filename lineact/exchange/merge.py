@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lineact.decisions import BadRow, Decision, Decisions, decided_at, standing, write_decisions
-from lineact.looks import shown_in, stamped
+from lineact.looks import stamped
 from lineact.review.export import journal_path, not_written, read_written
 from lineact.review.journal import Journal
 
@@ -114,4 +114,4 @@ def merge(
 
 
 def _content(decision: Decision) -> tuple[str, ...]:
-    return decision.item_id, decision.decided, shown_in(decision.basis), decision.reviewer
+    return decision.item_id, decision.decided, decision.shown, decision.reviewer

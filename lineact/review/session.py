@@ -231,6 +231,23 @@ class Session:
             self._stamp, self._stamp_of = self._stamp_after(self._state.decisions_now()), now
         return self._stamp
 
+    def add(self, make: Callable[[Decisions], Sequence[Decision]]) -> None:
+        """Saves rows that nobody answered on this page.
+
+        Args:
+            make: gives them after all decisions so far; nobody else writes meanwhile.
+
+        Raises:
+            FullDiskError: where there is no room.
+        """
+
+        def rows() -> Sequence[Decision]:
+            self._state.refresh()
+            return make(self._state.decisions_now())
+
+        with self._lock:
+            self._state.journal.add(rows)
+
     def decisions(self) -> Decisions:
         """All that was answered, in decisions.csv yet or not."""
         with self._lock:

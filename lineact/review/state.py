@@ -292,7 +292,7 @@ class ReviewState:
         item_id = item["item_id"]
         words, rows = self._words_for(item_id), self._rows_for(item_id)
         if item["task"] == "group":  # under the same id other pictures were shown before
-            rows = [one for one in rows if one.basis == item["basis"]]
+            rows = [one for one in rows if one.shown == item["basis"]]
         disputed = bool(words) and not agreed(words)
         before = self._words.get(item_id, [])
         hint = item["task"] == "crop" and item["suggested"].startswith("group:")

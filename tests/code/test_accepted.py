@@ -15,7 +15,6 @@ from lineact.dataset.awaiting import AskedAudits, Waiting, asked_audits, words_o
 from lineact.dataset.labels import resolve
 from lineact.dataset.today import Spent
 from lineact.decisions import box_of_id, standing
-from lineact.looks import shown_in
 from lineact.queue import Labelled, build_queue
 from lineact.reviewer import answer_queue
 from lineact.schema import table_of
@@ -247,7 +246,7 @@ def test_looks_under_other_settings_or_without_a_stamp_certify_nothing(line, fou
     said = words_of(certificate, 0.1, "press_a")
     assert "45 earlier looks certify nothing any more (45 under other settings): only random crops that nobody" in said
     assert "raise queue.audit_certify in conf/line/press_a.yaml" in said
-    older = [replace(one, basis=shown_in(one.basis)) for one in decided]
+    older = [replace(one, basis=one.shown) for one in decided]
     assert spent_of(line, found, older) == 45
     half = decided[:-20] + elsewhere[-20:]
     mixed = labelling_of(line, found, half).certificate

@@ -22,7 +22,6 @@ from lineact.exchange.cvat import read_cvat, to_cvat
 from lineact.exchange.names import Asked, stem_of
 from lineact.exchange.pictures import montage
 from lineact.files import write_json
-from lineact.looks import shown_in
 from lineact.png import decode_png, encode_png
 from lineact.review.journal import Journal
 from lineact.schema import BOXES, EMBEDDED, HOLDOUT_BOXES, LABELLED_CROPS, VIDEOS, read_table, table_of, write_table
@@ -81,7 +80,7 @@ def test_the_queue_goes_to_label_studio_and_comes_back(queue):
     for item, decision in decisions.items():
         row = queue[item]
         assert (decision.task, decision.suggested) == (row["task"], row["suggested"])
-        assert shown_in(decision.basis) == row["basis"]
+        assert decision.shown == row["basis"]
         assert (decision.reviewer, decision.seconds) == ("ada@plant", 2.5)
         assert decision.decided_at == "2026-03-01T10:00:00.000+00:00"
         if row["task"] == "box":

@@ -145,7 +145,8 @@ def test_answer_is_in_the_journal_before_the_reply_and_in_the_file_when_it_is_wr
     assert client.post("/api/finish").json()["added"] == 1
     (decision,) = read_decisions(decisions_file(folder), ACTIONS).rows
     assert (decision.item_id, decision.task, decision.decided) == (row["item_id"], "group", ACTIONS[0])
-    assert (decision.basis, decision.suggested) == (row["basis"], row["suggested"])
+    assert (decision.shown, decision.members) == (row["basis"], row["box_ids"])  # the crops that the name was given on
+    assert decision.suggested == row["suggested"]
     assert (decision.reviewer, decision.seconds) == ("ann", 1.5)
     assert client.get("/api/progress").json()["pending"] == 0
 
