@@ -7,8 +7,11 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 
+import psutil
 import pytest
+from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import expect, sync_playwright
 
 from flows.gate import pass_gate
@@ -457,7 +460,7 @@ def test_keys_go_through_pages_and_sets(open_window, started):
     window.at_place("4 of ")  # the third is decided
 
 
-@pytest.mark.parametrize("closes", [True, False], ids=["browser", "server"])
+@pytest.mark.parametrize("closes", [True, False], ids=["window", "server"])
 def test_a_kill_loses_nothing_that_was_shown_as_saved(open_window, started, closes):
     server, _ = started
     window = open_window()
@@ -490,6 +493,40 @@ def test_a_kill_loses_nothing_that_was_shown_as_saved(open_window, started, clos
     assert len(read_decisions(decisions_file(server.folder), ACTIONS).rows) == 4
     forgive(window, *BROKEN_OFF)
     server.start()
+
+
+def kill_browser(profile) -> int:
+    """kill -9 of a browser with all its processes, which it tells by its profile; gives how many there were."""
+    own = [
+        one for one in psutil.process_iter(["cmdline"]) if f"--user-data-dir={profile}" in (one.info["cmdline"] or [])
+    ]
+    with_children = {one.pid: one for parent in own for one in (parent, *parent.children(recursive=True))}
+    for one in with_children.values():
+        with suppress(psutil.NoSuchProcess):
+            one.kill()
+    psutil.wait_procs(list(with_children.values()), timeout=20)
+    return len(with_children)
+
+
+def test_kill_9_of_the_browser_itself_loses_nothing_that_was_shown_as_saved(open_window, started, chromium, tmp_path):
+    server, _ = started
+    rows = open_window().rows
+    shown: dict[str, str] = {}
+    for key, label in (("1", SCREW), ("n", "NG"), ("2", WIPE)):
+        profile = tmp_path / "profile"  # the same one: what the killed browser left lying is there
+        context = chromium.browser_type.launch_persistent_context(profile, executable_path=shutil.which("chromium"))
+        window = Window(context.pages[0], rows)
+        window.page.goto(server.url)
+        expect(window.page.locator("#question")).not_to_be_empty()
+        window.decided(len(shown))
+        shown[window.item_id] = label
+        window.press(key)
+        window.decided(len(shown))
+        assert kill_browser(profile) > 1
+        with suppress(PlaywrightError):
+            context.close()
+        assert saved_in(server.folder) == shown
+    assert len(journal_rows(server.folder)) == 3
 
 
 def test_a_kill_while_a_page_is_saved_leaves_all_of_it_or_nothing(open_window, started):
