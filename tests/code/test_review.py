@@ -21,6 +21,7 @@ from flows.review_export import export_line
 from flows.review_line import read_reviewed
 from lineact.decisions import NG, boxes_of_text, read_decisions, write_decisions
 from lineact.errors import AwaitingReview, ConfigError, InputError
+from lineact.groups import shown_basis
 from lineact.png import decode_png
 from lineact.queue import CALIBRATES
 from lineact.review.journal import Journal
@@ -453,7 +454,7 @@ def test_crops_and_frames_stay_decided_when_something_else_was_shown(project, ta
     folder, rows = project
     row, decided = first(rows, task), "empty" if task == "box" else "wipe"
     answer(client_of(), row["item_id"], decided)
-    rewrite(folder, lambda text: text.replace(row["basis"], "0" * 16))
+    rewrite(folder, lambda text: text.replace(shown_basis(row), "0" * 16))
     item = all_items(client_of())[row["item_id"]]
     assert (item["decided"], item["outdated"]) == (decided, "")
 
@@ -496,7 +497,7 @@ def test_name_of_a_group_that_shows_other_pictures_waits_again(project):
     folder, rows = project
     row = first(rows, "group")
     answer(client_of(), row["item_id"], "wipe")
-    rewrite(folder, lambda text: text.replace(row["basis"], "0" * 16))
+    rewrite(folder, lambda text: text.replace(shown_basis(row), "0" * 16))
     item = all_items(client_of())[row["item_id"]]
     assert (item["decided"], item["outdated"]) == ("", "wipe")
 
@@ -507,7 +508,7 @@ def test_what_was_seen_of_a_group_with_other_pictures_answers_nothing_of_today(p
     folder, rows = project
     row = first(rows, "group")
     answer(client_of(), row["item_id"], "wipe")
-    rewrite(folder, lambda text: text.replace(row["basis"], "0" * 16))
+    rewrite(folder, lambda text: text.replace(shown_basis(row), "0" * 16))
     item = all_items(client_of())[row["item_id"]]
     assert (item["seen"], item["seen_mine"]) == (0, 0)
     reply = answer(client_of(), row["item_id"], decided, seen=1)
