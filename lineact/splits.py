@@ -100,15 +100,23 @@ class Holdout:
                 f"holdout.recordings: holds out every recording ({known}), so nothing is left to train on"
             )
 
-    def part_of(self, video_sha256: str, pts_s: float) -> Part:
-        """The part that a frame belongs to.
+    def begins_s(self, video_sha256: str) -> float:
+        """When a recording's held-out part begins: -inf where all of it is held out, inf where nothing is.
 
         Raises:
             InputError: where the recording is not one of the line's.
         """
         if video_sha256 not in self._from_s:
             raise InputError(f"recording {video_sha256[:12]} is not among the ingested videos; run `dvc repro`")
-        start_s = self._from_s[video_sha256]
+        return self._from_s[video_sha256]
+
+    def part_of(self, video_sha256: str, pts_s: float) -> Part:
+        """The part that a frame belongs to.
+
+        Raises:
+            InputError: where the recording is not one of the line's.
+        """
+        start_s = self.begins_s(video_sha256)
         if pts_s >= start_s:
             return "holdout"
         return "guard" if pts_s > start_s - self._guard_s else "train"

@@ -19,8 +19,9 @@ from lineact.detect import BACKENDS, DetectParams
 from lineact.distil import DistilParams
 from lineact.embed import EmbedParams
 from lineact.errors import ConfigError, LineactError
-from lineact.evaluate import EvaluateParams
+from lineact.evaluate import EvaluateParams, EvaluatePicturesParams
 from lineact.evaluate_crops import EvaluateCropsParams
+from lineact.evaluate_events import EvaluateEventsParams
 from lineact.export import ExportParams
 from lineact.files import write_text
 from lineact.import_crops import ImportCropsParams
@@ -116,6 +117,8 @@ class LineParams:
     import_crops: ImportCropsParams | None = None
     import_yolo: ImportYoloParams | None = None
     evaluate_crops: EvaluateCropsParams | None = None
+    evaluate_pictures: EvaluatePicturesParams | None = None
+    evaluate_events: EvaluateEventsParams | None = None
 
 
 # Keys of conf/config.yaml that sections refer to by interpolation; no stage receives them by themselves.

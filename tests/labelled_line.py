@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from lineact.context import ContextParams
 from lineact.dataset import DatasetParams, LabelParams
 from lineact.dataset.accepted import label_the_rest
 from lineact.dataset.frames import Frames
@@ -121,6 +122,7 @@ def dataset_params(**changes) -> DatasetParams:
         "min_iou": 0.5,
         "context": 1.5,
         "crop_px": 32,
+        "short_context": ContextParams(0.0, 2),
         "detector_frames": 10,
         "jpeg_quality": 90,
         "holdout": HELD_OUT,

@@ -7,7 +7,9 @@ import cv2
 import numpy as np
 import yaml
 
+from lineact.bundle.manifest import EventSettings
 from lineact.bundle.networks import Setup
+from lineact.context import ContextParams
 from lineact.export import ExportParams
 from lineact.files import write_json
 from lineact.schema import LABELLED_CROPS, table_of, write_table
@@ -23,8 +25,10 @@ EXPORT = ExportParams(
     score_threshold=None,
     nms_iou=0.5,
     max_hands=4,
+    events=EventSettings(0.4, 0.3),
     crop_context=1.5,
     crop_side_px=CROP_SIDE_PX,
+    short_context=ContextParams(0.0, 2),
     parity_crops=6,
     parity_frames=2,
     sample_crops=3,

@@ -10,6 +10,7 @@ from pathlib import Path
 from lineact.bundle.manifest import read_manifest
 from lineact.bundle.networks import Setup, supported_precisions
 from lineact.bundle.pair import Bundle
+from lineact.bundle.provenance import read_provenance
 from lineact.errors import ConfigError
 
 
@@ -21,10 +22,11 @@ def load_bundle(folder: Path, setup: Setup | None = None) -> Bundle:
         setup: what runs the networks; None for the one that was evaluated and released, as the manifest says.
 
     Raises:
-        InputError: where a file is missing or altered, or the manifest is none.
+        InputError: where a file is missing or altered, or the manifest is none or too new.
         ConfigError: where this machine has no such precision in that runtime.
     """
     manifest = read_manifest(folder)
+    read_provenance(folder)
     setup = setup or manifest.setup
     supported = supported_precisions(setup.runtime)
     if setup.precision not in supported:

@@ -73,6 +73,7 @@ def _open_with_openvino(path: Path, precision: Precision, threads: int) -> Netwo
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": 1,
         "INFERENCE_NUM_THREADS": threads,
+        "ENABLE_CPU_PINNING": False,  # else both networks sit on the same core
         "INFERENCE_PRECISION_HINT": precision,  # its own default is bf16 where the CPU has it
     }
     request = openvino.Core().compile_model(path, "CPU", settings).create_infer_request()

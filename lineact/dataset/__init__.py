@@ -8,6 +8,7 @@ decided, `parts` splits, `pictures` cuts crops and writes the detector's files, 
 from dataclasses import dataclass
 from typing import Literal
 
+from lineact.context import ContextParams
 from lineact.splits import HoldoutParams, ValidationParams
 
 
@@ -59,6 +60,7 @@ class DatasetParams:
         min_iou: a decision whose box was found again elsewhere attaches at this IoU, 0 to 1.
         context: a crop's side as a multiple of the box's longer side, as in `embed`.
         crop_px: side of a stored crop, pixels, as in `embed`.
+        short_context: how far back a crop looks.
         detector_frames: frames that nobody corrected, as the detector labelled them, added for training it.
         jpeg_quality: of the detector's pictures, 1 to 100.
         holdout: what measures the line.
@@ -77,6 +79,7 @@ class DatasetParams:
     min_iou: float
     context: float
     crop_px: int
+    short_context: ContextParams
     detector_frames: int
     jpeg_quality: int
     holdout: HoldoutParams

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from lineact.bundle.manifest import EventSettings
 from lineact.bundle.networks import Setup
+from lineact.context import ContextParams
 
 
 @dataclass(frozen=True)
@@ -16,8 +18,10 @@ class ExportParams:
         score_threshold: boxes below are no hands, 0 to 1; null takes the one that `train_detector` found best.
         nms_iou: of two boxes that overlap by more, the lower-scored one is dropped, 0 to 1.
         max_hands: most boxes of a frame.
+        events: goes into the bundle: when an action counts as an event.
         crop_context: the crop's side is this factor times the box's longer side; as the training crops were cut.
         crop_side_px: side of the training crops.
+        short_context: how far back they look.
         parity_crops: crops on which PyTorch and the runtimes are compared.
         parity_frames: validation images likewise.
         sample_crops: of these, so many go into the bundle, with their logits.
@@ -32,8 +36,10 @@ class ExportParams:
     score_threshold: float | None
     nms_iou: float
     max_hands: int
+    events: EventSettings
     crop_context: float
     crop_side_px: int
+    short_context: ContextParams
     parity_crops: int
     parity_frames: int
     sample_crops: int

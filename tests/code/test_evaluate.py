@@ -38,6 +38,7 @@ class Scripted:
 
     labels = LABELS
     score_threshold = 0.5
+    lags_s = (0.0,)
 
     def __init__(self, boxes=(), actions=(), scores=None, named=None):
         self.boxes_xyxy_px = np.array(boxes, np.float32).reshape(-1, 4)
@@ -48,7 +49,7 @@ class Scripted:
         kept = self.scores >= (self.score_threshold if min_score is None else min_score)
         return self.boxes_xyxy_px[kept], self.scores[kept]
 
-    def crops(self, image_rgb, boxes_xyxy_px):  # noqa: ARG002
+    def crops(self, image_rgb, boxes_xyxy_px, earlier_rgb=()):  # noqa: ARG002
         return boxes_xyxy_px
 
     def classify(self, crops_rgb):
@@ -61,7 +62,7 @@ def truth(boxes=(), actions=(), pts_s=0.0):
 
 
 def scored(recogniser, *frames):
-    return score([look(PARAMS, recogniser, frame, IMAGE) for frame in frames], LABELS)
+    return score([look(recogniser, frame, IMAGE, PARAMS.match_iou, PARAMS.min_score) for frame in frames], LABELS)
 
 
 CASES: dict[str, tuple[Scripted, list[TruthFrame], dict[str, float | None]]] = {
@@ -150,7 +151,7 @@ def test_scores_by_hand(case):
 
 
 def results_of(recogniser, frames):
-    return [look(PARAMS, recogniser, frame, IMAGE) for frame in frames]
+    return [look(recogniser, frame, IMAGE, PARAMS.match_iou, PARAMS.min_score) for frame in frames]
 
 
 def test_champion_and_challenger_alike_gain_nothing():
@@ -166,7 +167,7 @@ def test_a_better_challenger_gains_and_the_other_way_round():
     frames = [truth([A, B], ["screw", "wipe"], pts_s=float(time)) for time in range(12)]
     better = results_of(Scripted([A, B], ["screw", "wipe"]), frames)
     worse = [
-        look(PARAMS, Scripted([A], ["screw" if index % 3 else "wipe"]), frame, IMAGE)
+        look(Scripted([A], ["screw" if index % 3 else "wipe"]), frame, IMAGE, PARAMS.match_iou, PARAMS.min_score)
         for index, frame in enumerate(frames)
     ]
     found, turned = gains(PARAMS, better, worse), gains(PARAMS, worse, better)
