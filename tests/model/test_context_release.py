@@ -56,7 +56,5 @@ def test_what_was_before_changes_the_answer(with_context, pictures):
 
 
 def test_a_classifier_of_other_crops_than_the_settings_say_is_refused(with_context, tmp_path):
-    with pytest.raises(
-        InputError, match=r"expected a classifier of 1 crops, as dataset\.short_context says"
-    ):
+    with pytest.raises(InputError, match=r"expected a classifier of 1 crops, as dataset\.short_context says"):
         run_export(EXPORT, with_context, tmp_path / "export")
