@@ -3,7 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Literal
 
 from lineact.classifiers.settings import ClassifierParams, DistillationParams
 from lineact.errors import InputError
@@ -131,6 +131,7 @@ def _train_once(params: DistilParams, crops: Path, teacher: Path, start: str, ou
 
 
 def _train(params: DistilParams, crops: Path, teacher: Path, start: str, folder: Path, finished: Path) -> None:
+    from lineact.classifiers.context import network_of_crop
     from lineact.classifiers.distillation import Teacher
     from lineact.classifiers.train import train_classifier
     from lineact.foundation.timm_config import preprocessing_of
@@ -158,7 +159,7 @@ def _train(params: DistilParams, crops: Path, teacher: Path, start: str, folder:
             "agreement_with_teacher": trained.agreement,
             "trainable_share": trained.trainable_share,
             "parameters": trained.parameters,
-            "depth": len(cast(Any, trained.model).blocks),
+            "depth": len(network_of_crop(trained.model).blocks),
             "train_crops": len(train),
             "val_crops": len(val),
         },

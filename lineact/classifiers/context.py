@@ -44,3 +44,8 @@ class ContextClassifier(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """B x 3 x (crops * S) x S to logits, B x K."""
         return self.forward_head(self.forward_features(images))
+
+
+def network_of_crop(model: nn.Module) -> Any:
+    """The network that a single crop goes through; of plain crops the model itself."""
+    return model.network if isinstance(model, ContextClassifier) else model

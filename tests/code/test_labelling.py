@@ -12,6 +12,7 @@ import pytest
 
 from lineact import embed as embed_module
 from lineact.boxes import iou_matrix
+from lineact.context import ContextParams
 from lineact.dataset import LabelParams
 from lineact.dataset.accepted import label_the_rest
 from lineact.dataset.awaiting import refuse_undecided, still_waiting
@@ -602,6 +603,21 @@ def test_pictures_and_labels_show_the_hands(line, embedded, parts, tmp_path):
     texts = [path.read_text() for path in (tmp_path / "labels").rglob("*.txt")]
     assert "" in texts
     assert all(len(text.splitlines()) <= 1 for text in texts)
+
+
+def test_crops_with_context_show_their_place_at_earlier_times(line, embedded, parts, tmp_path):
+    params = dataset_params(short_context=ContextParams(0.4, 3))
+    alone = write_pictures(line.raw, embedded.crops, parts, dataset_params(), tmp_path / "alone")
+    rows = write_pictures(line.raw, embedded.crops, parts, params, tmp_path / "context")
+    assert [row["box_id"] for row in rows] == [row["box_id"] for row in alone]
+    changed = 0
+    for row, single in zip(rows, alone, strict=True):
+        strip = decode_png(row["crop_png"])
+        assert strip.shape == (3 * params.crop_px, params.crop_px, 3)
+        now, _, oldest = np.split(strip, 3)
+        np.testing.assert_allclose(now.astype(int), decode_png(single["crop_png"]).astype(int), atol=12)
+        changed += int(np.abs(now.astype(int) - oldest).mean() > 5)
+    assert changed > len(rows) / 2  # hands move
 
 
 def test_yolo_lines_are_shares_of_the_picture_clipped_to_it():

@@ -1,4 +1,5 @@
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,11 @@ from lineact.classifiers.families import start_network
 from lineact.classifiers.settings import LoraParams
 from lineact.classifiers.train import train_classifier
 from lineact.context import ContextParams, Past, crops_in
+from lineact.distil import distil
 from lineact.errors import ConfigError
+from lineact.png import encode_png
+from lineact.schema import LABELLED_CROPS, table_of, write_table
+from lineact.train_teacher import train_teacher
 from lineact.training.augment import augment
 from lineact.training.classifier import load_classifier, predict_logits, save_classifier
 from lineact.training.crops import CropSet
@@ -19,10 +24,13 @@ from lineact.training.decoded import scale_image
 from lineact.training.settings import AugmentParams
 from tests.training_sets import (
     AUGMENT,
+    LABELS,
     SIDE_PX,
     classifier_params,
+    distil_params,
     distillation_params,
     fit_params,
+    teacher_params,
     write_resnet,
     write_vit,
 )
@@ -147,3 +155,22 @@ def test_plain_crops_vary_as_they_did_before_there_was_context():
     varied = augment(images, params, torch.Generator().manual_seed(3))
     torch.testing.assert_close(varied.mean(), torch.tensor(0.55035), atol=1e-5, rtol=0)
     torch.testing.assert_close(varied[1, 2, 3, 4], torch.tensor(0.99604), atol=1e-5, rtol=0)
+
+
+def test_the_stages_train_a_teacher_and_a_student_of_strips(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = [
+        {
+            "video_sha256": f"{index % 2}" * 64, "pts_s": float(index), "box_id": f"{index:03d}",
+            "x1": 0.0, "y1": 0.0, "x2": 9.0, "y2": 9.0, "action": LABELS[label],
+            "split": ("train", "val")[index % 2], "decided_by": "person", "crop_png": encode_png(strip),
+        }
+        for index, (strip, label) in enumerate(zip(*dataclasses.astuple(order_set(24))[:2], strict=True))
+    ]  # fmt: skip
+    write_table(table_of(rows, LABELLED_CROPS), Path("crops.parquet"), LABELLED_CROPS)
+    start, fit = write_vit(tmp_path / "start"), fit_params(epochs=1)
+    train_teacher(teacher_params(fit, teach_epochs=1), Path("crops.parquet"), start, tmp_path / "teacher")
+    distil(
+        distil_params(fit), Path("crops.parquet"), tmp_path / "teacher", tmp_path / "none", start, tmp_path / "student"
+    )
+    assert load_classifier(tmp_path / "student", "student")[1].crops == 3
