@@ -53,7 +53,9 @@ def project(tmp_path, monkeypatch, empty_database):
     write_lock()
     write_bundle("first")
     write_json(Path("models/demo/machine/machine.json"), {"host": "cell7"})
-    write_json(Path("models/demo/benchmark/metrics.json"), {"classifier_p95_ms": 2.0})
+    write_json(
+        Path("models/demo/benchmark/metrics.json"), {"classifier_p95_ms": 2.0, "pair_p99_ms": 3.0, "event_p95_ms": 9.0}
+    )
     write_json(Path("models/demo/evaluate/metrics.json"), GOOD)
     write_json(Path("data/demo/dataset/metrics.json"), {"crops_train": 9, "crops_val": None})
     return tmp_path
@@ -200,7 +202,9 @@ def test_a_killed_promotion_is_finished_and_not_decided_again(alias_name, monkey
     decided = ledger()
     assert len(decided) == 2
 
-    write_json(Path("models/demo/benchmark/metrics.json"), {"classifier_p95_ms": 3.0})  # measured again in between
+    write_json(
+        Path("models/demo/benchmark/metrics.json"), {"classifier_p95_ms": 3.0, "pair_p99_ms": 3.0, "event_p95_ms": 9.0}
+    )  # measured again in between
     finished = register()
     assert finished.promoted
     assert champion_of(LINE) == (finished.version, second_sha256)
