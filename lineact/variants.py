@@ -149,7 +149,7 @@ def write_variants(path: Path, judged: Sequence[Judged], missing: Sequence[tuple
         missing: names and reasons of the others.
     """
     header = ["variant", "accepted", "why_not", *Accuracy._fields, "call_p99_ms", "frame_p50_ms", "frame_p95_ms"]
-    rows: list[list[object]] = [
+    rows: list[list[str]] = [
         [one.setup.name, "no" if one.reasons else "yes", "; ".join(one.reasons)]
         + [f"{share:.4f}" for share in one.accuracy]
         + [f"{one.call_p99_ms:.3f}", f"{one.frame_p50_ms:.3f}", f"{one.frame_p95_ms:.3f}"]

