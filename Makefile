@@ -15,7 +15,7 @@ export PATH := $(CURDIR)/$(BIN):$(CURDIR)/$(UV_VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo lines test test-services try-label-studio system lint ui serve review review-export line activate \
-  export-labels import-labels compare-detectors compare-classifiers live soak bench-live bench-label bench-train \
+  export-labels import-labels compare-detectors compare-classifiers live publish soak bench-live bench-label bench-train \
   bench-review lock clean
 
 help:            ## these targets
@@ -69,6 +69,9 @@ compare-classifiers: setup  ## LINES=demo,gi_d [SEEDS=0,1,2] [CHOICES=a,b] [STAR
 
 live: setup      ## LINE=demo [SOURCE=rtsp://...|/dev/video0|FILE] [PORT=8766]: the runtime with the line's release
 	$(BIN)/python -m flows.live line="$$LINE" source="$$SOURCE" port="$$PORT"
+
+publish: setup   ## LINE=demo TO=/srv/bundles: the champion as files, for stations without the registry
+	$(BIN)/python -m flows.publish line="$$LINE" to="$$TO"
 
 soak: setup      ## LINE=demo [MINUTES=30]: the runtime on a camera and a broker that come and go, for a long time
 	$(BIN)/python -m tests.soak --bundle "models/$$LINE/export/bundle" --video "$$(ls data/$$LINE/raw/* | tail -1)" \

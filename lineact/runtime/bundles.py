@@ -11,6 +11,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
+from http.client import HTTPException
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -26,6 +27,7 @@ RUNS = "runs:/"
 CHAMPION = "champion.json"  # of a published folder: which of its versions is to run
 IN_MODEL = "artifacts/bundle"  # where a registered model has its bundle
 TIMEOUT_S = 30.0
+PIECE_BYTES = 1 << 20
 DIGITS = 12  # of its identity name a bundle's folder
 
 Copy = Callable[[str, Path], None]  # of a bundle's file by its name, to a path
@@ -87,8 +89,9 @@ def _from_registry(address: str, into: Path) -> Path:
 
     def copy(name: str, target: Path) -> None:
         query = {"run_id": run, "path": f"{model}/{IN_MODEL}/{name}"}
-        with _answer("/get-artifact", query, address) as answer, target.open("wb") as stream:
-            shutil.copyfileobj(answer, stream)
+        with _answer("/get-artifact", query, f"{address}: {name}") as answer, target.open("wb") as stream:
+            while piece := _read(answer, f"{address}: {name}"):
+                stream.write(piece)
 
     return _kept(copy, into, tags["bundle_sha256"], f"{address} (version {found['version']})")
 
@@ -150,12 +153,12 @@ def _copy_all(copy: Copy, manifest: Manifest, folder: Path) -> None:
     read_provenance(folder)
 
 
-def _answer(path: str, query: dict[str, str], address: str) -> Any:
-    """The registry's answer to a GET, to be read and closed."""
+def _answer(path: str, query: dict[str, str], wanted: str) -> Any:
+    """The registry's answer to a GET, to be read and closed; `wanted` is for messages."""
     registry = os.environ.get("MLFLOW_TRACKING_URI", "").rstrip("/")
     if urllib.parse.urlsplit(registry).scheme not in ("http", "https"):
         raise ConfigError(
-            f"{address}: expected the registry's address in MLFLOW_TRACKING_URI, e.g. http://mlflow.plant:5000, "
+            f"{wanted}: expected the registry's address in MLFLOW_TRACKING_URI, e.g. http://mlflow.plant:5000, "
             f"found {registry!r}"
         )
     url = f"{registry}{path}?{urllib.parse.urlencode(query)}"
@@ -165,15 +168,18 @@ def _answer(path: str, query: dict[str, str], address: str) -> Any:
     except urllib.error.HTTPError as error:
         told = error.read(500).decode(errors="replace").strip()
         if error.code in (404, 400):
-            raise InputError(
-                f"{address}: expected a registered bundle, {registry} says {error.code}: {told}"
-            ) from error
-        raise RegistryError(f"{address}: {registry} says {error.code}: {told}; try again") from error
+            raise InputError(f"{wanted}: expected a registered bundle, {registry} says {error.code}: {told}") from error
+        raise RegistryError(f"{wanted}: {registry} says {error.code}: {told}; try again") from error
     except OSError as error:  # URLError is one, too
         reason = getattr(error, "reason", error)
-        raise RegistryError(
-            f"{address}: {registry} does not answer ({reason}); is it up, its address right?"
-        ) from error
+        raise RegistryError(f"{wanted}: {registry} does not answer ({reason}); is it up, its address right?") from error
+
+
+def _read(answer: Any, wanted: str) -> bytes:
+    try:
+        return answer.read(PIECE_BYTES)
+    except (OSError, HTTPException) as error:
+        raise RegistryError(f"{wanted}: the registry broke off ({error}); try again") from error
 
 
 def _authorization() -> dict[str, str]:
