@@ -16,7 +16,6 @@ from flows.pipeline import artefact_folder, stages_of
 from flows.versions import bundle_of
 from lineact.bench_live import (
     LiveJob,
-    LiveRun,
     as_the_product,
     in_real_time,
     measured,
@@ -28,6 +27,7 @@ from lineact.bench_live import (
 from lineact.bundle.manifest import read_manifest
 from lineact.errors import ConfigError, InputError
 from lineact.files import cache_folder
+from lineact.live_run import LiveRun
 from lineact.settings import from_mapping
 from lineact.simulation import SimulateParams
 from lineact.video import video_facts
@@ -108,7 +108,7 @@ def _row(name: str, run: LiveRun, plain: LiveRun) -> list[str]:
 def _delays(run: LiveRun) -> str:
     p50, p95, p99 = np.percentile(run.delays_ms, [50, 95, 99])
     words = f"frame arrival to events at the clip's rate: p50 {p50:.1f}, p95 {p95:.1f}, p99 {p99:.1f} ms"
-    words += f"; {run.dropped} frames dropped"
+    words += ""
     if len(run.calls_ms):
         p50, p95, p99 = np.percentile(run.calls_ms, [50, 95, 99])
         words += f"\nclassifier, {len(run.calls_ms)} calls with two crops meanwhile: p50 {p50:.1f}, p95 {p95:.1f}, "

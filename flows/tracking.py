@@ -36,7 +36,14 @@ HEADLINES = {
     "evaluate_crops": ("student_accuracy", "student_macro_f1", "teacher_accuracy", "majority_accuracy"),
     "evaluate": PAIR,
     "evaluate_pictures": PAIR,
-    "benchmark": ("classifier_p50_ms", "classifier_p95_ms", "classifier_p99_ms", "frame_p95_ms"),
+    "benchmark": (
+        "classifier_p50_ms",
+        "classifier_p95_ms",
+        "classifier_p99_ms",
+        "pair_p99_ms",
+        "frame_p95_ms",
+        "event_p95_ms",
+    ),
 }
 WRITTEN_BY_A_RUN = ("dvc.lock", "params.yaml")
 CHECKOUT_TAG = "lineact.checkout"  # several checkouts may share one tracking server, but not the lock of a line

@@ -14,25 +14,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from lineact.benchmark import memory_peak_mb
 from lineact.boxes import square_around
-from lineact.bundle.manifest import Manifest, read_manifest
-from lineact.bundle.networks import Setup
-from lineact.bundle.pair import Bundle
+from lineact.bundle.manifest import read_manifest
 from lineact.files import write_json, write_whole
+from lineact.live_run import LiveRun, run_timed
+from lineact.process_memory import memory_peak_mb
+from lineact.runtime.settings import Mode, RecogniseSettings, SourceSettings
+from lineact.runtime.sources import open_source
 from lineact.simulation import SimulateParams
-
-if TYPE_CHECKING:
-    from lineact.runtime.settings import Mode
 
 CLIP_WH, CLIP_FPS, CLIP_CRF = (2560, 1440), 25, 23
 MOVED_PX = 2.0  # a hand whose box moved by this from one frame to the next moves
-PAIR = 2  # crops of a call that is timed: both hands
-MEMORY_EVERY = 50  # frames
 ULTRALYTICS_PX = 640  # of an image's longer side
 
 
@@ -57,42 +53,6 @@ class LiveJob:
     def playing(self, frames: int) -> "LiveJob":
         """The same with another number of frames."""
         return dataclasses.replace(self, frames=frames)
-
-
-@dataclass(frozen=True)
-class LiveRun:
-    """One way, measured.
-
-    Attributes:
-        frames: recognised.
-        seconds: wall time from the first frame's reading to the last one's actions; loading is left out.
-        cpu_s: of all threads in that time.
-        looked: frames on which the detector ran.
-        hands: boxes on all frames.
-        classified: crops that the classifier was asked about.
-        dropped: frames that came too early to be looked at.
-        delays_ms: from a frame's arrival to its events, float64, frames; empty where that was not measured.
-        calls_ms: of the classifier with two crops while the rest went on, float64; likewise.
-        memory_mb: greatest resident memory, 10^6 bytes.
-        memory_growth_mb: of the resident memory, between a quarter of the frames and the end.
-    """
-
-    frames: int
-    seconds: float
-    cpu_s: float
-    looked: int
-    hands: int
-    classified: int
-    memory_mb: float
-    dropped: int = 0
-    delays_ms: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0))
-    calls_ms: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0))
-    memory_growth_mb: float = 0.0
-
-    @property
-    def frames_per_s(self) -> float:
-        """Sustained over the whole video."""
-        return self.frames / self.seconds
 
 
 def render_clip(path: Path, params: SimulateParams, seconds: float) -> float:
@@ -194,74 +154,22 @@ def _ultralytics_model(folder: Path) -> Any:
 
 def as_the_product(job: LiveJob) -> LiveRun:
     """As fast as it goes, without loss."""
-    return _recognised(job, "lossless", skips=True)
+    return _recognised(job, "lossless", RecogniseSettings())
 
 
 def without_skipping(job: LiveJob) -> LiveRun:
     """Likewise, detecting on every frame and classifying every hand."""
-    return _recognised(job, "lossless", skips=False)
+    return _recognised(job, "lossless", RecogniseSettings(skip_still_frames=False, skip_same_crops=False))
 
 
 def in_real_time(job: LiveJob) -> LiveRun:
-    """At the clip's own rate, as a camera sends it; late frames would be dropped.
+    """At the clip's own rate, as a camera sends it; late frames are dropped, so that more than the clip's pass.
 
-    A frame arrives with its packet, before it is decoded. Meanwhile the classifier is called with two crops.
+    A frame arrives with its packet, before it is decoded.
     """
-    return _recognised(job, "latest", skips=True)
+    return _recognised(job, "latest", RecogniseSettings())
 
 
-def _recognised(job: LiveJob, mode: "Mode", *, skips: bool) -> LiveRun:
-    import cv2
-    import psutil
-
-    from lineact.runtime.events import Debouncer, Origin
-    from lineact.runtime.recognise import Recogniser, open_bundle
-    from lineact.runtime.settings import EventSettings, RecogniseSettings, SourceSettings
-    from lineact.runtime.sources import open_source
-
-    cv2.setNumThreads(1)  # the stages overlap: threads of theirs would only take turns
-    settings = RecogniseSettings(skip_still_frames=skips, skip_same_crops=skips)
-    opened = open_bundle(job.bundle, settings)
-    bundle = _TimedPair(opened.folder, opened.manifest, opened.setup)
-    recogniser = Recogniser(bundle, settings)
-    debouncer = Debouncer(EventSettings(), Origin(bundle.manifest.line, "clip", ""))
-    delays_ms, memory_mb = [], []
-    process = psutil.Process()
-    started_s, cpu_s = time.perf_counter(), time.process_time()
+def _recognised(job: LiveJob, mode: Mode, settings: RecogniseSettings) -> LiveRun:
     with open_source(str(job.clip), SourceSettings(mode=mode, repeat=True)) as source:
-        for result in itertools.islice(recogniser.recognise(source), job.frames):
-            debouncer.push(result)
-            delays_ms.append((time.monotonic() - result.frame.arrived_s) * 1000)
-            if result.frame.number % MEMORY_EVERY == 0:
-                memory_mb.append(process.memory_info().rss / 1e6)
-    seconds = time.perf_counter() - started_s
-    counts = recogniser.counts
-    return LiveRun(
-        frames=counts.frames,
-        seconds=seconds,
-        cpu_s=time.process_time() - cpu_s,
-        looked=counts.looked,
-        hands=counts.hands,
-        classified=counts.classified,
-        memory_mb=memory_peak_mb(),
-        dropped=source.counts.dropped,
-        delays_ms=np.array(delays_ms),
-        calls_ms=np.array(bundle.calls_ms),
-        memory_growth_mb=memory_mb[-1] - memory_mb[len(memory_mb) // 4],
-    )
-
-
-class _TimedPair(Bundle):
-    """Notes how long calls of the classifier take."""
-
-    def __init__(self, folder: Path, manifest: Manifest, setup: Setup) -> None:
-        super().__init__(folder, manifest, setup)
-        self.calls_ms: list[float] = []
-
-    def classify(self, crops_rgb: np.ndarray) -> np.ndarray:
-        """As a bundle does; calls with two crops are noted."""
-        started_s = time.perf_counter()
-        probabilities = super().classify(crops_rgb)
-        if len(crops_rgb) == PAIR:
-            self.calls_ms.append((time.perf_counter() - started_s) * 1000)
-        return probabilities
+        return run_timed(job.bundle, settings, source, job.frames)

@@ -21,7 +21,9 @@ class RegisterParams:
         min_event_f1: of reported events against true ones, 0 to 1; judged with and without a champion, where the truth
             of events is known.
         max_false_events_per_h: likewise, reported events an hour that are no true ones.
-        max_p95_ms: the classifier's call time, milliseconds.
+        max_p95_ms: the classifier's call time with one crop, milliseconds.
+        max_call_p99_ms: of a call with two crops, milliseconds.
+        max_event_p95_ms: from a frame's arrival to its events, milliseconds.
         target_machine: host name that the benchmark must come from, or "any".
     """
 
@@ -34,14 +36,17 @@ class RegisterParams:
     min_event_f1: float
     max_false_events_per_h: float
     max_p95_ms: float
+    max_call_p99_ms: float
+    max_event_p95_ms: float
     target_machine: str
 
     def __post_init__(self) -> None:
         for name in ("min_detection_recall", "min_detection_accuracy", "min_action_accuracy", "min_event_f1"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}: expected 0 to 1, found {getattr(self, name)}")
-        if self.max_p95_ms <= 0:
-            raise ValueError(f"max_p95_ms: expected more than 0, found {self.max_p95_ms}")
+        for name in ("max_p95_ms", "max_call_p99_ms", "max_event_p95_ms"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name}: expected more than 0, found {getattr(self, name)}")
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,11 @@ def judge(
         host: host name of the machine that ran `benchmark`.
         has_champion: whether a pinned champion was scored beside the challenger.
     """
-    gates = [at_most("classifier_p95_ms", benchmark, params.max_p95_ms)]
+    gates = [
+        at_most("classifier_p95_ms", benchmark, params.max_p95_ms),
+        at_most("pair_p99_ms", benchmark, params.max_call_p99_ms),
+        at_most("event_p95_ms", benchmark, params.max_event_p95_ms),
+    ]
     on_target = params.target_machine in ("any", host)
     gates.append(Gate("target_machine", on_target, f"benchmarked on {host}, needed {params.target_machine}"))
     if events is not None:

@@ -40,7 +40,7 @@ def write_bundle(folder: Path) -> Path:
     crops_png = [cv2.imencode(".png", crop)[1].tobytes()] * EXPORT.parity_crops
     frames_rgb = np.full((EXPORT.parity_frames, INPUT_WH[1], INPUT_WH[0], 3), 114, np.uint8)
     inputs = RealInputs(crops_png, [LABELS[0]] * len(crops_png), frames_rgb)
-    build_bundle(EXPORT, pair, inputs, "demo", "0" * 64, folder)
+    build_bundle(EXPORT, pair, inputs, None, "demo", "0" * 64, folder)
     return folder
 
 

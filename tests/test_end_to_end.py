@@ -36,6 +36,8 @@ OPEN_GATES = {
     "min_detection_accuracy": 0.0,
     "min_action_accuracy": 0.0,
     "max_p95_ms": 1e6,
+    "max_call_p99_ms": 1e6,
+    "max_event_p95_ms": 1e6,
     "min_gain_low": -1.0,
 }
 

@@ -144,6 +144,11 @@ class Manifest:
     crops: tuple[CropSample, ...]
     frames: tuple[FrameSample, ...]
 
+    @property
+    def has_int8(self) -> bool:
+        """Whether quantised networks are among the files."""
+        return all(f"{network}.int8.{suffix}" in self.files for network in NETWORKS for suffix in ("xml", "bin"))
+
 
 def read_manifest(folder: Path) -> Manifest:
     """Reads the manifest and checks that every file is there, with the hash it should have.

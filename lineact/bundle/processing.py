@@ -121,6 +121,27 @@ def scale_crop(crop_rgb: np.ndarray, side_px: int) -> np.ndarray:
     return np.concatenate([cv2.resize(crop, (side_px, side_px), interpolation=interpolation) for crop in crops])
 
 
+def rgb_of(encoded: bytes, where: str) -> np.ndarray:
+    """Decodes an image file's content.
+
+    Args:
+        encoded: PNG or JPEG.
+        where: it came from, for messages.
+
+    Returns:
+        uint8, H x W x 3, RGB.
+
+    Raises:
+        InputError: where it is no image.
+    """
+    import cv2
+
+    image_bgr = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
+    if image_bgr is None:
+        raise InputError(f"{where}: expected an encoded image, found something else; run `dvc repro`")
+    return np.ascontiguousarray(image_bgr[..., ::-1])
+
+
 def read_png(path: Path) -> np.ndarray:
     """Reads an image file.
 

@@ -26,6 +26,8 @@ class ExportParams:
         parity_frames: validation images likewise.
         sample_crops: of these, so many go into the bundle, with their logits.
         sample_frames: likewise.
+        calibration_crops: training crops that calibrate the int8 variant; 0 for none.
+        calibration_frames: training images likewise; 0 for none.
         logits_tolerance: greatest allowed difference of a logit.
         scores_tolerance: greatest allowed difference of a detector's score.
         boxes_tolerance_px: greatest allowed difference of a box's edge, pixels of the input.
@@ -44,6 +46,8 @@ class ExportParams:
     parity_frames: int
     sample_crops: int
     sample_frames: int
+    calibration_crops: int
+    calibration_frames: int
     logits_tolerance: float
     scores_tolerance: float
     boxes_tolerance_px: float
@@ -57,5 +61,11 @@ class ExportParams:
             raise ValueError("max_hands, crop_context and crop_side_px must be above 0")
         if not (1 <= self.sample_crops <= self.parity_crops and 1 <= self.sample_frames <= self.parity_frames):
             raise ValueError("sample_crops and sample_frames must be at least 1 and at most what parity is checked on")
+        if min(self.calibration_crops, self.calibration_frames) < 0:
+            raise ValueError("calibration_crops and calibration_frames must be at least 0")
+        if (self.calibration_crops == 0) != (self.calibration_frames == 0):
+            raise ValueError("calibration_crops and calibration_frames must both be 0, or neither")
+        if self.setup.precision == "int8" and not self.calibration_crops:
+            raise ValueError("setup.precision int8 needs calibration_crops and calibration_frames above 0")
         if min(self.logits_tolerance, self.scores_tolerance, self.boxes_tolerance_px) <= 0:
             raise ValueError("tolerances must be above 0")

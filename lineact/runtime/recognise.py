@@ -11,7 +11,7 @@ import numpy as np
 
 from lineact.bundle import load_bundle
 from lineact.bundle.manifest import read_manifest
-from lineact.bundle.networks import supported_precisions
+from lineact.bundle.networks import at_hand
 from lineact.bundle.pair import Bundle
 from lineact.runtime.frame import Frame
 from lineact.runtime.pixels import Pixels
@@ -28,10 +28,8 @@ def open_bundle(folder: Path, settings: RecogniseSettings) -> Bundle:
     Raises:
         InputError: where a file is missing or altered, or the manifest is none.
     """
-    setup = dataclasses.replace(read_manifest(folder).setup, threads=settings.threads)
-    if setup.precision not in supported_precisions(setup.runtime):
-        setup = dataclasses.replace(setup, precision="f32")
-    return load_bundle(folder, setup)
+    setup = at_hand(read_manifest(folder).setup)
+    return load_bundle(folder, dataclasses.replace(setup, threads=settings.threads))
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """From packets to frames."""
 
 import logging
+import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
@@ -53,7 +54,8 @@ def decoded_frames(packets: Iterable[Packet], clock: Clock, counts: SourceCounts
             size_wh = found_wh
             # a frame that came out at the stream's end does not know the unit of its timestamp
             stamp_s = None if picture.pts is None else picture.pts * stream.tick_s
-            arrived_s = arrivals_s.pop(picture.pts, packet.arrived_s)
+            # a container without decoding times lets frames be due after they came
+            arrived_s = min(arrivals_s.pop(picture.pts, packet.arrived_s), time.monotonic())
             pts_s, utc_s = clock.at(stamp_s, arrived_s)
             yield Frame(0, picture, pts_s, utc_s, arrived_s, *size_wh)
 

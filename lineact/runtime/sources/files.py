@@ -61,19 +61,30 @@ class FileReader:
             stream.thread_type = "SLICE" if self._in_real_time else "AUTO"
             rate = float(stream.average_rate or DEFAULT_FPS)
             played = Stream(stream.codec_context, float(stream.time_base), rate, start_utc_s(path, container))
-            began_s, first_s = time.monotonic(), None
+            zero_s: float | None = None  # when the timestamp 0 was due
+            last_s = 0.0  # when the last frame is
             for data in container.demux(stream):
                 arrived_s = time.monotonic()
-                if data.dts is None:  # the end; its packet has no data
+                if not data.size:  # the end
+                    self._stop.wait(max(last_s - arrived_s, 0))
                     yield Packet(played, None, arrived_s)
                     continue
                 if self._in_real_time:
-                    stamp_s = float(data.dts * data.time_base)
-                    first_s = stamp_s if first_s is None else first_s
-                    arrived_s = began_s + stamp_s - first_s
-                    if self._stop.wait(max(arrived_s - time.monotonic(), 0)):
+                    shown_s, decoded_s = _stamps_s(data, played)
+                    zero_s = arrived_s - decoded_s if zero_s is None else zero_s
+                    if self._stop.wait(max(zero_s + decoded_s - arrived_s, 0)):
                         return
+                    # Of frames that wait for later ones a camera would not have this one before it is to be shown.
+                    arrived_s = zero_s + shown_s
+                    last_s = max(last_s, arrived_s)
                 yield Packet(played, data, arrived_s)
+
+
+def _stamps_s(data: Any, stream: Stream) -> tuple[float, float]:
+    """When a packet's frame is to be shown and to be decoded, seconds; some containers tell only one of the two."""
+    shown = data.dts if data.pts is None else data.pts
+    decoded = data.pts if data.dts is None else data.dts
+    return (shown or 0) * stream.tick_s, (decoded or 0) * stream.tick_s
 
 
 def start_utc_s(path: Path, container: Any) -> float:

@@ -82,7 +82,7 @@ class CameraReader:
             for data in container.demux(stream):
                 if self._stop.is_set():
                     return
-                if data.dts is not None or data.size:
+                if data.size:
                     yield Packet(connection, data, time.monotonic())
             yield Packet(connection, None, time.monotonic())
 
