@@ -94,7 +94,6 @@ def _clip(line: str, clip: str, seconds: float) -> tuple[Path, str]:
     params = from_mapping(SimulateParams, section_of(line, "simulate"), f"params.yaml: lines.{line}.simulate")
     key = {"code": CODE_VERSION, "seed": params.seed, "station": params.station, "number": params.recordings}
     folder = cache_folder("bench_live", key | {"seconds": seconds, "noise": params.noise})
-    print(f"rendering {seconds:g} s of video, once", flush=True)
     return folder / "clip.mp4", f"hands move on {render_clip(folder / 'clip.mp4', params, seconds):.0%} of them"
 
 

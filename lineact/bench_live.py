@@ -73,6 +73,7 @@ def render_clip(path: Path, params: SimulateParams, seconds: float) -> float:
 
     facts = path.with_suffix(".json")
     if not (path.is_file() and facts.is_file()):
+        print(f"rendering {seconds:g} s of video, once", flush=True)
         view = View(CLIP_WH, CLIP_FPS, seconds, CLIP_CRF, params.noise, live=True)
         boxes: list[Any] = []
         render = partial(write_recording, station=STATIONS[params.station], view=view)

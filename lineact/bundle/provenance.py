@@ -24,8 +24,9 @@ class Provenance:
         schema_version: of this file.
         line: as in the manifest.
         manifest_sha256: of the manifest that lies beside it, and so of all files.
-        git_commit: of the checkout that made it; "+changes" where that differed.
-        dvc_lock_sha256: of its dvc.lock; empty where it had none.
+        git_commit: of the checkout that made it; "+changes" where that differed; empty where nobody knows, as of a
+            champion that was registered again without its ledger.
+        dvc_lock_sha256: of its dvc.lock; likewise.
         data_hash: of the line's data set, as MLflow has it; likewise.
         run_id: of the run in MLflow that it was registered from.
     """
@@ -45,14 +46,14 @@ def write_provenance(folder: Path, line: str, origin: Mapping[str, str], run_id:
     Args:
         folder: the bundle's.
         line: its name.
-        origin: git_commit, and where they are known dvc_lock_sha256 and data_hash.
+        origin: git_commit, dvc_lock_sha256 and data_hash, where they are known.
         run_id: see `Provenance`.
     """
     content = Provenance(
         schema_version=PROVENANCE_VERSION,
         line=line,
         manifest_sha256=sha256_of_file(folder / MANIFEST),
-        git_commit=origin["git_commit"],
+        git_commit=origin.get("git_commit", ""),
         dvc_lock_sha256=origin.get("dvc_lock_sha256", ""),
         data_hash=origin.get("data_hash", ""),
         run_id=run_id,

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from lineact.bundle.networks import supported_precisions
+from lineact.bundle.networks import at_hand
 from lineact.choose_student import ChooseStudentParams
 from lineact.choose_student.latency import Timed, open_untrained, read_crops, time_calls
 from lineact.choose_student.report import Score, write_report
@@ -32,7 +32,7 @@ def choose(
         out: gets start/, candidates.csv, metrics.json and plots/.
 
     Raises:
-        ConfigError: on candidates that are the same network, or a precision that this machine does not have.
+        ConfigError: on candidates that are the same network.
         InputError: where none is in time, one cannot be built, or this is not the target machine.
         TrainingDivergedError: where a loss is no longer finite.
     """
@@ -135,17 +135,14 @@ def _refuse_other_machine(params: ChooseStudentParams, host: str) -> None:
 
 
 def _time_all(params: ChooseStudentParams, candidates: Sequence[Candidate], crops: Path) -> list[Timed]:
-    supported = supported_precisions(params.setup.runtime)
-    if params.setup.precision not in supported:
-        raise ConfigError(
-            f"release.setup: expected a precision that this machine has in {params.setup.runtime} "
-            f"({', '.join(supported)}), found {params.setup.precision}"
-        )
-    print(f"timing {len(candidates)} untrained candidates, {params.setup.name}", flush=True)
+    setup = at_hand(params.setup)
+    if setup.precision == "int8":  # untrained networks have no int8 graphs
+        setup = dataclasses.replace(setup, precision="f32")
+    print(f"timing {len(candidates)} untrained candidates, {setup.name}", flush=True)
     label_count = len(params.distil.labels)
     called_with = read_crops(crops)
     strip = crops_in(called_with[0][0])
-    classifiers = [open_untrained(candidate, label_count, params.setup, strip) for candidate in candidates]
+    classifiers = [open_untrained(candidate, label_count, setup, strip) for candidate in candidates]
     calls_ms = time_calls(classifiers, called_with, params.calls, params.warmup)
     return [Timed(candidate, row) for candidate, row in zip(candidates, calls_ms, strict=True)]
 

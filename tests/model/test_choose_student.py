@@ -333,10 +333,10 @@ def test_a_student_is_timed_on_its_target_machine(line):
     assert not line["out"].exists()
 
 
-def test_a_precision_that_the_machine_lacks_is_refused(line):
+def test_a_precision_that_the_machine_lacks_is_timed_in_f32(line, capsys):
     params = choose_params(FIXED, setup=Setup("onnxruntime", "bf16", 1))
-    with pytest.raises(ConfigError, match=r"release.setup: .*in onnxruntime \(f32\), found bf16"):
-        choose(params, line["crops"], line["teacher"], line["machine"], (line["tiny"], line["wide"]), line["out"])
+    choose(params, line["crops"], line["teacher"], line["machine"], (line["tiny"], line["wide"]), line["out"])
+    assert "untrained candidates, onnxruntime_f32_1t" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("foundation", ["tiny", "hub"])
