@@ -10,12 +10,13 @@ export DO_NOT_TRACK := true
 export MLFLOW_DISABLE_TELEMETRY := true
 # recipes read what a user sets from the environment, so that blanks and quotes in it stay what they are
 export NAME VIDEOS CROPS YOLO DATA_YAML NAMES DETECTOR FOUNDATION ACTIONS LINE REVIEWER PORT HOST TOKEN_FILE ALL WEIGHTS GENERAL
-export FORMAT TO FROM WHAT NUMBERED_FROM LINES SEEDS CHOICES STARTS
+export CLIP HOURS FORMAT TO FROM WHAT NUMBERED_FROM LINES SEEDS CHOICES STARTS LEAVE SOURCE MINUTES
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/$(UV_VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo lines test test-services try-label-studio system lint ui serve review review-export line activate \
-  export-labels import-labels compare-detectors compare-classifiers bench-label bench-train bench-review lock clean
+  export-labels import-labels compare-detectors compare-classifiers live publish soak bench-live bench-label bench-train \
+  bench-review lock clean
 
 help:            ## these targets
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
@@ -62,9 +63,22 @@ import-labels: setup  ## LINE=demo FORMAT=... FROM=FILE [REVIEWER=name] [NUMBERE
 compare-detectors: setup  ## LINE=demo [WEIGHTS=DIR] [GENERAL=DIR]: Grounding DINO and two YOLOv5 at all pairs of thresholds
 	$(BIN)/python -m flows.compare_detectors line="$$LINE" weights="$$WEIGHTS" general="$$GENERAL"
 
-compare-classifiers: setup  ## LINES=demo,gi_d [SEEDS=0,1,2] [CHOICES=a,b] [STARTS=make] [FOUNDATION=hub]: the papers' table
+compare-classifiers: setup  ## LINES=demo,gi_d [SEEDS=0,1,2] [CHOICES=a,b] [STARTS=make] [FOUNDATION=hub] [LEAVE=line]: papers' table
 	$(BIN)/python -m flows.compare_classifiers lines="$$LINES" seeds="$$SEEDS" choices="$$CHOICES" starts="$$STARTS" \
-	  foundation="$$FOUNDATION"
+	  foundation="$$FOUNDATION" leave="$$LEAVE"
+
+live: setup      ## LINE=demo [SOURCE=rtsp://...|/dev/video0|FILE] [PORT=8766]: the runtime with the line's release
+	$(BIN)/python -m flows.live line="$$LINE" source="$$SOURCE" port="$$PORT"
+
+publish: setup   ## LINE=demo TO=/srv/bundles: the champion as files, for stations without the registry
+	$(BIN)/python -m flows.publish line="$$LINE" to="$$TO"
+
+soak: setup      ## LINE=demo [MINUTES=30]: the runtime on a camera and a broker that come and go, for a long time
+	$(BIN)/python -m tests.soak --bundle "models/$$LINE/export/bundle" --video "$$(ls data/$$LINE/raw/* | tail -1)" \
+	  --minutes "$${MINUTES:-30}" --out ".lineact/soak/$$(date +%Y%m%dT%H%M%S)"
+
+bench-live: setup  ## LINE=demo [CLIP=FILE] [HOURS=1]: the runtime beside ultralytics' predict and timm; memory over hours
+	$(BIN)/python -m flows.bench_live line="$$LINE" clip="$$CLIP" hours="$$HOURS"
 
 bench-label: setup  ## LINE=demo: Grounding DINO's labelling beside a plain loop with the same weights
 	$(BIN)/python -m flows.bench_label line="$$LINE"
@@ -93,9 +107,10 @@ test-services: setup  ## what needs a standing server or more than seconds
 try-label-studio: setup  ## installs a real Label Studio (0.8 GB, package index) and sends a queue there and back
 	$(BIN)/pytest -m label_studio -s tests/test_label_studio.py
 
-system:          ## system packages that the tests need: git, and Chromium for the review page (root)
-	apt-get update -q && apt-get install -y -q --no-install-recommends git chromium fonts-dejavu-core
+system:          ## system packages that the tests need: git, Chromium, an MQTT broker, an RTSP server (root)
+	apt-get update -q && apt-get install -y -q --no-install-recommends git chromium fonts-dejavu-core mosquitto \
+	  python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
 
 lock: setup      ## requirements.lock anew from pyproject.toml
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-	  --extra dev pyproject.toml -o requirements.lock
+	  --all-extras pyproject.toml -o requirements.lock

@@ -18,6 +18,7 @@ from flows.ledger import Entry, add_entry, ledger_of, read_ledger, way_back
 from flows.pipeline import CONF
 from flows.tracking import client, parent_run
 from flows.versions import bundle_of, create_version, model_name, version_with, versions_of
+from lineact.bundle.provenance import PROVENANCE
 from lineact.errors import ConfigError, InputError
 from lineact.evaluate import ChampionParams
 from lineact.evaluate.champion import CHAMPIONS
@@ -176,7 +177,9 @@ def find_bundle(line: str, bundle_sha256: str) -> Path | None:
     if version is None:
         return None
     with tempfile.TemporaryDirectory() as scratch:
-        bundle = _download(line, version, scratch)
+        bundle = download_bundle(line, version, scratch)
+        if bundle is not None:
+            (bundle / PROVENANCE).unlink(missing_ok=True)  # written at registering, not exported
         if bundle is None or not _holds(bundle, bundle_sha256):
             return None
         keep_bundle(bundle, bundle_sha256)
@@ -204,8 +207,8 @@ def _keep_export(line: str, bundle_sha256: str) -> bool:
     return True
 
 
-def _download(line: str, version: str, scratch: str) -> Path | None:
-    """The registry's copy; None where its files are gone. A store that does not answer raises."""
+def download_bundle(line: str, version: str, scratch: str) -> Path | None:
+    """The registry's copy, with its origin; None where its files are gone. A store that does not answer raises."""
     import mlflow
     from mlflow.exceptions import MlflowException
 

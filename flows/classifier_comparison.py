@@ -4,13 +4,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from flows import tracking
 from flows.classifier_choices import choices_of, classifier_of
-from flows.pipeline import CONF, TINY, stages_of
+from flows.pipeline import CONF, IMPORTS, TINY, has_recordings, stages_of
 from lineact.classifiers.settings import ClassifierParams
 from lineact.classifiers.starts import start_of_choice
+from lineact.compare.classifiers.folds import leave_out
 from lineact.compare.classifiers.heldout import (
     FILE,
     SIMULATED_FPS,
@@ -24,13 +25,16 @@ from lineact.compare.classifiers.trials import Choice, Line, Trial
 from lineact.context import ContextParams
 from lineact.errors import ConfigError, InputError
 from lineact.files import sha256_of_file
+from lineact.imported.split import FileSplitParams
+from lineact.leave_one_out import By
 from lineact.settings import from_mapping
-from lineact.splits import HoldoutParams
+from lineact.splits import HoldoutParams, ValidationParams
 from lineact.training.start import start_key
 from tasks.stage import PARAMS_FILE, prepare_hub, section_of
 
 Foundation = Literal["tiny", "hub"]
 EXPERIMENT = "compare_classifiers"
+Settings = TypeVar("Settings")
 
 
 def line_of(name: str) -> Line:
@@ -53,6 +57,31 @@ def line_of(name: str) -> Line:
     return Line(name, labels, crops, sha256_of_file(crops), gap_s, held_out)
 
 
+def lines_with_one_left_out(names: Sequence[str], by: By) -> tuple[tuple[Line, ...], dict[str, str]]:
+    """Each recording of these lines, or each of the lines, left out and tested on, see `leave_out`.
+
+    Raises:
+        ConfigError: where a line is not active.
+        InputError: where a line has no data set yet, parts leak, or nothing can be left out.
+    """
+    lines = [line_of(name) for name in names]
+    return leave_out(lines, by, {line.name: _validation_of(line.name) for line in lines})
+
+
+def _validation_of(name: str) -> ValidationParams:
+    """How a line splits off its validation crops: by recordings or stretches of seconds, or of file numbers."""
+    if has_recordings(name):
+        return _settings_of(name, "dataset", "validation", ValidationParams)
+    (stage,) = set(IMPORTS) & set(stages_of(name))
+    split = _settings_of(name, stage, "split", FileSplitParams)
+    by = "time" if split.by == "name_block" else split.by
+    return ValidationParams(split.validation_share, by, split.block, split.guard)
+
+
+def _settings_of(line: str, stage: str, key: str, kind: type[Settings]) -> Settings:
+    return from_mapping(kind, section_of(line, stage)[key], f"{PARAMS_FILE}: lines.{line}.{stage}.{key}")
+
+
 def _held_out(name: str, data: Path, stages: Sequence[str]) -> tuple[Path, str]:
     """The table of a line's test crops and where they come from, in words."""
     imported = data / "dataset" / FILE
@@ -66,7 +95,7 @@ def _held_out(name: str, data: Path, stages: Sequence[str]) -> tuple[Path, str]:
         truth, videos = data / "simulate" / "truth_boxes.parquet", data / "ingest" / "videos.parquet"
         _must_exist(name, truth, "the simulator's truth")
         _must_exist(name, videos, "the table of recordings")
-        holdout = from_mapping(HoldoutParams, dataset["holdout"], f"{PARAMS_FILE}: lines.{name}.dataset.holdout")
+        holdout = _settings_of(name, "dataset", "holdout", HoldoutParams)
         how = f"the simulator's own boxes and actions, {SIMULATED_FPS:g} frames a second of the held-out recordings"
         return cut_by_simulator(data / "raw", truth, videos, holdout, cut), how
     holdout_boxes = data / "dataset" / "holdout.parquet"

@@ -1,9 +1,10 @@
-"""`python -m flows.compare_classifiers lines=demo,gi_d [seeds=0,1,2] [choices=...] [starts=make]`.
+"""`python -m flows.compare_classifiers lines=demo,gi_d [seeds=0,1,2] [choices=...] [starts=make] [leave=line]`.
 
 The papers' table: every choice of conf/classifier on every line with every seed, the same crops and splits, tested on
 crops that neither trained nor validated. A finished training is kept; the same command goes on where it was stopped.
 Embedded starts that are not in git (ResNets, CLIP) are made with `starts=make`, up to an hour each, once; without, such
 a choice begins from random weights, and the table says so. `foundation=hub` takes full-size starts.
+`leave=recording` tests on each recording of a line that the others train for, `leave=line` on each line.
 With `-m` it is a grid of settings, see `flows.classifier_sweep`.
 """
 
@@ -12,18 +13,26 @@ import sys
 from flows import command_line
 
 if __name__ == "__main__" and "-m" not in sys.argv[1:]:
-    command_line.run(lambda: command_line.begin_flow(("seeds", "choices", "foundation", "starts"), "lines"))
+    command_line.run(lambda: command_line.begin_flow(("seeds", "choices", "foundation", "starts", "leave"), "lines"))
 
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from flows import tracking
 from flows.classifier_choices import choices_of
-from flows.classifier_comparison import EXPERIMENT, Foundation, compared_choice, line_of, log_trial
+from flows.classifier_comparison import (
+    EXPERIMENT,
+    Foundation,
+    compared_choice,
+    line_of,
+    lines_with_one_left_out,
+    log_trial,
+)
 from flows.classifier_sweep import grid
 from flows.command_line import names_of
 from flows.one_run import only_run_of
@@ -35,6 +44,7 @@ from lineact.compare.classifiers.scores import Compared, paired_choices, table_r
 from lineact.compare.classifiers.trials import Choice, Line, Trial, run_trial
 from lineact.errors import ConfigError, InputError, LineactError
 from lineact.files import write_whole
+from lineact.leave_one_out import By
 from lineact.machine import MachineParams, describe_machine
 
 RESULTS = Path(".lineact/compare_classifiers")
@@ -54,6 +64,7 @@ def compare_classifiers(
     choices: tuple[str, ...] = (),
     foundation: Foundation = "tiny",
     make_starts: bool = False,
+    leave: By | None = None,
 ) -> Path:
     """Compares classifiers; a choice that cannot be trained is left out, and the report says why.
 
@@ -63,6 +74,7 @@ def compare_classifiers(
         choices: names; all where there is none.
         foundation: embedded-size, or full-size.
         make_starts: whether embedded starts that are not there are made.
+        leave: what is left out in turn and tested on; None for the lines' own test crops.
 
     Returns:
         The folder with report.md, report.html, table.csv and the plots.
@@ -73,8 +85,9 @@ def compare_classifiers(
     """
     with only_run_of(EXPERIMENT):
         asked = [compared_choice(name, foundation, make=make_starts) for name in choices or choices_of(CONF)]
-        data = [line_of(name) for name in lines]
+        data, refused = lines_with_one_left_out(lines, leave) if leave else ([line_of(name) for name in lines], {})
         source = f"flows.compare_classifiers lines={','.join(lines)} seeds={','.join(map(str, seeds))}"
+        source += f" leave={leave}" if leave else ""
         tags = {"lines": ",".join(lines), "git_commit": tracking.git_commit()}
         with tracking.comparison_run(EXPERIMENT, f"compare_classifiers {','.join(lines)}", source, tags) as parent_id:
             trials, children, left_out = _all_trials(parent_id, asked, data, seeds)
@@ -84,7 +97,7 @@ def compare_classifiers(
             compared = Compared(
                 kept, tuple(data), seeds, {key: one for key, one in trials.items() if key[0] not in left_out}
             )
-            findings = _findings(compared, left_out)
+            findings = _findings(compared, refused | left_out)
             write_whole(RESULTS, partial(_write, findings=findings))
             _log_findings(parent_id, children, findings)
         return RESULTS
@@ -146,17 +159,18 @@ def _log_findings(parent_id: str, children: dict[Key, str], findings: Findings) 
 
 
 def main() -> None:
-    """`lines=demo,gi_d [seeds=0,1,2] [choices=a,b] [foundation=hub] [starts=make]`, or `-m ...`."""
+    """`lines=demo,gi_d [seeds=0,1,2] [choices=a,b] [foundation=hub] [starts=make] [leave=recording]`, or `-m ...`."""
     if "-m" in sys.argv[1:]:
         grid()
         return
-    values = command_line.parse(sys.argv[1:], ("lines",), ("seeds", "choices", "foundation", "starts"))
+    values = command_line.parse(sys.argv[1:], ("lines",), ("seeds", "choices", "foundation", "starts", "leave"))
     folder = compare_classifiers(
         names_of(values["lines"]),
         seeds_of(values.get("seeds", "")),
         names_of(values.get("choices", "")),
         foundation_of(values.get("foundation", "")),
         _makes(values.get("starts", "")),
+        left_out_by(values.get("leave", "")),
     )
     print((folder / MARKDOWN).read_text())
     print(
@@ -193,6 +207,20 @@ def _makes(text: str) -> bool:
     if text not in ("", "make"):
         raise ConfigError(f"starts={text}: expected make, or nothing")
     return text == "make"
+
+
+def left_out_by(text: str) -> By | None:
+    """What is left out in turn; nothing where nothing is said.
+
+    Raises:
+        ConfigError: on another word.
+    """
+    for by in get_args(By):
+        if text == by:
+            return by
+    if text:
+        raise ConfigError(f"leave={text}: expected {' or '.join(get_args(By))}, or nothing")
+    return None
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from flows.champion import (
 )
 from flows.ledger import Entry, add_entry, read_ledger
 from flows.lines import edit_yaml
-from flows.pipeline import artefact_folder, metrics_of
+from flows.pipeline import artefact_folder, metrics_of, stages_of
 from flows.tracking import client, provenance
 from flows.versions import bundle_of, create_version, model_name, version_with
 from lineact.errors import InputError
@@ -69,7 +69,8 @@ def register(line: str, parent_id: str) -> Registration:
     params = from_mapping(RegisterParams, section_of(line, "register"), f"params.yaml: lines.{line}.register")
     machine = json.loads((artefact_folder("machine", line) / "machine.json").read_text())
     evaluated = metrics_of("evaluate", line)
-    gates = judge(params, evaluated, metrics_of("benchmark", line), machine["host"], champion is not None)
+    events = metrics_of("evaluate_events", line) if "evaluate_events" in stages_of(line) else None
+    gates = judge(params, evaluated, metrics_of("benchmark", line), events, machine["host"], champion is not None)
     version = version_with(line, bundle_sha256) or create_version(
         line, parent_id, bundle_of(line), bundle_sha256, provenance(line)
     )

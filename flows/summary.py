@@ -92,6 +92,10 @@ def _whole(value: object) -> object:
 
 
 RIGHT_LABELS = "; of the other {labels_by_match} labels {labels_right:.1%} are right by the simulator's truth"
+PAIR = (
+    "hands: recall {detection_recall_iou40}, accuracy {detection_accuracy_iou40}, mAP50 {detection_map50}; "
+    "actions: accuracy {action_accuracy} (majority {majority_accuracy}), macro F1 {action_macro_f1}"
+)
 # What each stage's row says of its metrics.json.
 RESULTS = {
     "simulate": "{recordings} recordings, {frames} frames",
@@ -115,6 +119,8 @@ RESULTS = {
     "export": "",
     "benchmark": "classifier p50/p95/p99 {classifier_p50_ms}/{classifier_p95_ms}/{classifier_p99_ms} ms; "
     "frame p95 {frame_p95_ms} ms",
-    "evaluate": "hands: recall {detection_recall_iou40}, accuracy {detection_accuracy_iou40}, mAP50 {detection_map50}; "
-    "actions: accuracy {action_accuracy} (majority {majority_accuracy}), macro F1 {action_macro_f1}",
+    "evaluate_pictures": PAIR,
+    "evaluate": PAIR,
+    "evaluate_events": "{right_events} of {true_events} true events among {reported_events} reported: F1 {event_f1}, "
+    "{false_events_per_h} false ones an hour",
 }

@@ -20,21 +20,30 @@ from lineact.files import sha256_of_file
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+PAIR = (
+    "detection_recall_iou40",
+    "detection_accuracy_iou40",
+    "detection_map50",
+    "action_accuracy",
+    "action_macro_f1",
+    "ng_recall",
+)
 HEADLINES = {
     "dataset": ("crops_train", "crops_val", "certificate_error", "certificate_upper"),
     "import_crops": ("crops_train", "crops_val", "crops_holdout"),
     "import_yolo": ("crops_train", "crops_val", "crops_holdout"),
     "annotation_cost": ("hours_all", "hours_all_by_hand"),
     "evaluate_crops": ("student_accuracy", "student_macro_f1", "teacher_accuracy", "majority_accuracy"),
-    "evaluate": (
-        "detection_recall_iou40",
-        "detection_accuracy_iou40",
-        "detection_map50",
-        "action_accuracy",
-        "action_macro_f1",
-        "ng_recall",
+    "evaluate": PAIR,
+    "evaluate_pictures": PAIR,
+    "benchmark": (
+        "classifier_p50_ms",
+        "classifier_p95_ms",
+        "classifier_p99_ms",
+        "pair_p99_ms",
+        "frame_p95_ms",
+        "event_p95_ms",
     ),
-    "benchmark": ("classifier_p50_ms", "classifier_p95_ms", "classifier_p99_ms", "frame_p95_ms"),
 }
 WRITTEN_BY_A_RUN = ("dvc.lock", "params.yaml")
 CHECKOUT_TAG = "lineact.checkout"  # several checkouts may share one tracking server, but not the lock of a line

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from flows.pipeline import artefact_folder
 from flows.tracking import client
+from lineact.bundle.provenance import write_provenance
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -51,8 +53,11 @@ def create_version(line: str, run_id: str, bundle: Path, bundle_sha256: str, ori
     """
     tracking = client()
     with tempfile.TemporaryDirectory() as scratch:
-        _save_model(bundle, Path(scratch) / "bundle")
-        tracking.log_artifacts(run_id, str(Path(scratch) / "bundle"), "bundle")
+        released, model = Path(scratch) / "released" / "bundle", Path(scratch) / "model"
+        shutil.copytree(bundle, released)
+        write_provenance(released, line, origin, run_id)
+        _save_model(released, model)
+        tracking.log_artifacts(run_id, str(model), "bundle")
     if not tracking.search_registered_models(f"name = '{model_name(line)}'"):
         tracking.create_registered_model(model_name(line), description=f"recogniser of line {line}")
     # register_model() fails on plain artifacts in MLflow 3; create_model_version takes them

@@ -19,8 +19,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lineact.benchmark import memory_peak_mb
 from lineact.classifiers.settings import ClassifierParams
+from lineact.process_memory import memory_peak_mb
 from lineact.schema import LABELLED_CROPS, PICTURES_PER_ROW_GROUP, SCHEMA_VERSION
 
 LABELS = ("pick", "place", "turn", "NG")

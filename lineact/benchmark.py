@@ -19,14 +19,20 @@ from lineact.bundle.processing import read_png
 from lineact.call_time import call_time_ms
 from lineact.errors import InputError
 from lineact.files import write_csv, write_whole
+from lineact.process_memory import memory_peak_mb
+from lineact.variants import Accuracy, Judged, Labelled, VariantLimits, accuracy_of, judge
 from lineact.video import Frame, read_frames
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PARTS = ("classifier", "detector", "decode", "frame")
+PARTS = ("classifier", "pair", "detector", "decode", "frame")
 PERCENTILES = (50, 95, 99)
-PROCESS_STATUS = Path("/proc/self/status")
+LACKING: dict[Runtime, str] = {
+    "openvino": "this CPU has no such arithmetic",
+    "onnxruntime": "the networks are stored in f32",
+    "tensorrt": "no onnxruntime with TensorRT and its GPU here",
+}
 
 
 @dataclass(frozen=True)
@@ -40,8 +46,10 @@ class BenchmarkParams:
         recordings: from so many recordings, the first by name, frames are taken.
         frames: measured frames of each combination, over all these recordings.
         every: of the decoded frames one in so many goes through the pair: hands differ more from one to the next.
-        calls_per_frame: calls of the classifier with one crop after each frame: spread so, they meet the same
-            disturbances as the frames do.
+        calls_per_frame: calls of the classifier with one crop, and with two, after each frame: spread so, they meet the
+            same disturbances as the frames do.
+        event_frames: frames that are played at their own rate, to measure how long it takes from a frame to its events.
+        variants: what a variant must keep to.
         warmup: frames, with their calls, before the measured ones.
         logits_tolerance: precision -> greatest difference of a sample's logit from PyTorch's with which it may run.
         scores_tolerance: likewise, of a detected box's score.
@@ -54,17 +62,20 @@ class BenchmarkParams:
     frames: int
     every: int
     calls_per_frame: int
+    event_frames: int
     warmup: int
+    variants: VariantLimits
     logits_tolerance: dict[str, float]
     scores_tolerance: dict[str, float]
 
     def __post_init__(self) -> None:
         if not (self.runtimes and self.precisions and self.threads):
             raise ValueError("runtimes, precisions and threads must each name at least one")
-        if min(*self.threads, self.recordings, self.frames, self.every, self.calls_per_frame) < 1 or self.warmup < 0:
-            raise ValueError(
-                "threads, recordings, frames, every and calls_per_frame must be at least 1, warmup at least 0"
-            )
+        if (
+            min(*self.threads, self.recordings, self.frames, self.every, self.calls_per_frame, self.event_frames) < 1
+            or self.warmup < 0
+        ):
+            raise ValueError("threads, recordings and all numbers of frames and calls must be at least 1, warmup 0")
         for name in ("logits_tolerance", "scores_tolerance"):
             without = set(self.precisions) - set(getattr(self, name))
             if without:
@@ -91,9 +102,10 @@ class Measurement:
     Attributes:
         setup: what ran.
         durations_ms: per part of `PARTS`, float64. "classifier" is one call with one crop, scaling and softmax
-            included; "detector" one call with one frame, scaling and suppression included; "decode" one frame out of
-            the file; "frame" decoding, detecting, cropping and classifying all its hands.
+            included; "pair" likewise with two; "detector" one call with one frame, scaling and suppression included;
+            "decode" one frame out of the file; "frame" decoding, detecting, cropping and classifying all its hands.
         hands: found per measured frame.
+        accuracy: on the line's validation data.
         logits_difference: from PyTorch's on the bundle's sample crops.
         scores_difference: of boxes on its sample frames, likewise.
         load_ms: until the pair is ready.
@@ -103,6 +115,7 @@ class Measurement:
     setup: Setup
     durations_ms: dict[str, np.ndarray]
     hands: np.ndarray
+    accuracy: Accuracy
     logits_difference: float
     scores_difference: float
     load_ms: float
@@ -113,8 +126,10 @@ class Measurement:
         return float(np.percentile(self.durations_ms[part], percent))
 
 
-def setups(params: BenchmarkParams, released: Setup, cores: int) -> list[Setup]:
-    """The released setup, and all other combinations that this machine has; what it lacks is named on the way.
+def setups(
+    params: BenchmarkParams, released: Setup, cores: int, has_int8: bool
+) -> tuple[list[Setup], list[tuple[str, str]]]:
+    """The released setup and all other combinations that can run here; the names of those that cannot, and why.
 
     Raises:
         InputError: where the released precision has no tolerance.
@@ -124,26 +139,32 @@ def setups(params: BenchmarkParams, released: Setup, cores: int) -> list[Setup]:
             f"benchmark: expected logits_tolerance and scores_tolerance of the released precision "
             f"{released.precision}, found none; name them in the line's file"
         )
-    found = [released]
+    found: list[Setup] = [released]
+    missing: list[tuple[str, str]] = []
     for runtime, precision in itertools.product(params.runtimes, params.precisions):
         if precision not in supported_precisions(runtime):
-            print(f"{runtime} {precision}: not on this machine", flush=True)
+            missing.append((f"{runtime}_{precision}", LACKING[runtime]))
+            continue
+        if precision == "int8" and not has_int8:
+            missing.append((f"{runtime}_int8", "the bundle has no such networks: export.calibration_crops is 0"))
             continue
         found += [Setup(runtime, precision, threads) for threads in params.threads if threads <= cores]
-    beyond = [threads for threads in params.threads if threads > cores]
-    if beyond:
-        print(f"{beyond} threads: more than {cores} cores", flush=True)
-    return list(dict.fromkeys(found))
+    missing += [(f"{threads} threads", f"more than {cores} cores") for threads in params.threads if threads > cores]
+    return list(dict.fromkeys(found)), missing
 
 
-def measure_apart(params: BenchmarkParams, setup: Setup, bundle: Path, recordings: Sequence[Recording]) -> Measurement:
+def measure_apart(
+    params: BenchmarkParams, setup: Setup, bundle: Path, recordings: Sequence[Recording], labelled: Labelled
+) -> Measurement:
     """Measures one setup in a process of its own, so that its peak of memory is its own, too."""
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as executor:
-        return executor.submit(measure, params, setup, bundle, list(recordings)).result()
+        return executor.submit(measure, params, setup, bundle, list(recordings), labelled).result()
 
 
-def measure(params: BenchmarkParams, setup: Setup, bundle: Path, recordings: Sequence[Recording]) -> Measurement:
+def measure(
+    params: BenchmarkParams, setup: Setup, bundle: Path, recordings: Sequence[Recording], labelled: Labelled
+) -> Measurement:
     """Measures one setup.
 
     Args:
@@ -151,6 +172,7 @@ def measure(params: BenchmarkParams, setup: Setup, bundle: Path, recordings: Seq
         setup: what runs the networks.
         bundle: the released pair's folder.
         recordings: videos of the line.
+        labelled: what it is scored on.
 
     Raises:
         InputError: where the recordings have no frames.
@@ -160,14 +182,22 @@ def measure(params: BenchmarkParams, setup: Setup, bundle: Path, recordings: Seq
     load_ms = (time.perf_counter() - started_s) * 1000
     durations_ms: dict[str, list[float]] = {part: [] for part in PARTS}
     hands = []
-    crops_rgb = itertools.cycle([read_png(bundle / sample.file)[None] for sample in pair.manifest.crops])
+    samples_rgb = [read_png(bundle / sample.file) for sample in pair.manifest.crops]
+    shifted_rgb = [*samples_rgb[1:], samples_rgb[0]]
+    crops_rgb = itertools.cycle([np.stack(two) for two in zip(samples_rgb, shifted_rgb, strict=True)])
     for index, (frame, decode_ms) in enumerate(_some_frames(params, recordings)):
         detector_ms, rest_ms, count = _time_frame(pair, frame.image_rgb)
-        calls_ms = [call_time_ms(partial(pair.classify, next(crops_rgb))) for _ in range(params.calls_per_frame)]
+        calls_ms, pairs_ms = np.array(
+            [
+                [call_time_ms(partial(pair.classify, next(crops_rgb)[:count])) for count in (1, 2)]
+                for _ in range(params.calls_per_frame)
+            ]
+        ).T
         if index >= params.warmup:
             durations_ms["decode"].append(decode_ms)
             durations_ms["detector"].append(detector_ms)
-            durations_ms["classifier"] += calls_ms
+            durations_ms["classifier"] += calls_ms.tolist()
+            durations_ms["pair"] += pairs_ms.tolist()
             durations_ms["frame"].append(decode_ms + detector_ms + rest_ms)
             hands.append(count)
     if not hands:
@@ -180,6 +210,7 @@ def measure(params: BenchmarkParams, setup: Setup, bundle: Path, recordings: Seq
         setup,
         arrays,
         np.array(hands),
+        accuracy_of(pair, labelled, params.variants),
         pair.logits_difference(),
         pair.scores_difference(),
         load_ms,
@@ -194,21 +225,40 @@ def refuse_unsound(params: BenchmarkParams, measured: Measurement) -> None:
         InputError: with differences and tolerances.
     """
     if not _is_sound(params, measured):
-        precision = measured.setup.precision
-        raise InputError(
-            f"release.setup {measured.setup.name}: expected logits within {params.logits_tolerance[precision]:g} and "
-            f"scores within {params.scores_tolerance[precision]:g} of PyTorch's, found "
-            f"{measured.logits_difference:.3g} and {measured.scores_difference:.3g}; release with precision f32"
+        raise InputError(f"release.setup {measured.setup.name}: {_told(params, measured)}; release with precision f32")
+
+
+def _told(params: BenchmarkParams, measured: Measurement) -> str:
+    precision = measured.setup.precision
+    return (
+        f"expected logits within {params.logits_tolerance[precision]:g} and "
+        f"scores within {params.scores_tolerance[precision]:g} of PyTorch's, found "
+        f"{measured.logits_difference:.3g} and {measured.scores_difference:.3g}"
+    )
+
+
+def judged(params: BenchmarkParams, measurements: Sequence[Measurement]) -> list[Judged]:
+    """Says of each measured variant whether it is accepted, and why not."""
+    figures = [
+        Judged(
+            each.setup,
+            each.accuracy,
+            each.percentile_ms("pair", 99),
+            each.percentile_ms("frame", 50),
+            each.percentile_ms("frame", 95),
+            () if _is_sound(params, each) else (_told(params, each),),
         )
+        for each in measurements
+    ]
+    return judge(figures, params.variants)
 
 
-def fastest(params: BenchmarkParams, measurements: Sequence[Measurement]) -> Measurement | None:
-    """The one with the lowest median of a whole frame among those that answer as PyTorch does; None without any.
+def fastest(verdicts: Sequence[Judged]) -> Judged | None:
+    """The accepted one with the lowest median of a whole frame; None without any.
 
     The median, because another program's burst of work hits one setting's p95 and spares another's.
     """
-    sound = [measurement for measurement in measurements if _is_sound(params, measurement)]
-    return min(sound, key=lambda measurement: measurement.percentile_ms("frame", 50), default=None)
+    return min((one for one in verdicts if not one.reasons), key=lambda one: one.frame_p50_ms, default=None)
 
 
 def _is_sound(params: BenchmarkParams, measured: Measurement) -> bool:
@@ -218,11 +268,14 @@ def _is_sound(params: BenchmarkParams, measured: Measurement) -> bool:
     )
 
 
-def headline(released: Measurement, measurements: Sequence[Measurement]) -> dict[str, float]:
+def headline(
+    released: Measurement, measurements: Sequence[Measurement], event_delays_ms: np.ndarray
+) -> dict[str, float]:
     """The stage's metrics: the released setup's by plain names, every setup's p95 by its name."""
     metrics = {
         f"{part}_p{percent}_ms": released.percentile_ms(part, percent) for part in PARTS for percent in PERCENTILES
     }
+    metrics |= {f"event_p{percent}_ms": float(np.percentile(event_delays_ms, percent)) for percent in PERCENTILES}
     metrics |= {
         "frames_per_s": 1000 / float(released.durations_ms["frame"].mean()),
         "hands_per_frame": float(released.hands.mean()),
@@ -235,6 +288,7 @@ def headline(released: Measurement, measurements: Sequence[Measurement]) -> dict
     }
     for each in measurements:
         metrics[f"{each.setup.name}_classifier_p95_ms"] = each.percentile_ms("classifier", 95)
+        metrics[f"{each.setup.name}_action_accuracy"] = each.accuracy.actions
         metrics[f"{each.setup.name}_frame_p95_ms"] = each.percentile_ms("frame", 95)
         metrics[f"{each.setup.name}_logits_difference"] = each.logits_difference
         metrics[f"{each.setup.name}_scores_difference"] = each.scores_difference
@@ -277,16 +331,6 @@ def write_plots(folder: Path, released: Measurement, measurements: Sequence[Meas
     ]
     write_csv(folder / "cdf.csv", ("part", "share", "ms"), rows)
     _draw(folder / "cdf.png", released, measurements, machine)
-
-
-def memory_peak_mb() -> float:
-    """Greatest resident memory of this process so far, 10^6 bytes."""
-    if PROCESS_STATUS.is_file():  # getrusage would give the parent's peak where that was greater
-        line = next(line for line in PROCESS_STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) * 1024 / 1e6
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # bytes on macOS
 
 
 def _some_frames(params: BenchmarkParams, recordings: Sequence[Recording]) -> Iterator[tuple[Frame, float]]:

@@ -134,7 +134,7 @@ def _train(params: DistilParams, crops: Path, teacher: Path, start: str, folder:
     from lineact.classifiers.context import network_of_crop
     from lineact.classifiers.distillation import Teacher
     from lineact.classifiers.train import train_classifier
-    from lineact.foundation.vit import preprocessing_of
+    from lineact.foundation.timm_config import preprocessing_of
     from lineact.foundation.weights import read_config
     from lineact.training.classifier import load_classifier, predict_logits, save_classifier
     from lineact.training.classify import score_and_plot

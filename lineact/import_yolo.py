@@ -10,8 +10,9 @@ from lineact.exchange.yolo import boxes_of
 from lineact.files import write_whole
 from lineact.imported import ImportParams, Listed, SizeWh
 from lineact.imported.parts import into_parts
+from lineact.imported.pictures import write_detection, write_holdout
 from lineact.imported.reading import read_pictures, refuse_many_bad
-from lineact.imported.writing import tell, write_crops, write_detection, write_report
+from lineact.imported.writing import tell, write_crops, write_report
 from lineact.imported.yolo import YoloSet, inner_name, label_file, read_yolo_set
 
 
@@ -37,7 +38,7 @@ def import_yolo(params: ImportYoloParams, raw: Path, dataset: Path, out: Path) -
     Args:
         params: the settings.
         raw: the YOLO folder.
-        dataset: gets crops.parquet (train, val), holdout_crops.parquet and detection/.
+        dataset: gets crops.parquet (train, val), holdout_crops.parquet, detection/ and holdout/ (pictures).
         out: gets metrics.json, problems.csv and recordings.csv.
 
     Raises:
@@ -57,6 +58,7 @@ def import_yolo(params: ImportYoloParams, raw: Path, dataset: Path, out: Path) -
     tell(reading, parts, "import_yolo")
     write_crops(parts, dataset)
     write_whole(dataset / "detection", lambda folder: write_detection(parts, folder))
+    write_whole(dataset / "holdout", lambda folder: write_holdout(parts, params.actions, folder))
     write_report(reading, parts, params.actions, out)
 
 

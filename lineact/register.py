@@ -18,7 +18,12 @@ class RegisterParams:
             and of recall must reach.
         min_false_boxes_gain_low: likewise, of how many fewer false boxes a frame has; negative allows some more.
         min_gain_blocks: stretches of time that the intervals must rest on: one stretch has no spread.
-        max_p95_ms: the classifier's call time, milliseconds.
+        min_event_f1: of reported events against true ones, 0 to 1; judged with and without a champion, where the truth
+            of events is known.
+        max_false_events_per_h: likewise, reported events an hour that are no true ones.
+        max_p95_ms: the classifier's call time with one crop, milliseconds.
+        max_call_p99_ms: of a call with two crops, milliseconds.
+        max_event_p95_ms: from a frame's arrival to its events, milliseconds.
         target_machine: host name that the benchmark must come from, or "any".
     """
 
@@ -28,15 +33,20 @@ class RegisterParams:
     min_gain_low: float
     min_false_boxes_gain_low: float
     min_gain_blocks: int
+    min_event_f1: float
+    max_false_events_per_h: float
     max_p95_ms: float
+    max_call_p99_ms: float
+    max_event_p95_ms: float
     target_machine: str
 
     def __post_init__(self) -> None:
-        for name in ("min_detection_recall", "min_detection_accuracy", "min_action_accuracy"):
+        for name in ("min_detection_recall", "min_detection_accuracy", "min_action_accuracy", "min_event_f1"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}: expected 0 to 1, found {getattr(self, name)}")
-        if self.max_p95_ms <= 0:
-            raise ValueError(f"max_p95_ms: expected more than 0, found {self.max_p95_ms}")
+        for name in ("max_p95_ms", "max_call_p99_ms", "max_event_p95_ms"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name}: expected more than 0, found {getattr(self, name)}")
 
 
 @dataclass(frozen=True)
@@ -54,19 +64,34 @@ class Gate:
     reason: str
 
 
-def judge(params: RegisterParams, evaluate: METRIC, benchmark: METRIC, host: str, has_champion: bool) -> list[Gate]:
+def judge(
+    params: RegisterParams,
+    evaluate: METRIC,
+    benchmark: METRIC,
+    events: METRIC | None,
+    host: str,
+    has_champion: bool,
+) -> list[Gate]:
     """All gates of a promotion, passed or not.
 
     Args:
         params: the line's gates.
         evaluate: metrics of the stage `evaluate`.
         benchmark: metrics of the stage `benchmark`.
+        events: metrics of the stage `evaluate_events`; None for a line without it, whose true events nobody knows.
         host: host name of the machine that ran `benchmark`.
         has_champion: whether a pinned champion was scored beside the challenger.
     """
-    gates = [at_most("classifier_p95_ms", benchmark, params.max_p95_ms)]
+    gates = [
+        at_most("classifier_p95_ms", benchmark, params.max_p95_ms),
+        at_most("pair_p99_ms", benchmark, params.max_call_p99_ms),
+        at_most("event_p95_ms", benchmark, params.max_event_p95_ms),
+    ]
     on_target = params.target_machine in ("any", host)
     gates.append(Gate("target_machine", on_target, f"benchmarked on {host}, needed {params.target_machine}"))
+    if events is not None:
+        gates.append(at_least("event_f1", events, params.min_event_f1))
+        gates.append(at_most("false_events_per_h", events, params.max_false_events_per_h))
     if has_champion:
         return [
             *gates,

@@ -100,23 +100,42 @@ class Holdout:
                 f"holdout.recordings: holds out every recording ({known}), so nothing is left to train on"
             )
 
-    def part_of(self, video_sha256: str, pts_s: float) -> Part:
-        """The part that a frame belongs to.
+    def begins_s(self, video_sha256: str) -> float:
+        """When a recording's held-out part begins: -inf where all of it is held out, inf where nothing is.
 
         Raises:
             InputError: where the recording is not one of the line's.
         """
         if video_sha256 not in self._from_s:
             raise InputError(f"recording {video_sha256[:12]} is not among the ingested videos; run `dvc repro`")
-        start_s = self._from_s[video_sha256]
+        return self._from_s[video_sha256]
+
+    def part_of(self, video_sha256: str, pts_s: float) -> Part:
+        """The part that a frame belongs to.
+
+        Raises:
+            InputError: where the recording is not one of the line's.
+        """
+        start_s = self.begins_s(video_sha256)
         if pts_s >= start_s:
             return "holdout"
         return "guard" if pts_s > start_s - self._guard_s else "train"
 
     def mask(self, table: pa.Table, part: Part) -> np.ndarray:
-        """Which rows of a table keyed by frame lie in a part; bool, one per row."""
-        rows = zip(table["video_sha256"].to_pylist(), table["pts_s"].to_pylist(), strict=True)
-        return np.array([self.part_of(sha256, pts_s) == part for sha256, pts_s in rows], bool)
+        """Which rows of a table keyed by frame lie in a part; bool, one per row.
+
+        Raises:
+            InputError: as `part_of`.
+        """
+        recordings = table["video_sha256"].combine_chunks().dictionary_encode()
+        known = recordings.dictionary.to_pylist()
+        for sha256 in known:
+            self.part_of(sha256, 0.0)
+        starts_s = np.array([self._from_s[sha256] for sha256 in known])[recordings.indices.to_numpy()]
+        pts_s = table["pts_s"].to_numpy()
+        holdout = pts_s >= starts_s
+        guard = ~holdout & (pts_s > starts_s - self._guard_s)
+        return {"holdout": holdout, "guard": guard, "train": ~holdout & ~guard}[part]
 
 
 @dataclass(frozen=True)

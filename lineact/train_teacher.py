@@ -90,7 +90,7 @@ def train_teacher(params: TrainTeacherParams, crops: Path, tiny: Path, out: Path
 
 def _train(params: TrainTeacherParams, crops: Path, start: str, folder: Path, finished: Path) -> None:
     from lineact.classifiers.train import train_classifier
-    from lineact.foundation.vit import preprocessing_of
+    from lineact.foundation.timm_config import preprocessing_of
     from lineact.foundation.weights import read_config
     from lineact.training.classifier import predict_logits, save_classifier
     from lineact.training.classify import score_and_plot

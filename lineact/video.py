@@ -92,7 +92,7 @@ def video_facts(path: Path) -> VideoFacts:
     """
     import av
 
-    with _opened(path) as container:
+    with opened_video(path) as container:
         stream = container.streams.video[0]
         start_s = float(stream.start_time * stream.time_base) if stream.start_time and stream.time_base else 0.0
         if stream.duration and stream.time_base:
@@ -104,8 +104,12 @@ def video_facts(path: Path) -> VideoFacts:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """An open PyAV container with at least one video stream; its errors as InputError."""
+def opened_video(path: Path) -> Iterator[Any]:
+    """An open PyAV container with at least one video stream.
+
+    Raises:
+        InputError: in place of PyAV's errors, also of those while it is read.
+    """
     import av
 
     if path.stat().st_size == 0:
@@ -144,7 +148,7 @@ def read_frames(
     wanted = None if wanted_pts_s is None else deque(sorted(wanted_pts_s))
     if wanted is not None and not wanted:
         return
-    with _opened(path) as container:
+    with opened_video(path) as container:
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
         fps = float(stream.average_rate or DEFAULT_FPS)

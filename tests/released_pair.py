@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import yaml
 
+from lineact.bundle.manifest import EventSettings
 from lineact.bundle.networks import Setup
 from lineact.context import ContextParams
 from lineact.export import ExportParams
@@ -24,6 +25,7 @@ EXPORT = ExportParams(
     score_threshold=None,
     nms_iou=0.5,
     max_hands=4,
+    events=EventSettings(0.4, 0.3),
     crop_context=1.5,
     crop_side_px=CROP_SIDE_PX,
     short_context=ContextParams(0.0, 2),
@@ -31,6 +33,8 @@ EXPORT = ExportParams(
     parity_frames=2,
     sample_crops=3,
     sample_frames=2,
+    calibration_crops=0,
+    calibration_frames=0,
     logits_tolerance=1e-3,
     scores_tolerance=1e-3,
     boxes_tolerance_px=0.05,

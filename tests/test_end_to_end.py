@@ -36,13 +36,16 @@ OPEN_GATES = {
     "min_detection_accuracy": 0.0,
     "min_action_accuracy": 0.0,
     "max_p95_ms": 1e6,
+    "max_call_p99_ms": 1e6,
+    "max_event_p95_ms": 1e6,
     "min_gain_low": -1.0,
 }
 
 
 def stages_of_the_line(checkout):
     stages = yaml.safe_load((checkout / "dvc.yaml").read_text())["stages"]
-    return [name for name in stages if name != "configure"]
+    lists = yaml.safe_load((checkout / "conf/lines.yaml").read_text())
+    return [name for name, entry in stages.items() if LINE in lists.get(entry.get("foreach", "")[2:-1], [])]
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +86,8 @@ def test_mlflow_holds_one_parent_with_its_stages_and_the_version_with_a_signatur
     children = {one.data.tags["lineact.stage"]: one for one in runs if one.data.tags["lineact.kind"] == "stage"}
     assert set(children) == set(stages_of_the_line(checkout))
     assert {one.data.tags["mlflow.parentRunId"] for one in children.values()} == {parent.info.run_id}
-    for stage, names in HEADLINES.items():
+    for stage in HEADLINES.keys() & children.keys():
+        names = HEADLINES[stage]
         known = json.loads((artefacts_of(checkout, stage) / "metrics.json").read_text())
         assert set(names) <= set(known)
         assert {name for name in names if known[name] is not None} <= set(parent.data.metrics)

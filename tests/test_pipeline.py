@@ -182,7 +182,8 @@ def kinds_of(stage: str) -> tuple[str, ...]:
 
 @pytest.mark.parametrize("source", LACKING)
 def test_the_settings_of_a_kind_are_those_of_its_stages(source):
-    optional = {"simulate", "simulate_review", "import_crops", "import_yolo", "evaluate_crops"}
+    optional = {"simulate", "simulate_review", "import_crops", "import_yolo", "evaluate_crops", "evaluate_pictures"}
+    optional |= {"evaluate_events"}
     without = {stage for stage in STAGES if KINDS[source] not in kinds_of(stage)} - optional
     assert without == LACKING[source] & set(STAGES)
 

@@ -8,8 +8,9 @@ are inside the graphs, so every runtime gets the same bytes. Imports no torch: t
 from pathlib import Path
 
 from lineact.bundle.manifest import read_manifest
-from lineact.bundle.networks import Setup, supported_precisions
+from lineact.bundle.networks import Setup, at_hand, supported_precisions
 from lineact.bundle.pair import Bundle
+from lineact.bundle.provenance import read_provenance
 from lineact.errors import ConfigError
 
 
@@ -18,18 +19,22 @@ def load_bundle(folder: Path, setup: Setup | None = None) -> Bundle:
 
     Args:
         folder: holds manifest.json.
-        setup: what runs the networks; None for the one that was evaluated and released, as the manifest says.
+        setup: what runs the networks; None for the one that was released, as the manifest says, or in f32 where this
+            machine lacks its precision.
 
     Raises:
-        InputError: where a file is missing or altered, or the manifest is none.
-        ConfigError: where this machine has no such precision in that runtime.
+        InputError: where a file is missing or altered, or the manifest is none or too new.
+        ConfigError: where this machine or the bundle has no such precision in that runtime.
     """
     manifest = read_manifest(folder)
-    setup = setup or manifest.setup
+    read_provenance(folder)
+    setup = setup or at_hand(manifest.setup)
     supported = supported_precisions(setup.runtime)
     if setup.precision not in supported:
         raise ConfigError(
             f"{setup.runtime}: expected a precision that this machine has ({', '.join(supported)}), "
             f"found {setup.precision}; release with another `release.setup`"
         )
+    if setup.precision == "int8" and not manifest.has_int8:
+        raise ConfigError(f"{folder}: expected int8 networks, found none; export with calibration_crops above 0")
     return Bundle(folder, manifest, setup)

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from lineact.bundle.networks import Setup
 from lineact.context import ContextParams
@@ -11,9 +11,11 @@ from lineact.files import sha256_of_file
 from lineact.settings import from_mapping
 
 MANIFEST = "manifest.json"
-MANIFEST_VERSION = 2
+MANIFEST_VERSION = 3
+WITHOUT_EVENTS = 2  # the version before had none
 NETWORKS = ("detector", "classifier")
 NETWORK_FILES = tuple(f"{network}.{suffix}" for network in NETWORKS for suffix in ("onnx", "xml", "bin"))
+WAY_OUT = "copy the whole bundle again, or export it again with `dvc repro`"
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,24 @@ class ClassifierManifest:
 
 
 @dataclass(frozen=True)
+class EventSettings:
+    """When an action of one hand counts as an event.
+
+    Attributes:
+        min_duration_s: an event begins where a hand shows an action for so long with no other one in between, seconds.
+        max_gap_s: it goes on over gaps up to so long in which the hand is not seen or shows something shorter than
+            `min_duration_s`, seconds. A frame stands for no longer than this, either.
+    """
+
+    min_duration_s: float = 0.5
+    max_gap_s: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.min_duration_s < 0 or self.max_gap_s <= 0:
+            raise ValueError("expected min_duration_s of at least 0 and max_gap_s above 0")
+
+
+@dataclass(frozen=True)
 class CropSample:
     """A real crop and the logits PyTorch gives for it.
 
@@ -107,6 +127,7 @@ class Manifest:
         setup: what ran the networks when the pair was evaluated, and what is to run them.
         detector: see `DetectorManifest`.
         classifier: see `ClassifierManifest`.
+        events: with which the pair's events were evaluated, and with which they are to be reported.
         files: SHA-256 of every other file, by its path inside the folder.
         crops: samples for the classifier.
         frames: samples for the detector.
@@ -118,9 +139,15 @@ class Manifest:
     setup: Setup
     detector: DetectorManifest
     classifier: ClassifierManifest
+    events: EventSettings
     files: dict[str, str]
     crops: tuple[CropSample, ...]
     frames: tuple[FrameSample, ...]
+
+    @property
+    def has_int8(self) -> bool:
+        """Whether quantised networks are among the files."""
+        return all(f"{network}.int8.{suffix}" in self.files for network in NETWORKS for suffix in ("xml", "bin"))
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -129,33 +156,52 @@ def read_manifest(folder: Path) -> Manifest:
     Raises:
         InputError: naming the file, what was expected and what was found.
     """
-    path = folder / MANIFEST
-    way_out = "copy the whole bundle again, or export it again with `dvc repro`"
-    try:
-        values = json.loads(path.read_text())
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: expected a bundle's manifest, found nothing; {way_out}") from error
-    except ValueError as error:
-        raise InputError(f"{path}: expected JSON, found something else ({error}); {way_out}") from error
-    version = values.get("schema_version") if isinstance(values, dict) else None
-    if version != MANIFEST_VERSION:
-        raise InputError(f"{path}: expected a bundle of version {MANIFEST_VERSION}, found {version}; {way_out}")
-    try:
-        manifest = from_mapping(Manifest, values, str(path))
-    except ConfigError as error:
-        raise InputError(f"{error}; {way_out}") from error
-    samples = {crop.file for crop in manifest.crops} | {frame.file for frame in manifest.frames}
-    for name in sorted({*NETWORK_FILES, *samples, *manifest.files}):
-        _check_file(folder, name, manifest.files.get(name), way_out)
+    manifest = manifest_in(folder / MANIFEST)
+    for name in manifest.files:
+        _check_file(folder, name, manifest.files[name])
     return manifest
 
 
-def _check_file(folder: Path, name: str, expected: str | None, way_out: str) -> None:
+def manifest_in(path: Path) -> Manifest:
+    """Reads the manifest alone; the bundle's files may be missing yet.
+
+    Raises:
+        InputError: where it is none, is of a version that this program does not know, or names files outside the
+            bundle or not all that a bundle has.
+    """
+    try:
+        values = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: expected a bundle's manifest, found nothing; {WAY_OUT}") from error
+    except ValueError as error:
+        raise InputError(f"{path}: expected JSON, found something else ({error}); {WAY_OUT}") from error
+    version = values.get("schema_version") if isinstance(values, dict) else None
+    if version == WITHOUT_EVENTS:  # a station's bundle outlives an update of its software
+        values["events"] = {}
+    elif isinstance(version, int) and version > MANIFEST_VERSION:
+        raise InputError(
+            f"{path}: expected a bundle of version {MANIFEST_VERSION} or older, found {version}; update lineact on "
+            "this machine, or release with the version that it has"
+        )
+    elif version != MANIFEST_VERSION:
+        raise InputError(f"{path}: expected a bundle of version {MANIFEST_VERSION}, found {version}; {WAY_OUT}")
+    try:
+        manifest = from_mapping(Manifest, values, str(path))
+    except ConfigError as error:
+        raise InputError(f"{error}; {WAY_OUT}") from error
+    samples = {crop.file for crop in manifest.crops} | {frame.file for frame in manifest.frames}
+    for name in sorted({*NETWORK_FILES, *samples} - set(manifest.files)):
+        raise InputError(f"{path}: expected the hash of {name}, found none; {WAY_OUT}")
+    for name in manifest.files:
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise InputError(f"{path}: expected files inside the bundle, found {name}; {WAY_OUT}")
+    return manifest
+
+
+def _check_file(folder: Path, name: str, expected: str) -> None:
     path = folder / name
-    if expected is None:
-        raise InputError(f"{folder / MANIFEST}: expected the hash of {name}, found none; {way_out}")
     if not path.is_file():
-        raise InputError(f"{path}: expected a file of the bundle, found nothing; {way_out}")
+        raise InputError(f"{path}: expected a file of the bundle, found nothing; {WAY_OUT}")
     found = sha256_of_file(path)
     if found != expected:
-        raise InputError(f"{path}: expected SHA-256 {expected[:12]}, found {found[:12]}: it was altered; {way_out}")
+        raise InputError(f"{path}: expected SHA-256 {expected[:12]}, found {found[:12]}: it was altered; {WAY_OUT}")

@@ -1,13 +1,14 @@
 """The two networks under either runtime."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 
-Runtime = Literal["openvino", "onnxruntime"]
-Precision = Literal["f32", "bf16", "f16"]
+Runtime = Literal["openvino", "onnxruntime", "tensorrt"]
+TENSORRT = "TensorrtExecutionProvider"
+Precision = Literal["f32", "bf16", "f16", "int8"]
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class Setup:
 
     Attributes:
         runtime: whose graphs are loaded.
-        precision: of the arithmetic; the stored weights are f32 always.
+        precision: of the arithmetic. The stored weights are f32, but for int8, which has graphs of its own.
         threads: CPU threads.
     """
 
@@ -42,15 +43,33 @@ class Network(Protocol):
 
 
 def supported_precisions(runtime: Runtime) -> tuple[Precision, ...]:
-    """Precisions in which the runtime computes on this machine's CPU, f32 first."""
+    """Precisions in which the runtime computes on this machine, f32 first; none where it is not there at all."""
     if runtime == "onnxruntime":
         return ("f32",)  # other precisions would need other weights
+    if runtime == "tensorrt":
+        return ("f32", "f16") if _has_tensorrt() else ()
     import openvino
 
     # Without the instructions OpenVINO takes another precision in silence, so ask first.
     capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    names = {"f32": "FP32", "bf16": "BF16", "f16": "FP16"}
+    names = {"f32": "FP32", "bf16": "BF16", "f16": "FP16", "int8": "INT8"}
     return tuple(precision for precision in get_args(Precision) if names[precision] in capabilities)
+
+
+def at_hand(setup: Setup) -> Setup:
+    """The setup itself; where this machine lacks its precision in f32, where it lacks its runtime with OpenVINO."""
+    supported = supported_precisions(setup.runtime)
+    if setup.precision in supported:
+        return setup
+    return replace(setup, runtime=setup.runtime if supported else "openvino", precision="f32")
+
+
+def _has_tensorrt() -> bool:
+    try:
+        import onnxruntime
+    except ImportError:
+        return False
+    return TENSORRT in onnxruntime.get_available_providers()
 
 
 def open_network(folder: Path, name: str, setup: Setup) -> Network:
@@ -62,8 +81,13 @@ def open_network(folder: Path, name: str, setup: Setup) -> Network:
         setup: its precision must be one of `supported_precisions`.
     """
     if setup.runtime == "openvino":
+        if setup.precision == "int8":  # what is not quantised stays f32
+            return _open_with_openvino(folder / f"{name}.int8.xml", "f32", setup.threads)
         return _open_with_openvino(folder / f"{name}.xml", setup.precision, setup.threads)
-    return _open_with_onnxruntime(folder / f"{name}.onnx", setup.threads)
+    providers: list[Any] = ["CPUExecutionProvider"]
+    if setup.runtime == "tensorrt":  # what TensorRT has no kernel for runs on the GPU, else on the CPU
+        providers = [(TENSORRT, {"trt_fp16_enable": setup.precision == "f16"}), "CUDAExecutionProvider", *providers]
+    return _open_with_onnxruntime(folder / f"{name}.onnx", setup.threads, providers)
 
 
 def _open_with_openvino(path: Path, precision: Precision, threads: int) -> Network:
@@ -73,6 +97,7 @@ def _open_with_openvino(path: Path, precision: Precision, threads: int) -> Netwo
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": 1,
         "INFERENCE_NUM_THREADS": threads,
+        "ENABLE_CPU_PINNING": False,  # else both networks sit on the same core
         "INFERENCE_PRECISION_HINT": precision,  # its own default is bf16 where the CPU has it
     }
     request = openvino.Core().compile_model(path, "CPU", settings).create_infer_request()
@@ -84,13 +109,13 @@ def _open_with_openvino(path: Path, precision: Precision, threads: int) -> Netwo
     return run
 
 
-def _open_with_onnxruntime(path: Path, threads: int) -> Network:
+def _open_with_onnxruntime(path: Path, threads: int, providers: list[Any]) -> Network:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(path, options, providers=providers)
     name = session.get_inputs()[0].name
 
     def run(images: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from lineact.boxes import iou_matrix
 from lineact.bundle.classifier import CropClassifier
 from lineact.bundle.manifest import Manifest
 from lineact.bundle.networks import Setup, open_network
-from lineact.bundle.processing import fit_into, read_png, select_boxes
+from lineact.bundle.processing import Placement, fit_into, read_png, select_boxes
 from lineact.context import crop_strip
 
 SAME_IOU = 0.7  # from this IoU on two runtimes mean the same box
@@ -69,9 +69,23 @@ class Bundle(CropClassifier):
         Returns:
             boxes_xyxy_px (float32, N x 4, inside the image) and scores (float32, N, falling).
         """
+        return self.detect_fitted(*fit_into(image_rgb, self.manifest.detector.input_wh), min_score)
+
+    def detect_fitted(
+        self, fitted_rgb: np.ndarray, placement: Placement, min_score: float | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Finds hands in a frame that is scaled already.
+
+        Args:
+            fitted_rgb: the detector's input, uint8, height x width x 3.
+            placement: of the frame in it.
+            min_score: see `detect`.
+
+        Returns:
+            As `detect` does, in pixels of the frame.
+        """
         spec = self.manifest.detector
-        fitted, placement = fit_into(image_rgb, spec.input_wh)
-        output = self._detector(fitted[None])[0]  # 4 + classes x anchors
+        output = self._detector(fitted_rgb[None])[0]  # 4 + classes x anchors
         threshold = self.score_threshold if min_score is None else min_score
         boxes_xyxy_px, scores = select_boxes(output, threshold, spec.nms_iou, spec.max_hands)
         return placement.to_source(boxes_xyxy_px), scores

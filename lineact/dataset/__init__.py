@@ -48,6 +48,8 @@ class DatasetParams:
 
     Attributes:
         actions: the line's actions; NG is added as the last class.
+        accepted_by: tells the settings that decide which crops are accepted and with what label, of this stage and of
+            those before, from others: looks at random crops made under others certify nothing (`lineact.looks`).
         policy: what the stage waits for. "none": what nothing else can tell, names of groups and held-out truth;
             "sampled": these, and the certificate of the labels; "required": these, and a share of what else is asked.
         min_decided_share: that share: of the doubtful crops, those that calibrate and the training frames, 0 to 1.
@@ -67,6 +69,7 @@ class DatasetParams:
     """
 
     actions: tuple[str, ...]
+    accepted_by: str
     policy: Literal["required", "sampled", "none"]
     min_decided_share: float
     max_label_error: float

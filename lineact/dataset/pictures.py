@@ -10,9 +10,9 @@ from lineact.boxes import crop_square
 from lineact.context import crop_strip
 from lineact.dataset import DatasetParams
 from lineact.dataset.detection import begin_detection_set, yolo_lines
+from lineact.dataset.frames import FrameId
 from lineact.dataset.labels import LabelledCrop
 from lineact.dataset.parts import LabelledFrame, Parts
-from lineact.dataset.today import FrameId
 from lineact.errors import InputError
 from lineact.looking_back import read_with_past
 from lineact.png import encode_png

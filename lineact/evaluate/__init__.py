@@ -1,8 +1,8 @@
 """The released pair on held-out frames: does it find the hands, does it name their actions, is it better than the last?
 
 Two views of the classifier: end to end, on detected boxes that match a true one (misses are counted beside it), and
-alone, on the true boxes. `truth` reads what persons decided, `looking` shows the frames to a pair, `scoring` counts,
-`champion` compares with the last release.
+alone, on the true boxes. `truth` reads what persons decided, `held_out` a line's labelled pictures, `looking` shows the
+frames to a pair, `scoring` counts, `champion` compares with the last release.
 """
 
 from dataclasses import dataclass
@@ -19,6 +19,25 @@ class ChampionParams:
 
     version: str
     bundle_sha256: str
+
+
+@dataclass(frozen=True)
+class EvaluatePicturesParams:
+    """Settings of the stage `evaluate_pictures`.
+
+    Attributes:
+        match_iou: a box counts as found from this IoU on, one to one, 0 to 1.
+        min_score: boxes from this score on enter mAP50, mAP50-95 and the precision-recall curve, 0 to 1.
+    """
+
+    match_iou: float
+    min_score: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.match_iou <= 1:
+            raise ValueError(f"match_iou must be above 0 and at most 1, found {self.match_iou}")
+        if not 0 <= self.min_score < 1:
+            raise ValueError(f"min_score must be from 0 to below 1, found {self.min_score}")
 
 
 @dataclass(frozen=True)

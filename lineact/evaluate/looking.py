@@ -90,29 +90,40 @@ def run(
     for index, (truth, pictures_rgb) in enumerate(decoded_with_past(frames, raw, lags_s)):
         for name, recogniser in recognisers.items():
             image_rgb, *earlier_rgb = (pictures_rgb[lags_s.index(lag_s)] for lag_s in recogniser.lags_s)
-            results[name].append(look(params, recogniser, truth, image_rgb, earlier_rgb))
+            found = look(recogniser, truth, image_rgb, params.match_iou, params.min_score, earlier_rgb)
+            results[name].append(found)
         if (index + 1) % PROGRESS_EVERY == 0 or index + 1 == len(frames):
             print(f"{index + 1} of {len(frames)} held-out frames", flush=True)
     return results
 
 
 def look(
-    params: EvaluateParams,
     recogniser: Recogniser,
     truth: TruthFrame,
     image_rgb: np.ndarray,
+    match_iou: float,
+    min_score: float,
     earlier_rgb: Sequence[np.ndarray] = (),
 ) -> FrameResult:
-    """Recognises one frame, with the pictures before it that crops with context need; pairs it with the truth."""
+    """Recognises one frame and pairs what was found with the truth.
+
+    Args:
+        recogniser: finds and names.
+        truth: of the frame.
+        image_rgb: uint8, H x W x 3.
+        match_iou: a box counts as found from this IoU on, one to one, 0 to 1.
+        min_score: boxes from this score on are kept as weak ones, 0 to 1.
+        earlier_rgb: pictures of before, as crops with context need them: see `Recogniser.lags_s`.
+    """
     threshold = recogniser.score_threshold
-    weak_xyxy_px, weak_scores = recogniser.detect(image_rgb, min(params.min_score, threshold))
+    weak_xyxy_px, weak_scores = recogniser.detect(image_rgb, min(min_score, threshold))
     # Greedy suppression drops a box for a surer one only, so these are what detect() gives at the threshold itself.
     sure = weak_scores >= threshold
     boxes_xyxy_px, scores = weak_xyxy_px[sure], weak_scores[sure]
     everything = np.concatenate([boxes_xyxy_px, truth.boxes_xyxy_px]).astype(np.float32)
     probabilities = recogniser.classify(recogniser.crops(image_rgb, everything, earlier_rgb))
     labels = [recogniser.labels[row.argmax()] for row in probabilities]
-    pairs = match_one_to_one(iou_matrix(boxes_xyxy_px, truth.boxes_xyxy_px), params.match_iou)
+    pairs = match_one_to_one(iou_matrix(boxes_xyxy_px, truth.boxes_xyxy_px), match_iou)
     count = len(boxes_xyxy_px)
     return FrameResult(
         truth=truth,

@@ -81,9 +81,20 @@ def write_openvino(onnx_path: Path) -> None:
     """Converts an ONNX file to OpenVINO's .xml and .bin beside it, in f32; the same file gives the same bytes."""
     import openvino
 
-    model = openvino.Core().read_model(onnx_path)
+    save_openvino(openvino.Core().read_model(onnx_path), onnx_path.with_suffix(".xml"))
+
+
+def save_openvino(model: Any, path: Path) -> None:
+    """Writes an OpenVINO model as it is, uncompressed.
+
+    Args:
+        model: an `openvino.Model`.
+        path: of the .xml; the .bin comes beside it.
+    """
+    import openvino
+
     # Nodes are named by a counter of the process, which would make the bytes depend on what was converted before.
     for index, node in enumerate(model.get_ordered_ops()):
         if node.get_type_name() not in ("Parameter", "Result"):
             node.set_friendly_name(f"{node.get_type_name()}_{index}")
-    openvino.save_model(model, onnx_path.with_suffix(".xml"), compress_to_fp16=False)
+    openvino.save_model(model, path, compress_to_fp16=False)

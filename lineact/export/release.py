@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute
 import torch
 import yaml
 
@@ -20,11 +22,12 @@ from lineact.bundle.manifest import (
     FrameSample,
     Manifest,
 )
-from lineact.bundle.processing import fit_into, read_png, scale_crop, select_boxes
+from lineact.bundle.processing import fit_into, read_png, rgb_of, scale_crop, select_boxes
 from lineact.errors import InputError
 from lineact.export import ExportParams
 from lineact.export.graphs import ClassifierGraph, DetectorGraph, write_onnx, write_openvino
 from lineact.export.parity import Reference, differences, refuse_differences
+from lineact.export.quantise import Calibration, write_int8
 from lineact.files import sha256_of_file, sha256_of_tree, write_json
 from lineact.foundation.yolov5 import build_yolov5, load_weights
 from lineact.png import encode_png
@@ -115,18 +118,56 @@ def read_inputs(params: ExportParams, crops: Path, detection: Path, input_wh: tu
         raise InputError(f"{crops}: expected crops to check the classifier on, found none; review some of the queue")
     rows = _spread(table.select(["split", "action", "box_id"]).to_pylist(), params.parity_crops)
     chosen = table.take(rows).select(["crop_png", "action"]).to_pylist()
-    images = sorted(path for path in (detection / "images/val").glob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    images = _images(detection / "images/val")
     if not images:
         raise InputError(f"{detection}/images/val: expected validation images, found none; run `dvc repro dataset`")
-    shown = [
-        images[row] for row in np.unique(np.linspace(0, len(images) - 1, params.parity_frames).round().astype(int))
-    ]
+    shown = _evenly(images, params.parity_frames)
     frames_rgb = np.stack([fit_into(read_png(path), input_wh)[0] for path in shown])
     return RealInputs([row["crop_png"] for row in chosen], [row["action"] for row in chosen], frames_rgb)
 
 
+def read_calibration(params: ExportParams, crops: Path, detection: Path, pair: Pair) -> Calibration | None:
+    """Reads training crops, every action in turn, and training images; None where the settings ask for none.
+
+    Args:
+        params: how many.
+        crops: LABELLED_CROPS table.
+        detection: YOLO detection set.
+        pair: whose inputs they are to be.
+
+    Raises:
+        InputError: where there are none.
+    """
+    if not params.calibration_crops:
+        return None
+    table = read_table(crops, LABELLED_CROPS)
+    table = table.filter(pa.compute.equal(table["split"], "train"))
+    rows = _spread(table.select(["split", "action", "box_id"]).to_pylist(), params.calibration_crops)
+    images = _images(detection / "images/train")
+    if not rows or not images:
+        raise InputError(
+            f"{crops}, {detection}: expected training crops and images to calibrate int8 on, found "
+            f"{len(rows)} and {len(images)}; set export.calibration_crops and calibration_frames to 0, or label more"
+        )
+    side_px = pair.spec.preprocessing.side_px
+    shown = _evenly(images, params.calibration_frames)
+    return Calibration(
+        [
+            scale_crop(rgb_of(content, "crops.parquet: crop_png"), side_px)
+            for content in table.take(rows)["crop_png"].to_pylist()
+        ],
+        [fit_into(read_png(path), pair.input_wh)[0] for path in shown],
+    )
+
+
 def build_bundle(
-    params: ExportParams, pair: Pair, inputs: RealInputs, line: str, data_sha256: str, folder: Path
+    params: ExportParams,
+    pair: Pair,
+    inputs: RealInputs,
+    calibration: Calibration | None,
+    line: str,
+    data_sha256: str,
+    folder: Path,
 ) -> dict:
     """Fills a folder with the bundle and checks it.
 
@@ -134,6 +175,7 @@ def build_bundle(
         params: the settings.
         pair: the trained networks.
         inputs: what they are checked on.
+        calibration: of the int8 variants; None for none.
         line: the line's name.
         data_sha256: of what they were trained on.
         folder: does not exist yet.
@@ -151,8 +193,13 @@ def build_bundle(
     write_onnx(pair.classifier, folder / "classifier.onnx", (pair.spec.crops * side_px, side_px), any_batch=True)
     for name in NETWORKS:
         write_openvino(folder / f"{name}.onnx")
+    if calibration is not None:
+        print(f"int8 from {len(calibration.crops_rgb)} crops, {len(calibration.frames_rgb)} frames", flush=True)
+        write_int8(folder, calibration)
 
-    crops_rgb = np.stack([scale_crop(_decode(content), side_px) for content in inputs.crops_png])
+    crops_rgb = np.stack(
+        [scale_crop(rgb_of(content, "crops.parquet: crop_png"), side_px) for content in inputs.crops_png]
+    )
     logits = _run(pair.classifier, crops_rgb)
     reference = Reference(crops_rgb, logits, inputs.frames_rgb, _run(pair.detector, inputs.frames_rgb))
     print(f"comparing with PyTorch on {len(crops_rgb)} crops and {len(inputs.frames_rgb)} frames", flush=True)
@@ -188,18 +235,18 @@ def _spread(rows: list[dict[str, str]], count: int) -> list[int]:
     return [index for _, _, index in sorted(turns)[:count]]
 
 
+def _images(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+
+
+def _evenly(paths: list[Path], count: int) -> list[Path]:
+    """So many of them, evenly spread; all where there are fewer."""
+    return [paths[row] for row in np.unique(np.linspace(0, len(paths) - 1, count).round().astype(int))]
+
+
 def _run(graph: torch.nn.Module, images: np.ndarray) -> np.ndarray:
     with torch.inference_mode():
         return np.concatenate([graph(torch.from_numpy(image[None])).numpy() for image in images])
-
-
-def _decode(content: bytes) -> np.ndarray:
-    import cv2
-
-    image_bgr = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
-    if image_bgr is None:
-        raise InputError("crops: expected PNG images in column crop_png, found something else; run `dvc repro dataset`")
-    return np.ascontiguousarray(image_bgr[..., ::-1])
 
 
 def _write_crop_samples(folder: Path, inputs: RealInputs, logits: np.ndarray, count: int) -> tuple[CropSample, ...]:
@@ -252,5 +299,16 @@ def _write_manifest(
         std=preprocessing.std,
     )
     files = {path.relative_to(folder).as_posix(): sha256_of_file(path) for path in folder.rglob("*") if path.is_file()}
-    manifest = Manifest(MANIFEST_VERSION, line, data_sha256, params.setup, detector, classifier, files, crops, frames)
+    manifest = Manifest(
+        schema_version=MANIFEST_VERSION,
+        line=line,
+        data_sha256=data_sha256,
+        setup=params.setup,
+        detector=detector,
+        classifier=classifier,
+        events=params.events,
+        files=files,
+        crops=crops,
+        frames=frames,
+    )
     write_json(folder / MANIFEST, dataclasses.asdict(manifest))

@@ -27,11 +27,11 @@ from lineact.foundation.guide import WIDTH as GUIDE_WIDTH
 from lineact.foundation.guide import Guide
 from lineact.foundation.pretrain import (
     EncoderRun,
+    Heads,
     attribute_accuracy,
     start_mimetic,
     to_blip2,
     train_encoder,
-    train_with,
 )
 from lineact.foundation.pretrain_clip import Captions, zero_shot_accuracy
 from lineact.foundation.pretrain_grounding_dino import GroundingRun, train_grounding_dino
@@ -114,7 +114,7 @@ def build_resnet(start: str, out: Path, run: EncoderRun = RESNET_RUN) -> Encoder
     config = tiny.resnet_config(start)
     resnet = build(config, start)
     crops = crop_corpus(CROPS, SEED, tiny.SIDE_PX, _cores())
-    heads = train_encoder(resnet, resnet.num_features, crops, PREPROCESSING, run, _checkpoint(start, run))
+    heads = train_encoder(Heads, resnet, resnet.num_features, crops, PREPROCESSING, run, _checkpoint(start, run))
     scores = attribute_accuracy(resnet, heads, _held_out_crops(), PREPROCESSING) | _judge_encoder(resnet)
     about = f"a {start} of timm at a quarter of its width"
     card = _card(start, about, run.steps * run.batch, scores, "a sixteenth")
@@ -128,7 +128,7 @@ def build_clip(out: Path, run: EncoderRun = CLIP_RUN) -> Encoder:
     clip = tiny_clip.clip_pair()
     crops = crop_corpus(CROPS, SEED, tiny.SIDE_PX, _cores())
     vision, width = clip.vision_model, int(tiny_clip.VISION_ARGUMENTS["hidden_size"])
-    captions = train_with(
+    captions = train_encoder(
         lambda _: Captions(clip), vision, width, crops, PREPROCESSING, run, _checkpoint("clip", run), _guide()
     )
     scores = zero_shot_accuracy(vision, captions, _held_out_crops(), PREPROCESSING) | _judge_encoder(vision)
@@ -163,7 +163,9 @@ def build_blip2(teacher: "nn.Module", teacher_crops: int, out: Path, run: Encode
     to_blip2(teacher, tower)
     crops = crop_corpus(CROPS, SEED, tiny.SIDE_PX, _cores())
     width = tiny.BLIP2_ARGUMENTS["hidden_size"]
-    heads = train_encoder(tower, int(width), crops, PREPROCESSING, run, _checkpoint("blip2_vision", run), _guide())
+    heads = train_encoder(
+        Heads, tower, int(width), crops, PREPROCESSING, run, _checkpoint("blip2_vision", run), _guide()
+    )
     scores = attribute_accuracy(tower, heads, _held_out_crops(), PREPROCESSING) | _judge_encoder(tower)
     seen = teacher_crops + run.steps * run.batch
     tiny.save_blip2_vision(
@@ -232,7 +234,7 @@ def _train_vit(name: str, arguments: Mapping[str, Any], run: EncoderRun) -> Enco
     start_mimetic(vit)
     crops = crop_corpus(CROPS, SEED, tiny.SIDE_PX, _cores())
     width = int(arguments["embed_dim"])
-    heads = train_encoder(vit, width, crops, PREPROCESSING, run, _checkpoint(name, run), _guide())
+    heads = train_encoder(Heads, vit, width, crops, PREPROCESSING, run, _checkpoint(name, run), _guide())
     scores = attribute_accuracy(vit, heads, _held_out_crops(), PREPROCESSING) | _judge_encoder(vit)
     return Encoder(vit, scores)
 
@@ -241,7 +243,7 @@ def _guide() -> Guide:
     torch.manual_seed(GUIDE_RUN.seed)
     guide = Guide()
     crops = crop_corpus(CROPS, SEED, tiny.SIDE_PX, _cores())
-    train_encoder(guide, GUIDE_WIDTH, crops, PREPROCESSING, GUIDE_RUN, _checkpoint("guide", GUIDE_RUN))
+    train_encoder(Heads, guide, GUIDE_WIDTH, crops, PREPROCESSING, GUIDE_RUN, _checkpoint("guide", GUIDE_RUN))
     return guide.requires_grad_(False)
 
 

@@ -94,23 +94,6 @@ def pooled(encoder: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
 
 
 def train_encoder(
-    encoder: nn.Module,
-    width: int,
-    crops: Crops,
-    preprocessing: Preprocessing,
-    run: EncoderRun,
-    checkpoint: Path,
-    guide: Guide | None = None,
-) -> Heads:
-    """Trains an encoder in place to tell its crops' attributes, see `train_with`.
-
-    Returns:
-        The trained heads.
-    """
-    return train_with(Heads, encoder, width, crops, preprocessing, run, checkpoint, guide)
-
-
-def train_with(
     make_objective: Callable[[int], Objective],
     encoder: nn.Module,
     width: int,

@@ -2,8 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from lineact.errors import InputError
-from lineact.foundation.vit import preprocessing_of
+from lineact.foundation.timm_config import build_described, preprocessing_of
 from lineact.foundation.weights import Preprocessing, load_strictly, read_config, read_tensors
 
 if TYPE_CHECKING:
@@ -47,14 +46,6 @@ def build_resnet(config: dict[str, Any], where: str, *, class_count: int = 0) ->
     Raises:
         InputError: where it is no ResNet that timm knows.
     """
-    import timm
     from timm.models.resnet import ResNet
 
-    arguments = dict(config.get("model_args") or {}) | {"num_classes": class_count}
-    try:
-        model = timm.create_model(config["architecture"], pretrained=False, **arguments)
-    except (KeyError, RuntimeError, TypeError) as error:
-        raise InputError(f"{where}: expected a timm architecture in config.json, found none ({error})") from error
-    if not isinstance(model, ResNet):
-        raise InputError(f"{where}: expected a timm ResNet, found {type(model).__name__}")
-    return model
+    return build_described(config, ResNet, where, num_classes=class_count)

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from lineact.errors import InputError
+from lineact.foundation.timm_config import build_described, preprocessing_of
 from lineact.foundation.weights import Preprocessing, load_strictly, read_config, read_tensors
 
 if TYPE_CHECKING:
@@ -67,19 +67,10 @@ def build_vit(
     Raises:
         InputError: where it is no ViT that timm knows.
     """
-    import timm
     from timm.models.vision_transformer import VisionTransformer
 
-    arguments = dict(config.get("model_args", {})) | {"num_classes": class_count}
-    if depth is not None:
-        arguments["depth"] = depth
-    try:
-        model = timm.create_model(config["architecture"], pretrained=False, **arguments)
-    except (KeyError, RuntimeError, TypeError) as error:
-        raise InputError(f"{where}: expected a timm architecture in config.json, found none ({error})") from error
-    if not isinstance(model, VisionTransformer):
-        raise InputError(f"{where}: expected a timm VisionTransformer, found {type(model).__name__}")
-    return model
+    changed = {"num_classes": class_count} | ({} if depth is None else {"depth": depth})
+    return build_described(config, VisionTransformer, where, **changed)
 
 
 def at_side(config: dict[str, Any], side_px: int | None) -> dict[str, Any]:
@@ -89,21 +80,6 @@ def at_side(config: dict[str, Any], side_px: int | None) -> dict[str, Any]:
     arguments = dict(config.get("model_args") or {}) | {"img_size": side_px}
     pretrained = config["pretrained_cfg"] | {"input_size": [3, side_px, side_px]}
     return config | {"model_args": arguments, "pretrained_cfg": pretrained}
-
-
-def preprocessing_of(config: dict[str, Any], where: str) -> Preprocessing:
-    """How images become pixels, from the config's "pretrained_cfg".
-
-    Raises:
-        InputError: where it is missing.
-    """
-    try:
-        cfg = config["pretrained_cfg"]
-        return Preprocessing(int(cfg["input_size"][-1]), tuple(cfg["mean"]), tuple(cfg["std"]))
-    except (KeyError, TypeError, IndexError) as error:
-        raise InputError(
-            f"{where}: expected pretrained_cfg with input_size, mean and std in config.json ({error})"
-        ) from error
 
 
 def _block_of(name: str) -> int:

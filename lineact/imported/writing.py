@@ -1,20 +1,15 @@
 """Writes imported pictures as a line's data set: tables of crops, the detector's pictures, and what came of them."""
 
-import shutil
 from collections import Counter
 from dataclasses import astuple, fields
 from pathlib import Path
 
-from lineact.dataset.detection import DETECTOR_SPLITS, begin_detection_set, yolo_lines
 from lineact.decisions import NG
 from lineact.files import write_csv, write_metrics
 from lineact.imported import PARTS, Part, Problem
 from lineact.imported.parts import ImportedParts
-from lineact.imported.reading import Picture, Reading, decode_picture
-from lineact.png import encode_png
+from lineact.imported.reading import Picture, Reading
 from lineact.schema import LABELLED_CROPS, table_of, write_table
-
-COPIED_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})  # other formats are written as PNG, which loses nothing
 
 
 def write_crops(parts: ImportedParts, dataset: Path) -> None:
@@ -22,23 +17,6 @@ def write_crops(parts: ImportedParts, dataset: Path) -> None:
     rows = {part: _rows(parts, part) for part in PARTS}
     write_table(table_of(rows["train"] + rows["val"], LABELLED_CROPS), dataset / "crops.parquet", LABELLED_CROPS)
     write_table(table_of(rows["holdout"], LABELLED_CROPS), dataset / "holdout_crops.parquet", LABELLED_CROPS)
-
-
-def write_detection(parts: ImportedParts, folder: Path) -> None:
-    """Writes the detector's training and validation pictures, all boxes as hands."""
-    begin_detection_set(folder)
-    for split in DETECTOR_SPLITS:
-        for picture in parts.of[split]:
-            path = picture.listed.path
-            stem = f"{path.stem}_{picture.sha256[:12]}"
-            if path.suffix.lower() in COPIED_SUFFIXES:
-                shutil.copyfile(path, folder / "images" / split / f"{stem}{path.suffix.lower()}")
-            else:
-                png = encode_png(decode_picture(path))
-                (folder / "images" / split / f"{stem}.png").write_bytes(png)
-            boxes = tuple(hand.box_xyxy_px for hand in picture.hands)
-            lines = yolo_lines(boxes, picture.size_wh_px)
-            (folder / "labels" / split / f"{stem}.txt").write_text("".join(f"{line}\n" for line in lines))
 
 
 def write_report(reading: Reading, parts: ImportedParts, actions: tuple[str, ...], out: Path) -> None:

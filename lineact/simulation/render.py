@@ -53,6 +53,7 @@ class View:
         seconds: length of the recording.
         crf: of libx264.
         noise: standard deviation, grey levels.
+        live: whether it is encoded as cameras do: no frame waits for a later one, and there is a key frame every 2 s.
     """
 
     size_wh: tuple[int, int]
@@ -60,6 +61,7 @@ class View:
     seconds: float
     crf: int
     noise: float
+    live: bool = False
 
 
 def render_frames(station: Station, view: View, seed: tuple[int, int]) -> Iterator[tuple[np.ndarray, list[TruthBox]]]:
@@ -117,6 +119,8 @@ def write_recording(path: Path, station: Station, view: View, seed: tuple[int, i
             "threads": "1",
             "x264-params": "threads=1:lookahead_threads=1",
         }
+        if view.live:
+            options |= {"bf": "0", "g": str(2 * view.fps)}
         stream = container.add_stream("libx264", rate=view.fps, options=options)
         stream.width, stream.height = view.size_wh
         stream.pix_fmt = "yuv420p"

@@ -12,7 +12,7 @@ from lineact.classifiers.families import build_network
 from lineact.classifiers.settings import Family
 from lineact.errors import InputError
 from lineact.files import write_json, write_whole
-from lineact.foundation.vit import preprocessing_of
+from lineact.foundation.timm_config import preprocessing_of
 from lineact.foundation.weights import Preprocessing, load_strictly, read_safetensors
 
 SCHEMA_VERSION = 2

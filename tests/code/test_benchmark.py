@@ -16,6 +16,7 @@ from lineact.benchmark import (
     _some_frames,
     fastest,
     headline,
+    judged,
     refuse_unsound,
     setups,
 )
@@ -23,19 +24,22 @@ from lineact.bundle.networks import Setup, supported_precisions
 from lineact.errors import ConfigError, InputError
 from lineact.machine import MachineParams, cpu_model, describe_machine, instruction_sets, quota_cores
 from lineact.schema import VIDEOS, table_of, write_table
+from lineact.variants import Accuracy, Labelled, VariantLimits
 from tests.code.test_evaluate import write_video
 
 PARAMS = BenchmarkParams(
     runtimes=("openvino", "onnxruntime"),
-    precisions=("f32", "bf16"),
+    precisions=("f32", "bf16", "int8"),
     threads=(1,),
     recordings=2,
     frames=8,
     every=2,
     calls_per_frame=2,
+    event_frames=3,
+    variants=VariantLimits(crops=4, frames=2, max_loss=0.01, max_call_p99_ms=50.0, max_frame_p95_ms=1000.0),
     warmup=2,
-    logits_tolerance={"f32": 1e-3, "bf16": 0.3},
-    scores_tolerance={"f32": 1e-3, "bf16": 0.05},
+    logits_tolerance={"f32": 1e-3, "bf16": 0.3, "int8": 5.0},
+    scores_tolerance={"f32": 1e-3, "bf16": 0.05, "int8": 0.5},
 )
 CPU_INFO = """processor\t: 0
 model name\t: Some CPU @ 2 GHz
@@ -46,22 +50,32 @@ model name\t: Other
 """
 
 
-def measured(name, frame_ms, difference, precision="f32", scores_difference=0.0):
+RIGHT = Accuracy(0.9, 0.8, 0.7)
+
+
+def measured(name, frame_ms, difference, precision="f32", scores_difference=0.0, accuracy=RIGHT):
     durations_ms = {part: np.full(10, frame_ms) for part in PARTS}
-    return Measurement(Setup(name, precision, 1), durations_ms, np.ones(10), difference, scores_difference, 5.0, 100.0)
+    return Measurement(
+        Setup(name, precision, 1), durations_ms, np.ones(10), accuracy, difference, scores_difference, 5.0, 100.0
+    )
+
+
+def best(measurements):
+    found = fastest(judged(PARAMS, measurements))
+    return found and found.setup
 
 
 def test_the_fastest_that_answers_right_is_chosen():
     slow, fast = measured("onnxruntime", 9.0, 1e-6), measured("openvino", 4.0, 1e-6)
     wrong = measured("openvino", 2.0, 0.4, "bf16")
     shifted = measured("openvino", 2.0, 1e-6, "bf16", scores_difference=0.06)
-    assert fastest(PARAMS, [slow, wrong, shifted, fast]) is fast
+    assert best([slow, wrong, shifted, fast]) == fast.setup
 
 
 def test_a_burst_of_other_work_does_not_decide():
     steady, hit = measured("onnxruntime", 9.0, 1e-6), measured("openvino", 4.0, 1e-6)
     hit.durations_ms["frame"][-2:] = 60.0
-    assert fastest(PARAMS, [steady, hit]) is hit
+    assert best([steady, hit]) == hit.setup
 
 
 def test_a_release_that_answers_otherwise_than_pytorch_is_refused():
@@ -73,33 +87,37 @@ def test_a_release_that_answers_otherwise_than_pytorch_is_refused():
     ):
         with pytest.raises(InputError, match=r"release.setup openvino_\w+_1t: expected logits within"):
             refuse_unsound(PARAMS, wrong)
-        assert fastest(PARAMS, [wrong]) is None
+        assert best([wrong]) is None
 
 
 def test_the_headline_is_the_released_one_whichever_is_fastest():
     slow, fast = measured("onnxruntime", 9.0, 1e-6), measured("openvino", 4.0, 1e-6)
-    metrics = headline(slow, [slow, fast])
+    metrics = headline(slow, [slow, fast], np.array([7.0, 8.0]))
     assert metrics["classifier_p95_ms"] == metrics["frame_p99_ms"] == 9.0
     assert metrics["frames_per_s"] == pytest.approx(1000 / 9)
     assert metrics["openvino_f32_1t_frame_p95_ms"] == 4.0
+    assert metrics["event_p50_ms"] == 7.5
 
 
-def test_settings_that_the_machine_lacks_are_left_out(capsys):
-    params = dataclasses.replace(PARAMS, threads=(1, 64))
+def test_settings_that_the_machine_lacks_are_left_out_and_told():
+    params = dataclasses.replace(PARAMS, runtimes=("openvino", "onnxruntime", "tensorrt"), threads=(1, 64))
     released = Setup("onnxruntime", "f32", 2)
-    first, *found = setups(params, released, cores=2)
+    (first, *found), missing = setups(params, released, cores=2, has_int8=False)
     assert first == released
-    expected = {("openvino", precision) for precision in supported_precisions("openvino") if precision != "f16"}
+    here = set(supported_precisions("openvino")) & set(params.precisions) - {"int8"}
+    expected = {("openvino", precision) for precision in here}
     assert {(setup.runtime, setup.precision) for setup in found} == expected | {("onnxruntime", "f32")}
     assert {setup.threads for setup in found} == {1}
-    told = capsys.readouterr().out
-    assert "onnxruntime bf16: not on this machine" in told
-    assert "[64] threads: more than 2 cores" in told
+    told = dict(missing)
+    assert told["openvino_int8"] == "the bundle has no such networks: export.calibration_crops is 0"
+    assert told["onnxruntime_bf16"] == "the networks are stored in f32"
+    assert told["tensorrt_f32"] == "no onnxruntime with TensorRT and its GPU here"
+    assert told["64 threads"] == "more than 2 cores"
 
 
 def test_the_released_precision_needs_a_tolerance():
     with pytest.raises(InputError, match=r"expected logits_tolerance and scores_tolerance .* f16, found none"):
-        setups(PARAMS, Setup("openvino", "f16", 1), cores=2)
+        setups(PARAMS, Setup("openvino", "f16", 1), cores=2, has_int8=False)
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +135,8 @@ def made(released, tmp_path_factory):
     machine_stage(MachineParams(("numpy", "openvino")), out=folder / "machine")
     params = dataclasses.replace(PARAMS, precisions=("f32",))
     inputs = {name: folder / name for name in ("raw", "ingest", "machine")}
-    benchmark(params, **inputs, export=released / "export", out=folder / "out")
+    data = {"crops": released / "data/crops.parquet", "detection": released / "data/detection"}
+    benchmark(params, **inputs, **data, export=released / "export", out=folder / "out")
     return folder
 
 
@@ -157,13 +176,17 @@ def test_the_stage_writes_a_row_per_setting_and_part(made):
     assert {path.name for path in (made / "out/plots").iterdir()} == {"cdf.csv", "cdf.png"}
 
 
+def labelled(released):
+    return Labelled(released / "data/crops.parquet", released / "data/detection")
+
+
 def test_too_few_frames_say_so(released, tmp_path):
     from lineact.benchmark import measure
 
     write_video(tmp_path / "short.mp4", frames=4)
     short = Recording(tmp_path / "short.mp4", 4)
     with pytest.raises(InputError, match=r"expected more than 4 frames, found fewer"):
-        measure(PARAMS, Setup("openvino", "f32", 1), released / "export/bundle", [short])
+        measure(PARAMS, Setup("openvino", "f32", 1), released / "export/bundle", [short], labelled(released))
 
 
 def test_what_lies_behind_a_break_is_not_read(tmp_path):

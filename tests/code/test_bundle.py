@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from lineact.boxes import crop_square, iou_matrix
 from lineact.bundle import load_bundle
-from lineact.bundle.manifest import NETWORK_FILES
+from lineact.bundle.manifest import NETWORK_FILES, EventSettings
 from lineact.bundle.networks import Setup
 from lineact.bundle.processing import fit_into, read_png, scale_crop, select_boxes
 from lineact.errors import ConfigError, InputError
@@ -195,7 +195,7 @@ def test_an_incomplete_bundle_is_refused_by_name(copy, name):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda manifest: manifest | {"schema_version": 99}, "expected a bundle of version 2, found 99"),
+        (lambda manifest: manifest | {"schema_version": 99}, "expected a bundle of version 3 or older, found 99"),
         (lambda manifest: manifest | {"surprise": 1}, "unknown key 'surprise'"),
         (lambda manifest: {name: value for name, value in manifest.items() if name != "classifier"}, "'classifier'"),
         (lambda manifest: manifest | {"files": {}}, "expected the hash of classifier.bin"),
@@ -207,6 +207,14 @@ def test_a_manifest_that_does_not_fit_is_refused(copy, change, says):
     path.write_text(json.dumps(change(json.loads(path.read_text()))))
     with pytest.raises(InputError, match=says):
         load_bundle(copy)
+
+
+def test_a_bundle_from_before_events_is_read_with_their_defaults(copy):
+    path = copy / "manifest.json"
+    manifest = json.loads(path.read_text())
+    assert manifest.pop("events") == {"min_duration_s": 0.4, "max_gap_s": 0.3}
+    path.write_text(json.dumps(manifest | {"schema_version": 2}))
+    assert load_bundle(copy).manifest.events == EventSettings()
 
 
 def test_a_torn_manifest_is_refused(copy):

@@ -62,7 +62,7 @@ def truth(boxes=(), actions=(), pts_s=0.0):
 
 
 def scored(recogniser, *frames):
-    return score([look(PARAMS, recogniser, frame, IMAGE) for frame in frames], LABELS)
+    return score([look(recogniser, frame, IMAGE, PARAMS.match_iou, PARAMS.min_score) for frame in frames], LABELS)
 
 
 CASES: dict[str, tuple[Scripted, list[TruthFrame], dict[str, float | None]]] = {
@@ -151,7 +151,7 @@ def test_scores_by_hand(case):
 
 
 def results_of(recogniser, frames):
-    return [look(PARAMS, recogniser, frame, IMAGE) for frame in frames]
+    return [look(recogniser, frame, IMAGE, PARAMS.match_iou, PARAMS.min_score) for frame in frames]
 
 
 def test_champion_and_challenger_alike_gain_nothing():
@@ -167,7 +167,7 @@ def test_a_better_challenger_gains_and_the_other_way_round():
     frames = [truth([A, B], ["screw", "wipe"], pts_s=float(time)) for time in range(12)]
     better = results_of(Scripted([A, B], ["screw", "wipe"]), frames)
     worse = [
-        look(PARAMS, Scripted([A], ["screw" if index % 3 else "wipe"]), frame, IMAGE)
+        look(Scripted([A], ["screw" if index % 3 else "wipe"]), frame, IMAGE, PARAMS.match_iou, PARAMS.min_score)
         for index, frame in enumerate(frames)
     ]
     found, turned = gains(PARAMS, better, worse), gains(PARAMS, worse, better)

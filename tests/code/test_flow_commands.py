@@ -17,9 +17,11 @@ import pytest
 
 from flows import is_no_repetition
 from flows import server as module
+from flows.live import runtime_command
 from flows.serve import loopback_host, refuse_second_server
 from flows.server import note_server, standing_server, use_standing_server
 from lineact.errors import AwaitingReview, ConfigError, InputError
+from lineact.runtime.__main__ import arguments_of, settings_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -54,7 +56,7 @@ def test_an_unknown_line_is_refused_before_anything_starts(flow, project):
     assert not list((project / ".lineact/prefect").iterdir())
 
 
-@pytest.mark.parametrize("flow", ["answer_queue", "review"])
+@pytest.mark.parametrize("flow", ["answer_queue", "review", "live"])
 def test_the_other_commands_of_a_line_refuse_an_unknown_one(flow, project):
     (project / "params.yaml").write_text("lines: {demo: {}}\n")
     asked = ask(project, flow, "line=nope", *(["annotations=a.json"] if flow == "answer_queue" else []))
@@ -63,6 +65,25 @@ def test_the_other_commands_of_a_line_refuse_an_unknown_one(flow, project):
     assert "nope" in asked.stderr
     assert "line=nope" not in asked.stderr  # no command that would refuse it as well
     assert len(asked.stderr.splitlines()) == 1
+
+
+def test_live_runs_the_line_s_release_on_its_last_recording(project, monkeypatch):
+    monkeypatch.chdir(project)
+    with pytest.raises(InputError, match=r"models/demo/export/bundle: expected a release, .* flows.retrain line=demo"):
+        runtime_command("demo", "", "")
+    Path("models/demo/export/bundle").mkdir(parents=True)
+    Path("data/demo/raw").mkdir(parents=True)
+    for name in ("rec_00.mp4", "rec_01.mp4"):
+        Path("data/demo/raw", name).touch()
+    command = runtime_command("demo", "", "")
+    assert command[1:3] == ["-m", "lineact.runtime"]
+    settings = settings_of(arguments_of(command[3:]))
+    asked = arguments_of(command[3:])
+    assert (asked.bundle, asked.source) == ("models/demo/export/bundle", "data/demo/raw/rec_01.mp4")
+    assert (asked.camera, asked.out) == ("demo", Path(".lineact/live/demo"))
+    assert (settings.source.mode, settings.source.repeat, settings.view.port) == ("latest", True, 8766)
+    camera = arguments_of(runtime_command("demo", "rtsp://cell7/1", "9000")[3:])
+    assert (camera.source, camera.repeat, camera.view) == ("rtsp://cell7/1", False, 9000)
 
 
 @pytest.mark.slow

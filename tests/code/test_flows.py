@@ -404,9 +404,14 @@ PARAMS = RegisterParams(
     min_gain_low=-0.01,
     min_false_boxes_gain_low=-0.05,
     min_gain_blocks=5,
+    min_event_f1=0.7,
+    max_false_events_per_h=60.0,
     max_p95_ms=10.0,
+    max_call_p99_ms=10.0,
+    max_event_p95_ms=40.0,
     target_machine="any",
 )
+FAST = {"pair_p99_ms": 10.0, "event_p95_ms": 40.0}
 GOOD = {"detection_recall_iou40": 0.8, "detection_accuracy_iou40": 0.7, "action_accuracy": 0.8}
 GAINS = {"action_gain_low": -0.01, "recall_gain_low": 0.0, "false_boxes_gain_low": -0.05, "action_gain_blocks": 5}
 
@@ -431,18 +436,38 @@ GAINS = {"action_gain_low": -0.01, "recall_gain_low": 0.0, "false_boxes_gain_low
     ],
 )
 def test_gates(evaluate, p95_ms, has_champion, failed):
-    gates = judge(PARAMS, evaluate, {"classifier_p95_ms": p95_ms}, "cell7", has_champion)
+    gates = judge(PARAMS, evaluate, FAST | {"classifier_p95_ms": p95_ms}, None, "cell7", has_champion)
     assert {gate.name for gate in gates if not gate.passed} == failed
-    metrics = evaluate | {"classifier_p95_ms": p95_ms, "target_machine": 0.0}
+    metrics = evaluate | FAST | {"classifier_p95_ms": p95_ms, "target_machine": 0.0}
     undefined = {gate.name for gate in gates if metrics.get(gate.name) is None}
     assert undefined == {gate.name for gate in gates if "undefined" in gate.reason}
     assert undefined <= failed
 
 
+@pytest.mark.parametrize("slow", [{"pair_p99_ms": 10.1}, {"event_p95_ms": 40.1}, {"event_p95_ms": None}])
+def test_a_slow_call_or_a_late_event_stops_a_promotion(slow):
+    gates = judge(PARAMS, GOOD, FAST | {"classifier_p95_ms": 1.0} | slow, None, "cell7", False)
+    assert {gate.name for gate in gates if not gate.passed} == set(slow)
+
+
+@pytest.mark.parametrize("has_champion", [False, True])
+@pytest.mark.parametrize(
+    ("events", "failed"),
+    [
+        ({"event_f1": 0.7, "false_events_per_h": 60.0}, set()),
+        ({"event_f1": 0.69, "false_events_per_h": 61.0}, {"event_f1", "false_events_per_h"}),
+        ({"event_f1": None, "false_events_per_h": None}, {"event_f1", "false_events_per_h"}),
+    ],
+)
+def test_events_are_judged_where_their_truth_is_known(events, failed, has_champion):
+    gates = judge(PARAMS, GOOD | GAINS, FAST | {"classifier_p95_ms": 1.0}, events, "cell7", has_champion)
+    assert {gate.name for gate in gates if not gate.passed} == failed
+
+
 @pytest.mark.parametrize(("target", "passed"), [("any", True), ("cell7", True), ("cell8", False)])
 def test_a_latency_counts_on_the_target_machine_alone(target, passed):
     params = RegisterParams(**(vars(PARAMS) | {"target_machine": target}))
-    gates = judge(params, GOOD, {"classifier_p95_ms": 1.0}, "cell7", False)
+    gates = judge(params, GOOD, FAST | {"classifier_p95_ms": 1.0}, None, "cell7", False)
     gate = next(gate for gate in gates if gate.name == "target_machine")
     assert gate.passed is passed
     assert "cell7" in gate.reason

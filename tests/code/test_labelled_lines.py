@@ -80,7 +80,12 @@ def test_a_yolo_folder_becomes_a_line(project, tmp_path):
         "train_detector",
         *TRAINED,
         "export",
+        "evaluate_pictures",
     ]
+    results = yaml.safe_load(Path("models/fingers/dvc.yaml").read_text())
+    told = {path.split("/")[0] for path in results["metrics"]}
+    assert told >= {"train_detector", "evaluate_crops", "evaluate_pictures"}
+    assert told & {"evaluate", "benchmark"} == set()
     assert lists()["detector_lines"] == ["demo", "fingers"]
     import_yolo(yolo_params(), Path("data/fingers/raw"), tmp_path / "dataset", tmp_path / "out")
     import_yolo(yolo_params(), raw, tmp_path / "dataset_there", tmp_path / "out_there")

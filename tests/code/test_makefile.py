@@ -72,6 +72,8 @@ def test_the_other_targets_pass_on_what_is_set(make):
         "reviewer=",
         "numbered_from=",
     ]
+    watched = make("live", "LINE=demo", "SOURCE=rtsp://ann:a b@cell7/1")[1:]
+    assert watched == ["flows.live", "line=demo", "source=rtsp://ann:a b@cell7/1", "port="]
     compared = make("compare-detectors", "LINE=demo", "WEIGHTS=/weights/a b")[1:]
     assert compared == ["flows.compare_detectors", "line=demo", "weights=/weights/a b", "general="]
 

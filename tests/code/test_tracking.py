@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LINE = "demo"
 GOOD = {"detection_recall_iou40": 0.95, "detection_accuracy_iou40": 0.9, "action_accuracy": 0.9}
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("project")]  # laying out a database takes over ten seconds
-STAGES = ("dataset", "distil", "export", "machine", "benchmark", "evaluate")
+STAGES = ("dataset", "distil", "export", "machine", "benchmark", "evaluate", "evaluate_events")
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +53,11 @@ def project(tmp_path, monkeypatch, empty_database):
     write_lock()
     write_bundle("first")
     write_json(Path("models/demo/machine/machine.json"), {"host": "cell7"})
-    write_json(Path("models/demo/benchmark/metrics.json"), {"classifier_p95_ms": 2.0})
+    write_json(
+        Path("models/demo/benchmark/metrics.json"), {"classifier_p95_ms": 2.0, "pair_p99_ms": 3.0, "event_p95_ms": 9.0}
+    )
     write_json(Path("models/demo/evaluate/metrics.json"), GOOD)
+    write_json(Path("models/demo/evaluate_events/metrics.json"), {"event_f1": 0.9, "false_events_per_h": 0.0})
     write_json(Path("data/demo/dataset/metrics.json"), {"crops_train": 9, "crops_val": None})
     return tmp_path
 
@@ -161,7 +164,9 @@ def test_versions_aliases_and_ledger():
     version = tracking.client().get_model_version("lineact-demo", better.version)
     assert version.tags["bundle_sha256"] == second_sha256
     assert version.tags["data_hash"] == "hash-of-dataset"
-    assert all(gate["passed"] for gate in json.loads(version.tags["gates"]))
+    gates = json.loads(version.tags["gates"])
+    assert all(gate["passed"] for gate in gates)
+    assert {"event_f1", "false_events_per_h"} <= {gate["name"] for gate in gates}
 
     # an older version comes back as the registry holds it, and stays apart from this run's bundle
     shutil.rmtree(CHAMPIONS)
@@ -200,7 +205,9 @@ def test_a_killed_promotion_is_finished_and_not_decided_again(alias_name, monkey
     decided = ledger()
     assert len(decided) == 2
 
-    write_json(Path("models/demo/benchmark/metrics.json"), {"classifier_p95_ms": 3.0})  # measured again in between
+    write_json(
+        Path("models/demo/benchmark/metrics.json"), {"classifier_p95_ms": 3.0, "pair_p99_ms": 3.0, "event_p95_ms": 9.0}
+    )  # measured again in between
     finished = register()
     assert finished.promoted
     assert champion_of(LINE) == (finished.version, second_sha256)

@@ -11,7 +11,7 @@ from tests.small_line import clone_checkout, run
 DATA = Path(__file__).parents[2] / ".." / "shared" / "data"
 SIGNS = DATA / "sign_digits" / "Dataset"
 FINGERS = DATA / "fingercount_hands"
-SHORT = "train_teacher:\n  fit:\n    epochs: 3\ndistil:\n  fit:\n    epochs: 4\n"
+SHORT = "train_detector:\n  epochs: 3\ntrain_teacher:\n  fit:\n    epochs: 3\ndistil:\n  fit:\n    epochs: 4\n"
 
 
 def measured(checkout, name, *arguments):
@@ -20,7 +20,8 @@ def measured(checkout, name, *arguments):
     assert added.returncode == 0, added.stdout
     with (checkout / "conf" / "line" / f"{name}.yaml").open("a") as stream:
         stream.write(SHORT)
-    done = run(checkout, "dvc", "repro", f"evaluate_crops@{name}")
+    last = ["evaluate_crops"] + ["evaluate_pictures"] * any(one.startswith("yolo=") for one in arguments)
+    done = run(checkout, "dvc", "repro", *(f"{stage}@{name}" for stage in last))
     assert done.returncode == 0, done.stdout[-3000:]
     imported = next((checkout / "data" / name).glob("import_*/metrics.json"))
     metrics = checkout / "models" / name / "evaluate_crops" / "metrics.json"
@@ -28,6 +29,7 @@ def measured(checkout, name, *arguments):
 
 
 @pytest.mark.real_data
+@pytest.mark.timeout(1800)  # trainings in a checkout of its own
 @pytest.mark.skipif(not SIGNS.is_dir(), reason="../shared/data/sign_digits is not there")
 def test_folders_of_sign_digits(tmp_path):
     checkout = clone_checkout(tmp_path / "checkout")
@@ -47,6 +49,7 @@ def test_folders_of_sign_digits(tmp_path):
 
 
 @pytest.mark.real_data
+@pytest.mark.timeout(1800)  # trainings in a checkout of its own
 @pytest.mark.skipif(not FINGERS.is_dir(), reason="../shared/data/fingercount_hands is not there")
 def test_a_yolo_folder_of_counting_hands(tmp_path):
     checkout = clone_checkout(tmp_path / "checkout")
@@ -63,3 +66,8 @@ def test_a_yolo_folder_of_counting_hands(tmp_path):
     assert not seen & measuring
     print(scores)
     assert scores["crops"] == imported["crops_holdout"]
+    hands = json.loads((checkout / "models/fingers/evaluate_pictures/metrics.json").read_text())
+    print(hands)
+    assert hands["frames"] == 242
+    assert hands["truth_hands"] == imported["crops_holdout"]
+    assert hands["detection_recall_iou40"] > 0.5

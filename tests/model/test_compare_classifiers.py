@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 import lineact.classifiers.train as training
-from flows.classifier_comparison import compared_choice, line_of
+from flows.classifier_comparison import compared_choice, line_of, lines_with_one_left_out
 from flows.command_line import names_of
-from flows.compare_classifiers import foundation_of, seeds_of
+from flows.compare_classifiers import foundation_of, left_out_by, seeds_of
 from lineact.compare.classifiers.calls import CallTime, time_calls
 from lineact.compare.classifiers.plots import draw_plots
 from lineact.compare.classifiers.report import Findings, markdown, sentence, write_report
@@ -56,10 +56,14 @@ def project(tmp_path, monkeypatch) -> Path:
     for name, text in CHOICES.items():
         (tmp_path / f"conf/classifier/{name}.yaml").write_text(text)
     lists: dict[str, list[str]] = {name: [] for name in LISTS}
-    lists |= {"video_lines": list(LINES), "active_lines": list(LINES)}
+    lists |= {key: list(LINES) for key in ("video_lines", "recorded_lines", "active_lines")}
     (tmp_path / "conf/lines.yaml").write_text(yaml.safe_dump(lists))
     shutil.copyfile(ROOT / "dvc.yaml", "dvc.yaml")
-    sections = {"train_teacher": {"actions": list(ACTIONS), "split_gap_s": 0.5}, "hub_cache": "hub"}
+    sections = {
+        "train_teacher": {"actions": list(ACTIONS), "split_gap_s": 0.5},
+        "dataset": {"validation": {"share": 0.3, "by": "auto", "block_s": 2.0, "guard_s": 0.5}},
+        "hub_cache": "hub",
+    }
     (tmp_path / "params.yaml").write_text(yaml.safe_dump({"lines": dict.fromkeys(LINES, sections)}))
     for number, line in enumerate(LINES):
         write_crops(Path(f"data/{line}/dataset/crops.parquet"), count=40, seed=number)
@@ -73,6 +77,16 @@ def write_held_out(line: str, seed: int) -> None:
     rows = read_table(write_crops(path, count=30, seed=seed), LABELLED_CROPS).to_pylist()
     rows = [row | {"split": "holdout", "video_sha256": "video-holdout"} for row in rows]
     write_table(table_of(rows, LABELLED_CROPS), path, LABELLED_CROPS)
+
+
+def tell_recordings_apart() -> None:
+    """No two lines share a recording, as in life."""
+    for line in LINES:
+        for name in ("crops.parquet", "holdout_crops.parquet"):
+            path = Path(f"data/{line}/dataset") / name
+            rows = read_table(path, LABELLED_CROPS).to_pylist()
+            rows = [row | {"video_sha256": f"{line}-{row['video_sha256']}"} for row in rows]
+            write_table(table_of(rows, LABELLED_CROPS), path, LABELLED_CROPS)
 
 
 @pytest.fixture
@@ -181,6 +195,46 @@ def test_the_report_has_the_papers_table_the_pictures_and_the_sentences(project)
     for row in rows:
         assert 0 < row.call.p50_ms <= row.call.p95_ms
         assert row.stations_s == pytest.approx(20 * (row.training_s + row.teacher_s))
+
+
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize(
+    ("by", "names"),
+    [
+        ("recording", [f"{line}-{line}-video-{part}"[:17] for line in LINES for part in ("holdout", "train", "val")]),
+        ("line", ["left", "right"]),
+    ],
+)
+def test_what_is_left_out_is_all_that_a_fold_tests_on(by, names):
+    tell_recordings_apart()
+    folds, refused = lines_with_one_left_out(LINES, by)
+    assert [fold.name[:17] for fold in folds] == names
+    assert not refused
+    for fold in folds:
+        trained = read_table(fold.crops, LABELLED_CROPS)
+        tested = read_table(fold.held_out.path, LABELLED_CROPS)
+        assert set(trained["split"].to_pylist()) == {"train", "val"}
+        assert not set(trained["video_sha256"].to_pylist()) & set(tested["video_sha256"].to_pylist())
+        assert len(fold.held_out.classes) == len(tested)
+    if by == "line":
+        assert [len(fold.held_out.classes) for fold in folds] == [40 + 30, 40 + 30]
+    written = [fold.crops.stat().st_mtime_ns for fold in folds]
+    again, _ = lines_with_one_left_out(LINES, by)
+    assert [fold.crops.stat().st_mtime_ns for fold in again] == written  # kept, as the trainings on them are
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("project", "trainings")
+def test_the_report_of_folds_says_what_was_left_out(tmp_path, monkeypatch):
+    import flows.compare_classifiers as module
+
+    tell_recordings_apart()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    monkeypatch.setattr(module, "try_choice", module.try_choice.fn)  # without a Prefect server
+    folder = module.compare_classifiers.fn(LINES, (0,), ("plain",), leave="line")
+    report = (folder / "report.md").read_text()
+    assert "all of left, left out; the actions that left shares with the other lines, screw, wipe, and NG" in report
+    assert (folder / "confusion_right.png").is_file()
 
 
 @pytest.mark.slow
@@ -331,6 +385,8 @@ def test_arguments():
     assert names_of(" a, b,") == ("a", "b")
     assert (seeds_of(""), seeds_of("3,1")) == ((0, 1, 2), (3, 1))
     assert (foundation_of(""), foundation_of("hub")) == ("tiny", "hub")
-    for wrong in (lambda: names_of("a,a"), lambda: seeds_of("x"), lambda: seeds_of("-1"), lambda: foundation_of("big")):
+    assert (left_out_by(""), left_out_by("line")) == (None, "line")
+    unknown = (lambda: foundation_of("big"), lambda: left_out_by("station"))
+    for wrong in (lambda: names_of("a,a"), lambda: seeds_of("x"), lambda: seeds_of("-1"), *unknown):
         with pytest.raises(ConfigError):
             wrong()

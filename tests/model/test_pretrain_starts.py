@@ -13,7 +13,7 @@ from lineact.errors import ConfigError
 from lineact.foundation import build
 from lineact.foundation.captions import UNSAID, agree, caption, tokenizer, vocabulary
 from lineact.foundation.corpus import Crops
-from lineact.foundation.pretrain import CLASS_COUNTS, EncoderRun, train_with
+from lineact.foundation.pretrain import CLASS_COUNTS, EncoderRun, train_encoder
 from lineact.foundation.pretrain_clip import Captions, zero_shot_accuracy
 from lineact.foundation.scenes import ABSENT, POSE_NAMES
 from lineact.foundation.tiny_clip import clip_pair
@@ -65,7 +65,7 @@ def test_contrast_brings_crops_and_captions_together(tmp_path):
     crops = Crops(images, attributes)
     torch.manual_seed(0)
     clip = clip_pair()
-    captions = train_with(
+    captions = train_encoder(
         lambda _: Captions(clip), clip.vision_model, 128, crops, build.PREPROCESSING, RUN, tmp_path / "clip.pt"
     )
     scores = zero_shot_accuracy(clip.vision_model, captions, crops, build.PREPROCESSING)

@@ -1,0 +1,106 @@
+"""Events on disk: one JSON object per line, on the disk before anybody else is told of it."""
+
+import json
+import logging
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from lineact.errors import FullDiskError
+from lineact.files import is_full_disk
+from lineact.runtime.events import Event
+from lineact.runtime.settings import EventFileSettings
+
+CURRENT = "events.jsonl"  # being written; closed ones have their time in their name
+
+log = logging.getLogger(__name__)
+
+
+class EventFile:
+    """Appends events to `events.jsonl` of a folder; a full file is renamed to `events-<UTC>.jsonl`.
+
+    A line that a kill or a power cut left torn at the end is removed at the next start: it had not been reported.
+
+    Args:
+        folder: made where it is missing. One process at a time may write there.
+        settings: see `EventFileSettings`.
+
+    Raises:
+        FullDiskError: where the disk is full.
+    """
+
+    def __init__(self, folder: Path, settings: EventFileSettings) -> None:
+        self._path = folder / CURRENT
+        self._settings = settings
+        folder.mkdir(parents=True, exist_ok=True)
+        self._stream = self._opened()
+
+    def write(self, event: Event) -> None:
+        """Appends an event; once this returns it survives a power cut.
+
+        Raises:
+            FullDiskError: where the disk is full; the file ends with the event before.
+        """
+        line = json.dumps(event.as_json(), ensure_ascii=False).encode() + b"\n"
+        if self._size_bytes and self._size_bytes + len(line) > self._settings.rotate_mb * 1e6:
+            self._rotate()
+        try:
+            rest = memoryview(line)
+            while rest:  # a disk that gets full takes a part, and refuses the rest
+                rest = rest[self._stream.write(rest) :]
+            os.fsync(self._stream.fileno())
+        except OSError as error:
+            self._stream.truncate(self._size_bytes)
+            if is_full_disk(error, self._path.parent):
+                raise FullDiskError(self._path) from error
+            raise
+        self._size_bytes += len(line)
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._stream.close()
+
+    def _opened(self) -> BinaryIO:
+        stream = self._path.open("ab", buffering=0)
+        whole_bytes = _whole_lines_bytes(self._path)
+        torn_bytes = stream.tell() - whole_bytes
+        if torn_bytes:
+            log.warning("%s: removed a torn last line of %d bytes", self._path, torn_bytes)
+            stream.truncate(whole_bytes)
+        self._size_bytes = whole_bytes
+        return stream
+
+    def _rotate(self) -> None:
+        self._stream.close()
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+        self._path.rename(self._path.with_name(f"{self._path.stem}-{stamp}.jsonl"))
+        self._stream = self._opened()
+        closed = sorted(self._path.parent.glob(f"{self._path.stem}-*.jsonl"))
+        for path in closed[: -self._settings.keep_files]:
+            path.unlink()
+
+
+def last_event(folder: Path) -> dict[str, object] | None:
+    """The event that was last written whole into a folder; None where there is none."""
+    closed = sorted(folder.glob(f"{Path(CURRENT).stem}-*.jsonl"))
+    for path in [folder / CURRENT, *reversed(closed)]:
+        lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
+        whole = [line for line in lines if line.endswith(b"\n")]
+        if whole:
+            return json.loads(whole[-1])
+    return None
+
+
+def _whole_lines_bytes(path: Path) -> int:
+    """Size of a file up to its last newline; read from the end, since files may be long."""
+    with path.open("rb") as stream:
+        at = stream.seek(0, os.SEEK_END)
+        while at:
+            start = max(at - 4096, 0)
+            stream.seek(start)
+            newline = stream.read(at - start).rfind(b"\n")
+            if newline >= 0:
+                return start + newline + 1
+            at = start
+    return 0

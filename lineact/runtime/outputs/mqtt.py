@@ -1,0 +1,191 @@
+"""Events to an MQTT broker, at least once each: they wait on disk while it is away. And products from there."""
+
+import json
+import logging
+import queue
+import re
+import sqlite3
+import time
+from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+from lineact.errors import ConfigError
+from lineact.runtime.events import Event, Origin
+from lineact.runtime.outputs.outbox import Outbox
+from lineact.runtime.products import Products, product_of
+from lineact.runtime.settings import MqttSettings
+
+if TYPE_CHECKING:
+    from paho.mqtt.client import Client, MQTTMessage
+
+MOST_IN_FLIGHT = 20  # unacknowledged messages at a time
+QOS_AT_LEAST_ONCE = 1
+FLUSH_S = 5.0  # how long the end waits for acknowledgements
+RETRY_S = 1.0
+MOST_RETRY_S = 30
+
+log = logging.getLogger(__name__)
+
+
+class MqttOutput:
+    """Publishes events from an outbox on disk.
+
+    Args:
+        settings: see `MqttSettings`.
+        origin: whose events, for the topic.
+        outbox: where they wait.
+        products: gets what comes on the product topic.
+        last_on_disk: the last event in the event file; a kill may have come before it reached the outbox.
+
+    Raises:
+        ConfigError: where a file of the settings cannot be read.
+    """
+
+    def __init__(
+        self,
+        settings: MqttSettings,
+        origin: Origin,
+        outbox: Outbox,
+        products: Products,
+        last_on_disk: dict[str, Any] | None,
+    ) -> None:
+        self._settings = settings
+        self._topic = topic_of(settings.topic, origin)
+        self._outbox = outbox
+        self._products = products
+        self._todo: queue.SimpleQueue[int | str] = queue.SimpleQueue()
+        self._connected = False
+        self._in_flight: dict[int, int] = {}  # message id -> number in the outbox
+        self._sent = 0  # number of the last message sent in this process
+        if last_on_disk is not None and outbox.last_added() != last_on_disk["event_id"]:
+            self._put(last_on_disk)
+        if len(outbox):
+            log.info("%d events wait for the broker", len(outbox))
+        self._client = self._opened()
+        self._sender = Thread(target=self._send_until_closed, name="mqtt", daemon=True)
+        self._sender.start()
+
+    @property
+    def waiting(self) -> int:
+        """Events that the broker has not acknowledged."""
+        return len(self._outbox)
+
+    def write(self, event: Event) -> None:
+        """Takes an event for good: it is on disk when this returns.
+
+        Raises:
+            FullDiskError: where the disk is full.
+        """
+        self._put(event.as_json())
+        self._todo.put("added")
+
+    def close(self) -> None:
+        """Gives the broker a few seconds to acknowledge; what still waits is sent at the next start."""
+        until_s = time.monotonic() + FLUSH_S
+        while self._connected and self.waiting and time.monotonic() < until_s:
+            time.sleep(0.05)
+        self._todo.put("close")
+        self._sender.join()
+        self._client.disconnect()
+        self._client.loop_stop()
+        if self.waiting:
+            log.warning("%d events still wait for the broker; they are sent at the next start", self.waiting)
+        self._outbox.close()
+
+    def _put(self, event: dict[str, Any]) -> None:
+        self._outbox.add(event["event_id"], json.dumps(event, ensure_ascii=False).encode())
+
+    def _opened(self) -> "Client":
+        from paho.mqtt.client import Client
+        from paho.mqtt.enums import CallbackAPIVersion
+
+        settings = self._settings
+        client = Client(CallbackAPIVersion.VERSION2)
+        try:
+            if settings.username:
+                password = Path(settings.password_file).read_text().strip() if settings.password_file else None
+                client.username_pw_set(settings.username, password)
+            if settings.ca_file:
+                client.tls_set(settings.ca_file)
+        except OSError as error:
+            raise ConfigError(f"mqtt: {error.filename or settings.ca_file}: cannot be read ({error})") from error
+        client.on_connect = self._on_connect
+        client.on_connect_fail = lambda *_: log.warning("%s: no broker; events wait on disk", self._broker)
+        client.on_disconnect = self._on_disconnect
+        client.on_publish = lambda _client, _data, message_id, *_: self._todo.put(message_id)
+        client.on_message = self._on_message
+        client.reconnect_delay_set(1, MOST_RETRY_S)
+        client.connect_async(settings.host, settings.port)
+        client.loop_start()
+        return client
+
+    @property
+    def _broker(self) -> str:
+        return f"{self._settings.host}:{self._settings.port}"
+
+    def _on_connect(self, client: "Client", _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+        if reason.is_failure:
+            log.warning("%s: the broker refuses this client (%s); events wait on disk", self._broker, reason)
+            return
+        log.info("%s: connected", self._broker)
+        if self._settings.product_topic:
+            client.subscribe(self._settings.product_topic, QOS_AT_LEAST_ONCE)
+        self._connected = True
+        self._todo.put("connected")
+
+    def _on_disconnect(self, _client: "Client", _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+        if self._connected and reason.is_failure:
+            log.warning("%s: the broker is gone (%s); events wait on disk", self._broker, reason)
+        self._connected = False
+
+    def _on_message(self, _client: "Client", _data: Any, message: "MQTTMessage") -> None:
+        try:
+            self._products.tell(product_of(bytes(message.payload)), time.monotonic())
+        except (ValueError, AttributeError) as error:
+            log.warning("%s: expected a product's number, found something else (%s)", message.topic, error)
+
+    def _send_until_closed(self) -> None:
+        acknowledged: set[int] = set()
+        while (todo := self._todo.get()) != "close":
+            if isinstance(todo, int):
+                acknowledged.add(todo)
+            try:
+                self._remove(acknowledged)
+                self._send()
+                self._remove(acknowledged)  # an acknowledgement may come before `publish` returns
+            except sqlite3.Error as error:
+                log.warning("the events that wait for the broker: %s; trying again", error)
+                time.sleep(RETRY_S)
+                self._todo.put("again")
+
+    def _remove(self, acknowledged: set[int]) -> None:
+        for message_id in acknowledged & set(self._in_flight):
+            self._outbox.remove(self._in_flight[message_id])
+            del self._in_flight[message_id]
+            acknowledged.discard(message_id)
+
+    def _send(self) -> None:
+        """Sends what waits. paho itself sends again, after a new connection, what was not acknowledged."""
+        free = MOST_IN_FLIGHT - len(self._in_flight)
+        if not self._connected or free < 1:
+            return
+        for number, payload in self._outbox.after(self._sent, free):
+            self._in_flight[self._client.publish(self._topic, payload, QOS_AT_LEAST_ONCE).mid] = number
+            self._sent = number
+
+
+def topic_of(pattern: str, origin: Origin) -> str:
+    """The topic, with {line} and {camera} filled in; what has a meaning in topics becomes "_" there.
+
+    Raises:
+        ConfigError: where the pattern has another field.
+    """
+    try:
+        return pattern.format(line=_level(origin.line), camera=_level(origin.camera))
+    except (KeyError, IndexError, ValueError) as error:
+        raise ConfigError(f"mqtt.topic: expected no fields but {{line}} and {{camera}}, found {pattern!r}") from error
+
+
+def _level(name: str) -> str:
+    return re.sub(r"[/+#\s\0]+", "_", name)

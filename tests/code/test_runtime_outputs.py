@@ -1,0 +1,346 @@
+"""What becomes of events and results: event files, the outbox, figures, the live view, the annotated video."""
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import httpx
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lineact.errors import ConfigError, InputError
+from lineact.runtime.outputs.annotated import AnnotatedVideo
+from lineact.runtime.outputs.json_lines import CURRENT, EventFile, last_event
+from lineact.runtime.outputs.metrics import MetricsOutput
+from lineact.runtime.outputs.mqtt import topic_of
+from lineact.runtime.outputs.outbox import Outbox
+from lineact.runtime.outputs.overlay import Overlay
+from lineact.runtime.outputs.view import LiveView
+from lineact.runtime.products import Products, product_of
+from lineact.runtime.settings import EventFileSettings, MetricsSettings, ViewSettings
+from lineact.runtime.sources.counts import SourceCounts
+from tests.station import ORIGIN, event, frame_at, hand, result_at
+
+LABELS = ("pick", "place", "NG")
+
+
+def lines_of(folder: Path) -> list[dict]:
+    """All events of a folder, in the order in which they were written."""
+    files = [*sorted(folder.glob("events-*.jsonl")), folder / CURRENT]
+    return [json.loads(line) for path in files for line in path.read_text().splitlines()]
+
+
+def test_events_are_appended_across_starts(tmp_path):
+    written = [event(number) for number in range(4)]
+    for two in (written[:2], written[2:]):
+        output = EventFile(tmp_path / "new" / "events", EventFileSettings())
+        for one in two:
+            output.write(one)
+        output.close()
+    assert lines_of(tmp_path / "new" / "events") == [one.as_json() for one in written]
+
+
+def test_full_files_are_closed_and_the_oldest_removed(tmp_path):
+    size_mb = 2.5 * len(json.dumps(event().as_json())) / 1e6  # two events
+    output = EventFile(tmp_path, EventFileSettings(rotate_mb=size_mb, keep_files=2))
+    written = [event(number) for number in range(9)]
+    for one in written:
+        output.write(one)
+    output.close()
+    assert len(list(tmp_path.glob("events-*.jsonl"))) == 2
+    assert lines_of(tmp_path) == [one.as_json() for one in written[4:]]
+
+
+@given(cut=st.integers(1, 400))
+def test_a_torn_last_line_is_removed_and_nothing_else(tmp_path_factory, cut):
+    folder = tmp_path_factory.mktemp("torn")
+    output = EventFile(folder, EventFileSettings())
+    written = [event(number) for number in range(3)]
+    for one in written:
+        output.write(one)
+    output.close()
+    content = (folder / CURRENT).read_bytes()
+    (folder / CURRENT).write_bytes(content[:-cut])
+    whole = content[:-cut].count(b"\n")
+    output = EventFile(folder, EventFileSettings())
+    output.write(event(9))
+    output.close()
+    assert [one["start_s"] for one in lines_of(folder)] == [float(number) for number in range(whole)] + [9.0]
+
+
+def test_a_torn_line_longer_than_a_block_is_found(tmp_path):
+    (tmp_path / CURRENT).write_bytes(b'{"a": 1}\n' + b"x" * 10_000)
+    EventFile(tmp_path, EventFileSettings()).close()
+    assert (tmp_path / CURRENT).read_bytes() == b'{"a": 1}\n'
+
+
+def test_the_last_event_is_also_found_in_a_closed_file(tmp_path):
+    assert last_event(tmp_path) is None
+    first = event()
+    output = EventFile(tmp_path, EventFileSettings())
+    output.write(first)
+    output.close()
+    (tmp_path / CURRENT).rename(tmp_path / "events-20260101T000000.000000Z.jsonl")
+    (tmp_path / CURRENT).write_bytes(b'{"torn')
+    assert last_event(tmp_path) == first.as_json()
+
+
+def test_the_outbox_keeps_order_and_forgets_only_what_is_removed(tmp_path):
+    outbox = Outbox(tmp_path / "waiting.sqlite")
+    assert outbox.last_added() is None
+    for number in range(5):
+        outbox.add(f"id{number}", str(number).encode())
+    first = outbox.after(0, 2)
+    assert [payload for _, payload in first] == [b"0", b"1"]
+    outbox.remove(first[0][0])
+    outbox.close()
+    again = Outbox(tmp_path / "waiting.sqlite")
+    assert [payload for _, payload in again.after(0, 9)] == [b"1", b"2", b"3", b"4"]
+    assert (len(again), again.last_added()) == (4, "id4")
+    again.remove(again.after(0, 9)[-1][0])
+    again.add("id5", b"5")  # a number is not given twice, or an acknowledgement could remove another's message
+    assert [payload for _, payload in again.after(first[1][0], 9)] == [b"2", b"3", b"5"]
+    again.close()
+
+
+def test_an_outbox_that_is_none_is_refused(tmp_path):
+    (tmp_path / "waiting.sqlite").write_bytes(b"not a database" * 100)
+    with pytest.raises(InputError, match=r"waiting.sqlite: expected the events that wait"):
+        Outbox(tmp_path / "waiting.sqlite")
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from lineact.runtime.outputs.json_lines import EventFile
+from lineact.runtime.outputs.outbox import Outbox
+from lineact.runtime.settings import EventFileSettings
+from tests.station import event
+folder = Path(sys.argv[1])
+file, outbox = EventFile(folder, EventFileSettings()), Outbox(folder / "waiting.sqlite")
+number = 0
+while True:
+    one = event(number)
+    file.write(one)
+    outbox.add(one.event_id, one.event_id.encode())
+    print(one.event_id, flush=True)
+    number += 1
+"""
+
+
+def test_kill_9_loses_no_event_that_was_reported(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(tmp_path)], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
+    )
+    assert process.stdout is not None
+    told = [process.stdout.readline().strip() for _ in range(20)]
+    os.kill(process.pid, signal.SIGKILL)
+    told += [line.strip() for line in process.stdout if line.endswith("\n")]
+    process.wait()
+    EventFile(tmp_path, EventFileSettings()).close()
+    on_disk = [one["event_id"] for one in lines_of(tmp_path)]
+    outbox = Outbox(tmp_path / "waiting.sqlite")
+    waiting = [payload.decode() for _, payload in outbox.after(0, 10**6)]
+    assert on_disk[: len(told)] == told
+    assert waiting[: len(told)] == told
+    # at most the one event being written is on disk and not in the outbox
+    assert len(on_disk) - len(waiting) in (0, 1)
+    outbox.close()
+
+
+@pytest.mark.parametrize(
+    ("payload", "product"),
+    [(b"P-17", "P-17"), (b" P-17\n", "P-17"), (b'{"product": "7", "order": 3}', "7"), (b"", ""), ("Ü1".encode(), "Ü1")],
+)
+def test_products_are_text_or_in_an_object(payload, product):
+    assert product_of(payload) == product
+
+
+@pytest.mark.parametrize("payload", [b"\xff\xfe", b'{"product": 7}', b'{"order": 3}', b"{", b"x" * 201])
+def test_other_messages_are_no_products(payload):
+    with pytest.raises(ValueError, match=r"."):
+        product_of(payload)
+
+
+def test_a_product_holds_from_when_it_was_told():
+    products = Products()
+    products.tell("A", 10.0)
+    products.tell("B", 20.0)
+    products.tell("", 30.0)
+    assert [products.at(at_s) for at_s in (9.9, 10.0, 19.9, 25.0, 31.0)] == ["", "A", "A", "B", ""]
+
+
+def test_topics_have_no_levels_but_the_pattern_s():
+    assert topic_of("plant/{line}/{camera}", ORIGIN._replace(camera="top/left #1+")) == "plant/press_a/top_left_1_"
+    with pytest.raises(ConfigError, match=r"mqtt.topic: expected no fields but \{line\} and \{camera\}"):
+        topic_of("{station}", ORIGIN)
+
+
+def asked(url: str) -> str:
+    return httpx.get(url, timeout=10).raise_for_status().text
+
+
+def test_prometheus_is_told_what_happened():
+    counts = SourceCounts(handed_on=3, dropped=2, reconnects=1, behind_s=0.25)
+    output = MetricsOutput(MetricsSettings(), ORIGIN, counts, lambda: 5)
+    for pts_s in (0.0, 0.1):
+        output.see(result_at(pts_s, hand("pick"), hand("NG", hand_id=2)))
+    output.see(result_at(0.2)._replace(looked=False, done_s=0.2 + 0.3))
+    output.write(event(action="pick"))
+    told = asked(f"http://127.0.0.1:{output.port}/metrics").splitlines()
+    output.close()
+    for line in (
+        "lineact_frames_total 3.0",
+        "lineact_detector_calls_total 2.0",
+        "lineact_classified_crops_total 4.0",
+        'lineact_hands_total{action="NG"} 2.0',
+        'lineact_events_total{action="pick"} 1.0',
+        'lineact_latency_seconds_bucket{le="0.03"} 2.0',
+        'lineact_latency_seconds_bucket{le="0.5"} 3.0',
+        "lineact_frames_per_second 0.3",
+        "lineact_ng_ratio 0.5",
+        "lineact_source_dropped_total 2.0",
+        "lineact_source_reconnects_total 1.0",
+        "lineact_source_behind_seconds 0.25",
+        "lineact_mqtt_waiting 5.0",
+        'lineact_model_info{bundle="0123456789ab",camera="top",line="press_a"} 1.0',
+    ):
+        assert line in told
+
+
+def view_of(counts: SourceCounts | None = None) -> LiveView:
+    return LiveView(ViewSettings(fps=50), ORIGIN, LABELS, counts or SourceCounts())
+
+
+def test_the_view_tells_the_newest_frame():
+    view = view_of(SourceCounts(handed_on=7, dropped=1))
+    assert json.loads(asked(view.url + "state.json"))["hands"] == []
+    view.see(result_at(1.5, hand("pick", 0.8), number=3))
+    view.write(event())
+    said = json.loads(asked(view.url + "state.json"))
+    view.close()
+    assert (said["line"], said["camera"], said["bundle"]) == tuple(ORIGIN)
+    assert (said["media_s"], said["frames"], said["dropped"]) == (1.5, 7, 1)
+    assert said["latency_ms"] == {"p50": 20.0, "p95": 20.0, "p99": 20.0}
+    (shown,) = said["hands"]
+    assert shown["top"] == [["pick", 0.8], ["NG", 0.2]]
+    assert said["events"][0]["action"] == "pick"
+
+
+def test_the_view_sends_pictures():
+    import cv2
+
+    view = view_of()
+    connection = http.client.HTTPConnection("127.0.0.1", int(view.url.rsplit(":", 1)[1].rstrip("/")), timeout=10)
+    connection.request("GET", "/frames.mjpg")
+    reply = connection.getresponse()
+    assert reply.headers["Content-Type"] == "multipart/x-mixed-replace; boundary=lineact-frame"
+    for number in (1, 2):
+        picture = np.full((90, 160, 3), (200, 30, 30), np.uint8)
+        view.see(result_at(0.1)._replace(frame=frame_at(0.1, number, picture)))
+        assert reply.readline() == b"--lineact-frame\r\n"
+        headings = dict(reply.readline().decode().strip().split(": ") for _ in range(2))
+        reply.readline()
+        jpeg = reply.read(int(headings["Content-Length"]) + 2)[:-2]
+        shown_bgr = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+        assert shown_bgr is not None
+        assert shown_bgr.shape == (90, 160, 3)
+        assert np.allclose(shown_bgr[20, 80], (30, 30, 200), atol=12)
+    connection.close()
+    view.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "host", "status"),
+    [
+        ("/", "127.0.0.1", 200),
+        ("/view.js", "localhost", 200),
+        ("/", "evil.example", 421),
+        ("/../station.py", "localhost", 404),
+    ],
+)
+def test_the_view_answers_its_own_pages_to_this_machine_alone(path, host, status):
+    view = view_of()
+    connection = http.client.HTTPConnection("127.0.0.1", int(view.url.rsplit(":", 1)[1].rstrip("/")), timeout=10)
+    connection.request("GET", path, headers={"Host": host})
+    reply = connection.getresponse()
+    view.close()
+    assert reply.status == status
+    if status == 200:
+        assert "default-src 'none'" in reply.headers["Content-Security-Policy"]
+        assert reply.read()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda port: LiveView(ViewSettings(port=port), ORIGIN, LABELS, SourceCounts()),
+        lambda port: MetricsOutput(MetricsSettings(port=port), ORIGIN, SourceCounts(), lambda: 0),
+    ],
+)
+def test_a_port_in_use_is_named(make):
+    view = view_of()
+    port = int(view.url.rsplit(":", 1)[1].rstrip("/"))
+    with pytest.raises(ConfigError, match=rf"127.0.0.1:{port} cannot be opened .*choose another port"):
+        make(port)
+    view.close()
+
+
+def test_boxes_are_drawn_where_the_hands_are():
+    picture = np.zeros((360, 640, 3), np.uint8)
+    seen = result_at(0.0, hand("pick")._replace(box_xyxy_px=(100.0, 120.0, 300.0, 280.0)))
+    drawn = Overlay(320, LABELS).draw(seen._replace(frame=frame_at(0.0, 0, picture)))
+    assert drawn.shape == (180, 320, 3)
+    assert drawn[140, 100].any()  # the lower edge
+    assert not drawn[100, 100].any()  # inside
+    assert not drawn[100, 200].any()  # outside
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+def test_the_annotated_video_keeps_frames_and_times(tmp_path, suffix):
+    path = tmp_path / "new" / f"annotated{suffix}"
+    output = AnnotatedVideo(path, LABELS, lossless=True)
+    times_s = [3.0, 3.1, 3.25, 4.0]
+    for number, pts_s in enumerate(times_s):
+        height = 180 if number < 2 else 120  # the camera's picture changes its size meanwhile
+        picture = np.full((height, 320, 3), 60 * number, np.uint8)
+        output.see(result_at(pts_s)._replace(frame=frame_at(pts_s, number, picture)))
+    assert not path.exists()
+    output.close()
+    with av.open(str(path)) as container:
+        frames = list(container.decode(video=0))
+    assert [frame.time for frame in frames] == pytest.approx([0.0, 0.1, 0.25, 1.0], abs=2e-3)
+    assert {(frame.width, frame.height) for frame in frames} == {(320, 180)}
+    assert [path.name for path in path.parent.iterdir()] == [path.name]
+
+
+def test_an_annotated_video_of_nothing_is_none(tmp_path):
+    AnnotatedVideo(tmp_path / "a.mkv", LABELS, lossless=True).close()
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ConfigError, match=r"expected a file ending in .mkv or .mp4, found '.gif'"):
+        AnnotatedVideo(tmp_path / "a.gif", LABELS, lossless=True)
+
+
+def test_events_that_the_outbox_lacks_are_found_at_the_next_start(tmp_path):
+    """A kill between the event file and the outbox."""
+    from lineact.runtime.outputs.mqtt import MqttOutput
+    from lineact.runtime.settings import MqttSettings
+
+    outbox = Outbox(tmp_path / "waiting.sqlite")
+    known, lacking = event(0), event(1)
+    outbox.add(known.event_id, b"{}")
+    nobody = MqttSettings(host="127.0.0.1", port=1)
+    for _ in range(2):  # and only once
+        output = MqttOutput(nobody, ORIGIN, outbox, Products(), lacking.as_json())
+        assert output.waiting == 2
+        output.close()
+        outbox = Outbox(tmp_path / "waiting.sqlite")
+    assert json.loads(outbox.after(0, 9)[-1][1]) == lacking.as_json()
+    outbox.close()
