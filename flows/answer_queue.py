@@ -16,12 +16,16 @@ from flows import command_line
 from flows.pipeline import refuse_without_recordings
 from lineact.annotations import AnnotatedTruth, read_annotations
 from lineact.dataset import DatasetParams
-from lineact.decisions import NG, Decision, frame_item, read_decisions, write_decisions
+from lineact.dataset.frames import Frames
+from lineact.dataset.today import stamp_now
+from lineact.decisions import NG, Decision, frame_item, read_decisions, standing, write_decisions
 from lineact.errors import InputError
+from lineact.looks import stamped
 from lineact.review.journal import stamp
 from lineact.reviewer import Reviewer, SecondsParams, answer_queue
 from lineact.schema import BOXES, FRAMES, QUEUE, VIDEOS, empty_table, read_table, table_of
 from lineact.settings import from_mapping
+from lineact.splits import Holdout
 from tasks.stage import section_of
 
 NAME = "annotations"
@@ -48,7 +52,7 @@ def answer_from_annotations(line: str, annotations: Path) -> int:
     queue = read_table(folder / "queue" / "queue.parquet", QUEUE)
     truth = AnnotatedTruth(read_annotations(annotations, params.actions), videos, frames)
     seconds = SecondsParams(group=0.0, crop=0.0, audit=0.0, box=0.0)
-    reviewer = Reviewer(NAME, (*params.actions, NG), 0.0, 0.0, MIN_GROUP_PURITY, seconds, 0)
+    reviewer = Reviewer(NAME, (*params.actions, NG), 0.0, 0.0, MIN_GROUP_PURITY, seconds, 0, params.accepted_by)
     boxes = read_table(folder / "detect" / "boxes.parquet", BOXES)
     answers = answer_queue(queue, boxes, truth, reviewer).decisions
     queued = {decision.item_id for decision in answers}
@@ -67,7 +71,10 @@ def answer_from_annotations(line: str, annotations: Path) -> int:
     known = set({row.item_id: _content(row) for row in earlier if row.reviewer == NAME}.values())
     added = [decision for decision in answers if _content(decision) not in known]
     written_at = stamp(datetime.fromtimestamp(annotations.stat().st_mtime, UTC))
-    write_decisions(path, [*earlier, *(replace(decision, decided_at=written_at) for decision in added)])
+    added = [replace(decision, decided_at=written_at) for decision in added]
+    holdout = Holdout(params.holdout, videos)
+    made_under = stamp_now(standing([*earlier, *added]), params.accepted_by, Frames(frames), holdout)
+    write_decisions(path, [*earlier, *stamped(added, made_under)])
     return len(added)
 
 
@@ -91,7 +98,7 @@ def _items_of(frames: list[tuple[str, float]]) -> pa.Table:
 
 
 def _content(decision: Decision) -> tuple[str, str, str]:
-    return decision.item_id, decision.decided, decision.basis
+    return decision.item_id, decision.decided, decision.shown
 
 
 def main() -> None:

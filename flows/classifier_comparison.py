@@ -22,6 +22,7 @@ from lineact.compare.classifiers.heldout import (
 )
 from lineact.compare.classifiers.scores import trial_metrics
 from lineact.compare.classifiers.trials import Choice, Line, Trial
+from lineact.context import ContextParams
 from lineact.errors import ConfigError, InputError
 from lineact.files import sha256_of_file
 from lineact.imported.split import FileSplitParams
@@ -87,7 +88,8 @@ def _held_out(name: str, data: Path, stages: Sequence[str]) -> tuple[Path, str]:
     if imported.is_file():
         return imported, "labelled crops that came with the data"
     dataset = section_of(name, "dataset")
-    cut = CutParams(context=float(dataset["context"]), crop_px=dataset["crop_px"])
+    looks = from_mapping(ContextParams, dataset["short_context"], f"{PARAMS_FILE}: lines.{name}.dataset.short_context")
+    cut = CutParams(context=float(dataset["context"]), crop_px=dataset["crop_px"], lags_s=looks.lags_s)
     _must_exist(name, data / "raw", "the line's recordings")
     if "simulate" in stages:
         truth, videos = data / "simulate" / "truth_boxes.parquet", data / "ingest" / "videos.parquet"

@@ -12,7 +12,7 @@ from pathlib import Path
 from flows import command_line
 from flows.gate import decisions_of
 from flows.pipeline import refuse_without_recordings
-from lineact.dataset.today import boxes_on_frames
+from lineact.dataset.frames import PlacedBoxes
 from lineact.decisions import NG
 from lineact.errors import ConfigError, InputError
 from lineact.exchange import UNDECIDED
@@ -86,7 +86,7 @@ def _queue_sets(line: str, form: str) -> tuple[list[PictureSet], str]:
     actions = tuple(settings["actions"])
     queue = read_table(folder / "queue" / "queue.parquet", QUEUE).to_pylist()
     _refuse_reserved(actions)
-    boxes = boxes_on_frames(read_table(folder / "detect" / "boxes.parquet", BOXES))
+    boxes = PlacedBoxes(read_table(folder / "detect" / "boxes.parquet", BOXES))
     waiting = waiting_items(queue, decisions_so_far(decisions_of(line), actions), boxes, settings["min_iou"])
     frames = [item for item in waiting if item["task"] == "box"]
     crops = [item for item in waiting if item["task"] in ("crop", "audit")]

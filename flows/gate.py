@@ -1,5 +1,6 @@
 """The review gate: the truth is the decisions file, how much of the queue it answers, and what that certifies."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from lineact.dataset.awaiting import (
     still_waiting,
 )
 from lineact.dataset.labels import Found, Resolved, read_found, resolve
-from lineact.dataset.today import decided_late, today_of
+from lineact.dataset.today import spent_looks
 from lineact.decisions import Decision, Decisions, read_decisions
 from lineact.errors import AwaitingReview, ConfigError
 from lineact.review.export import journal_path
@@ -31,18 +32,12 @@ class Judged:
     """A line as its decisions leave it now.
 
     Attributes:
-        found: the tables.
-        params: the settings.
         resolved: names and decisions.
         labelling: of the crops that nobody decided.
-        waiting: what a person still has to decide.
     """
 
-    found: Found
-    params: DatasetParams
     resolved: Resolved
     labelling: Labelling
-    waiting: Waiting
 
 
 def decisions_of(line: str) -> Path:
@@ -66,44 +61,51 @@ def certificate_of(line: str) -> Certificate:
         InputError: where the queue or the decisions file is missing or cannot be read.
         ConfigError: where the line is unknown.
     """
-    return _reviewed(line).labelling.certificate
+    params = params_of(line)
+    decided = read_decisions(decisions_of(line), params.actions)
+    refuse_bad_rows(decided, params.max_bad_share, decisions_of(line))
+    return _review(found_of(line), decided, params).labelling.certificate
 
 
 class Certifier:
-    """Tells a line's certificate, and which random crops it asks, again and again, as its page needs it.
+    """Tells a line's certificate, which random crops it asks and what its gate waits for, as often as the page asks.
 
     What certifies changes no label, so the crops are labelled anew only where something else was decided since.
     """
 
-    def __init__(self, line: str) -> None:
-        """Reads the line's tables, once.
-
-        Raises:
-            InputError: where one is missing.
-            ConfigError: where the line is unknown.
-        """
+    def __init__(self, line: str, found: Found, params: DatasetParams) -> None:
+        """Takes the line's tables and settings."""
         self._line = line
-        self._params = _params_of(line)
-        self._found = _found_of(line)
-        self._certifying = self._found.asked.certifying
-        holdout = Holdout(self._params.holdout, self._found.videos)
-        self._today = today_of(
-            self._found.queue, self._found.placed_boxes, self._found.frames, holdout, self._params.min_iou
-        )
+        self._params = params
+        self._found = found
+        self._certifying = found.asked.certifying
+        self._today = found.today(Holdout(params.holdout, found.videos), params.min_iou)
         self._named_by: tuple[Decision, ...] | None = None
         self._asked: tuple[tuple[Decision, ...], AskedAudits] | None = None
 
+    def stamp(self, decisions: Decisions) -> str:
+        """Of looks at random crops after these decisions, see `lineact.looks`."""
+        return self._today.stamp(decisions, self._params.accepted_by)
+
     def certificate(self, decisions: Decisions) -> Certificate:
-        """By these decisions, in the file yet or not; replaced ones tell what was said when a look was made."""
+        """By these decisions, in the file yet or not; replaced ones tell what a look was made under."""
         certifies = set(self._certifying)
-        named_by = tuple(one for one in decisions.rows if one.item_id not in certifies)
+        named_by = _in_order(one for one in decisions.rows if one.item_id not in certifies)
         if named_by != self._named_by:
             self._reviewed = _review(self._found, Decisions(named_by, (), ()), self._params)
             self._named_by = named_by
         answers = {one.item_id: one.decided for one in decisions.rows if one.item_id in certifies}
         decided = self._reviewed.resolved.crop_actions | answers
-        late = decided_late(decisions, self._certifying, self._today)
-        return certify(self._reviewed.labelling.accepted, self._certifying, decided, late, self._params)
+        spent = spent_looks(decisions, self._certifying, self._today, self._reviewed.resolved.stamp)
+        return certify(self._reviewed.labelling.accepted, self._certifying, decided, spent, self._params)
+
+    def waiting(self, decisions: Decisions) -> Waiting:
+        """What a person still has to decide after these decisions."""
+        certificate = self.certificate(decisions)
+        certifies = set(self._certifying)
+        resolved = self._reviewed.resolved
+        answered = resolved.answered | {one.item_id for one in decisions.rows if one.item_id in certifies}
+        return still_waiting(self._found, replace(resolved, answered=answered), certificate, self._params)
 
     def asked_audits(self, decisions: Decisions) -> AskedAudits:
         """Which random crops are still asked after these decisions, as the gate would say it.
@@ -112,18 +114,40 @@ class Certifier:
         answers moves lambda, and all crops would be labelled anew after each.
         """
         calibrating = set(self._found.asked.calibrating)
-        others = tuple(one for one in decisions.rows if one.item_id not in calibrating)
-        answered = {one.item_id for one in decisions.rows}
+        others = _in_order(one for one in decisions.rows if one.item_id not in calibrating)
         if self._asked is not None and self._asked[0] == others:
             before = self._asked[1]
+            answered = {one.item_id for one in decisions.rows}
             if any(item in calibrating and item not in answered for item in before.items):
                 return replace(before, items=tuple(item for item in before.items if item not in answered))
-        certificate = self.certificate(decisions)
-        waiting = self._reviewed.waiting
-        certifying = tuple(item for item in waiting.certifying if item not in answered)
-        asked = asked_audits(replace(waiting, certifying=certifying, certificate=certificate), self._params, self._line)
+        asked = asked_audits(self.waiting(decisions), self._params, self._line)
         self._asked = others, asked
         return asked
+
+    def pass_gate(self) -> None:
+        """See `pass_gate`, with the tables as they were read."""
+        decided = read_decisions(decisions_of(self._line), self._params.actions)
+        refuse_bad_rows(decided, self._params.max_bad_share, decisions_of(self._line))
+        try:
+            refuse_undecided(self.waiting(decided), self._params, self._line)
+        except AwaitingReview as awaiting:
+            raise AwaitingReview(f"{awaiting}{_pending_in_journal(self._line)}") from None
+
+
+def _in_order(rows: Iterable[Decision]) -> tuple[Decision, ...]:
+    """The same for the same rows: the page and decisions.csv hold them in orders of their own."""
+    return tuple(sorted(rows, key=lambda row: row.item_id))
+
+
+def certifier_of(line: str) -> Certifier:
+    """Reads a line's tables and settings.
+
+    Raises:
+        InputError: where a table is missing.
+        ConfigError: where the line is unknown.
+    """
+    params = params_of(line)
+    return Certifier(line, found_of(line), params)
 
 
 def pass_gate(line: str) -> None:
@@ -133,11 +157,7 @@ def pass_gate(line: str) -> None:
         AwaitingReview: with how many items wait, and how to go on.
         InputError: where a table or the decisions are missing or cannot be read, or too many rows are unusable.
     """
-    reviewed = _reviewed(line)
-    try:
-        refuse_undecided(reviewed.waiting, reviewed.params, line)
-    except AwaitingReview as awaiting:
-        raise AwaitingReview(f"{awaiting}{_pending_in_journal(line)}") from None
+    certifier_of(line).pass_gate()
 
 
 def _pending_in_journal(line: str) -> str:
@@ -152,24 +172,25 @@ def _pending_in_journal(line: str) -> str:
     return told if rows else ""
 
 
-def _reviewed(line: str) -> Judged:
-    params = _params_of(line)
-    decided = read_decisions(decisions_of(line), params.actions)
-    refuse_bad_rows(decided, params.max_bad_share, decisions_of(line))
-    return _review(_found_of(line), decided, params)
-
-
 def _review(found: Found, decisions: Decisions, params: DatasetParams) -> Judged:
     holdout = Holdout(params.holdout, found.videos)
     resolved = resolve(found, decisions, holdout, params)
-    labelling = label_the_rest(found, resolved, holdout, params)
-    waiting = still_waiting(found, resolved, labelling.certificate, params)
-    return Judged(found, params, resolved, labelling, waiting)
+    return Judged(resolved, label_the_rest(found, resolved, holdout, params))
 
 
-def _params_of(line: str) -> DatasetParams:
+def params_of(line: str) -> DatasetParams:
+    """The line's settings of the stage `dataset`.
+
+    Raises:
+        ConfigError: where the line is unknown, or a setting is wrong.
+    """
     return from_mapping(DatasetParams, section_of(line, "dataset"), f"params.yaml: lines.{line}.dataset")
 
 
-def _found_of(line: str) -> Found:
+def found_of(line: str) -> Found:
+    """What the stages before the review know of a line.
+
+    Raises:
+        InputError: where a table is missing.
+    """
     return read_found(**{stage: Path("data") / line / stage for stage in STAGES})

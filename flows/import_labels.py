@@ -14,6 +14,10 @@ from pathlib import Path
 from flows import command_line
 from flows.gate import decisions_of, is_simulated
 from flows.pipeline import refuse_without_recordings
+from lineact.dataset import DatasetParams
+from lineact.dataset.frames import Frames
+from lineact.dataset.today import stamp_now
+from lineact.decisions import Decisions
 from lineact.errors import ConfigError, InputError
 from lineact.exchange import Heard
 from lineact.exchange.coco import read_coco
@@ -23,6 +27,8 @@ from lineact.exchange.label_studio import read_label_studio
 from lineact.exchange.merge import Merged, add_imported
 from lineact.exchange.yolo import read_yolo
 from lineact.schema import FRAMES, QUEUE, VIDEOS, read_table
+from lineact.settings import from_mapping
+from lineact.splits import Holdout
 from tasks.stage import section_of
 
 READERS: dict[str, Callable[[Path, KnownLine], Heard]] = {
@@ -53,23 +59,24 @@ def import_labels(line: str, form: str, path: Path, reviewer: str, numbered_from
     """
     if form not in READERS:
         raise ConfigError(f"format={form}: expected one of {', '.join(READERS)}")
-    actions = tuple(section_of(line, "dataset")["actions"])
+    params = from_mapping(DatasetParams, section_of(line, "dataset"), f"params.yaml: lines.{line}.dataset")
     if is_simulated(line):
         raise ConfigError(
             f"line {line!r} is simulated: its decisions are the stage simulate_review's; import on a real line"
         )
     folder = Path("data") / line
-    known = KnownLine(
-        read_table(folder / "ingest" / "videos.parquet", VIDEOS),
-        read_table(folder / "ingest" / "frames.parquet", FRAMES),
-        read_table(folder / "queue" / "queue.parquet", QUEUE),
-        numbered_from,
-    )
+    videos = read_table(folder / "ingest" / "videos.parquet", VIDEOS)
+    frames = read_table(folder / "ingest" / "frames.parquet", FRAMES)
+    known = KnownLine(videos, frames, read_table(folder / "queue" / "queue.parquet", QUEUE), numbered_from)
     if not path.exists():
         raise InputError(f"{path}: expected what {form} exported, found nothing there")
     changed = datetime.fromtimestamp(_changed_s(path), UTC).isoformat(timespec="seconds")
-    result = decide(READERS[form](path, known), known, actions, Unsaid(reviewer or form, changed), path)
-    return result, add_imported(decisions_of(line), actions, result.decisions)
+    result = decide(READERS[form](path, known), known, params.actions, Unsaid(reviewer or form, changed), path)
+
+    def stamp(decisions: Decisions) -> str:
+        return stamp_now(decisions, params.accepted_by, Frames(frames), Holdout(params.holdout, videos))
+
+    return result, add_imported(decisions_of(line), params.actions, result.decisions, stamp)
 
 
 def _changed_s(path: Path) -> float:

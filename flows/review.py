@@ -42,6 +42,8 @@ def _tell(reviewed: Reviewed, access: Access) -> None:
         print(f"{reviewed.decisions}: row {bad.row}, column {bad.column!r}: {bad.found}; left out, kept in the file")
     if state.pending:
         print(f"{state.pending} earlier answers are in the journal and not in {reviewed.decisions} yet")
+    for text in reviewed.carried.told():
+        print(text)
     token = f"?token={access.token}" if access.token and not access.token_file else ""
     entry = f", opened with ?token= and the token in {access.token_file} behind it" if access.token_file else ""
     print(

@@ -1,11 +1,13 @@
 """What the review page asks for: `review_app` of a line that was read by `flows.review`."""
 
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
@@ -13,8 +15,7 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, Field
 
 from flows.review_access import Access, guard
-from flows.review_line import Reviewed
-from flows.review_quality import what_comes_next
+from flows.review_line import Reviewed, StaleError
 from lineact.decisions import TASKS
 from lineact.errors import LineactError
 from lineact.review.answers import labels_of
@@ -39,12 +40,18 @@ class PostedAnswer(BaseModel):
 class Posted(BaseModel):
     """Answers that are saved together, or not at all."""
 
+    version: str = Field(max_length=100)  # of the queue that the page shows
     answers: list[PostedAnswer] = Field(min_length=1, max_length=MOST_ITEMS)
+
+
+THREADS = 4  # that answer: each keeps memory of its own
 
 
 def review_app(reviewed: Reviewed, access: Access) -> FastAPI:
     """The page and what it asks for."""
-    app = FastAPI(title=f"review of {reviewed.line}", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        title=f"review of {reviewed.line}", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_few_threads
+    )
     app.middleware("http")(guard(access))
     app.mount("/page", StaticFiles(directory=PAGE))
     _tell_errors(app)
@@ -66,9 +73,16 @@ def review_app(reviewed: Reviewed, access: Access) -> FastAPI:
             "templates": reviewed.templates,
             "page_items": PAGE_ITEMS,
             "decisions": reviewed.decisions.as_posix(),
+            "carried": reviewed.carried.told(),
         } | _progress(reviewed)
 
     return app
+
+
+@asynccontextmanager
+async def _few_threads(_: FastAPI) -> AsyncIterator[None]:
+    current_default_thread_limiter().total_tokens = THREADS
+    yield
 
 
 def _tell_errors(app: FastAPI) -> None:
@@ -77,6 +91,10 @@ def _tell_errors(app: FastAPI) -> None:
 
     for kind, status in ((LineactError, 500), (UnknownItemError, 404), (UnseenError, 409), (OSError, 500)):
         app.add_exception_handler(kind, telling(status))
+
+    @app.exception_handler(StaleError)
+    def stale(_: Request, error: StaleError) -> JSONResponse:
+        return JSONResponse({"detail": str(error), "stale": True}, 409)
 
     @app.exception_handler(RequestValidationError)
     def unusable(_: Request, error: RequestValidationError) -> JSONResponse:
@@ -139,7 +157,7 @@ def _add_answers(app: FastAPI, reviewed: Reviewed) -> None:
     @app.post("/api/decisions")
     def decide(posted: Posted) -> dict[str, Any]:
         _refuse_simulated(reviewed)
-        reviewed.refuse_another_queue()
+        reviewed.refuse_another_page(posted.version)
         try:
             shown = session.answer([Given(**answer.model_dump()) for answer in posted.answers])
         except ValueError as error:
@@ -153,7 +171,7 @@ def _add_answers(app: FastAPI, reviewed: Reviewed) -> None:
     def finish() -> dict[str, Any]:
         _refuse_simulated(reviewed)
         exported = session.export()
-        next_step = what_comes_next(reviewed.line)
+        next_step = reviewed.what_comes_next()
         return {"added": exported.added, "rows": exported.rows, "next": next_step, "progress": _progress(reviewed)}
 
 

@@ -1,28 +1,32 @@
 """A line as the review page reads it: its queue, what was found, and what is decided so far."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flows.gate import decisions_of, is_simulated
+from flows.gate import decisions_of, found_of, is_simulated, params_of
 from flows.pipeline import refuse_without_recordings
 from flows.review_quality import Quality
-from lineact.dataset.asked import asked_of
 from lineact.dataset.awaiting import asks_audits, likely_audits
-from lineact.decisions import box_of_id
+from lineact.dataset.carried import Carried, carried_names
+from lineact.dataset.labels import Found
+from lineact.decisions import Decision, Decisions, box_of_id
 from lineact.errors import InputError
 from lineact.review.export import journal_path, read_written
 from lineact.review.journal import Journal
 from lineact.review.pictures import Crops, Frames
 from lineact.review.queue_index import QueueIndex
 from lineact.review.session import Session
-from lineact.review.state import Boxes, ReviewState
-from lineact.schema import BOXES, CROPS, QUEUE, TEMPLATES, read_table
-from tasks.stage import section_of
+from lineact.review.state import ReviewState
+from lineact.schema import sorted_by
+
+
+class StaleError(InputError):
+    """What a page shows, or the command has read, is not the line's queue any more."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,7 @@ class Reviewed:
         frames: of the recordings.
         session: the reviewer's.
         quality: what is certified so far.
+        carried: names that earlier groups left to those of today, saved when the line was read.
     """
 
     line: str
@@ -56,23 +61,47 @@ class Reviewed:
     frames: Frames
     session: Session
     quality: Quality
+    carried: Carried
 
     def box_of(self, item_id: str) -> tuple[float, ...] | None:
         """The box that a crop's item asks about, in pixels of its frame; None of another item."""
         place = box_of_id(self.session.item(item_id)["item_id"])
         return place[1] if place else None
 
-    def refuse_another_queue(self) -> None:
+    def refuse_another_page(self, version: str) -> None:
         """Answers must be to what is shown.
 
+        Args:
+            version: of the queue that the page shows.
+
         Raises:
-            InputError: where the queue was made anew since it was read.
+            StaleError: where that is another one than was read, or it was made anew since.
+        """
+        self.refuse_another_queue()
+        if version != self.version:
+            raise StaleError(
+                "this page shows an earlier queue: reload it (F5), then answer what it shows. What was answered is kept"
+            )
+
+    def refuse_another_queue(self) -> None:
+        """What is told must be of today's queue.
+
+        Raises:
+            StaleError: where the queue was made anew since it was read.
         """
         if _version_of(self.queue) != self.version:
-            raise InputError(
+            raise StaleError(
                 f"{self.queue}: the queue was made anew while this page was open; stop the command and start it again. "
                 "What was answered is kept"
             )
+
+    def what_comes_next(self) -> str:
+        """See `Quality.what_comes_next`."""
+        try:
+            self.refuse_another_queue()
+        except StaleError as error:
+            return str(error)
+        return self.quality.what_comes_next()
 
 
 def read_reviewed(line: str, reviewer: str) -> Reviewed:
@@ -91,37 +120,67 @@ def read_reviewed(line: str, reviewer: str) -> Reviewed:
             f"{path}: expected the review queue of line {line!r}, found nothing; "
             f"run `python -m flows.label_line line={line}`"
         )
-    settings = section_of(line, "dataset")
-    actions = tuple(settings["actions"])
+    params = params_of(line)
+    actions = params.actions
     version = _version_of(path)
-    queue = read_table(path, QUEUE).sort_by("priority")
-    templates = _templates_of(folder / "match" / "templates.parquet")
-    shown = pc.list_flatten(queue.filter(pc.not_equal(queue["task"], "box"))["box_ids"]).to_pylist()
-    crops = _crops_of(folder, line, [*shown, *(box_id for ids in templates.values() for box_id in ids)])
+    try:
+        found = found_of(line)
+        found = replace(found, queue=sorted_by(found.queue, "priority"))
+        crops = _crops_of(folder / "embed" / "crops.parquet", found)
+    except InputError as error:
+        raise InputError(
+            f"{error}; where the queue is not of these crops, run `python -m flows.label_line line={line}`"
+        ) from error
     decisions = decisions_of(line)
     simulated = is_simulated(line)
     read_written(decisions, actions)  # a broken file is told now, not at the first answer
     frames = Frames(folder / "raw")
     state = ReviewState(
-        QueueIndex(queue, _similarity_of(queue, folder / "match" / "crops.parquet")),
-        _boxes_of(folder / "detect" / "boxes.parquet"),
+        QueueIndex(found.queue, _similarity_of(found)),
+        found.placed_boxes,
         actions,
-        settings["min_iou"],
+        params.min_iou,
         decisions,
         Journal(Path(":memory:") if simulated else journal_path(decisions)),
         reviewer,
     )
-    if asks_audits(settings["policy"]):
-        state.ask_audits(likely_audits(asked_of(queue), settings["max_label_error"]))
-    quality = Quality(line)
+    if asks_audits(params.policy):
+        state.ask_audits(likely_audits(found.asked, params.max_label_error))
+    quality = Quality(line, found)
     session = Session(
         state,
         lambda item: frames.size_wh_px(item["video_sha256"], item["pts_s"]),
-        quality.asked_audits if asks_audits(settings["policy"]) else None,
+        quality.settings_now,
+        quality.stamp,
+        quality.asked_audits if asks_audits(params.policy) else None,
     )
+    carried = Carried((), {}) if simulated else _carry_names(session, found, params.min_iou)
     return Reviewed(
-        line, actions, reviewer, simulated, decisions, path, version, templates, crops, frames, session, quality
+        line,
+        actions,
+        reviewer,
+        simulated,
+        decisions,
+        path,
+        version,
+        _templates_of(found),
+        crops,
+        frames,
+        session,
+        quality,
+        carried,
     )
+
+
+def _carry_names(session: Session, found: Found, min_iou: float) -> Carried:
+    carried: list[Carried] = []
+
+    def rows(decisions: Decisions) -> Sequence[Decision]:
+        carried.append(carried_names(decisions, found, min_iou))
+        return carried[0].rows
+
+    session.add(rows)
+    return carried[0]
 
 
 def _version_of(path: Path) -> str:
@@ -131,31 +190,20 @@ def _version_of(path: Path) -> str:
     return f"{stat.st_ino:x}-{stat.st_mtime_ns:x}"
 
 
-def _crops_of(folder: Path, line: str, wanted: Sequence[str]) -> Crops:
-    try:
-        return Crops(folder / "embed" / "crops.parquet", wanted)
-    except InputError as error:
-        raise InputError(
-            f"{error}; the queue is not of these crops: run `python -m flows.label_line line={line}`"
-        ) from error
+def _crops_of(path: Path, found: Found) -> Crops:
+    shown = pc.list_flatten(found.queue.filter(pc.not_equal(found.queue["task"], "box"))["box_ids"])
+    wanted = pa.concat_arrays([*shown.chunks, *found.templates["box_id"].chunks])
+    return Crops(path, found.embedded["box_id"], wanted)
 
 
-def _templates_of(path: Path) -> dict[str, list[str]]:
+def _templates_of(found: Found) -> dict[str, list[str]]:
     templates: dict[str, list[str]] = {}
-    for row in read_table(path, TEMPLATES).sort_by([("group", "ascending"), ("rank", "ascending")]).to_pylist():
+    for row in sorted_by(found.templates, "group", "rank").to_pylist():
         templates.setdefault(f"group:{row['group']}", []).append(row["box_id"])
     return templates
 
 
-def _similarity_of(queue: pa.Table, path: Path) -> np.ndarray:
+def _similarity_of(found: Found) -> np.ndarray:
     """Of each item's crop, NaN where it has none."""
-    matched = read_table(path, CROPS, ("box_id", "similarity"))
-    rows = pc.index_in(queue["item_id"], value_set=matched["box_id"].combine_chunks())
-    return pc.fill_null(matched["similarity"].take(rows), float("nan")).to_numpy()
-
-
-def _boxes_of(path: Path) -> Boxes:
-    sides = ("x1", "y1", "x2", "y2")
-    found = read_table(path, BOXES, ("box_id", "dropped_by", *sides))
-    stay = found.filter(pc.is_null(found["dropped_by"]))
-    return Boxes(stay["box_id"], np.stack([stay[side].to_numpy() for side in sides], axis=1))
+    rows = pc.index_in(found.queue["item_id"], value_set=found.crops["box_id"].combine_chunks())
+    return pc.fill_null(found.crops["similarity"].take(rows), float("nan")).to_numpy()

@@ -1,38 +1,64 @@
 """What the review has certified so far, and what comes after it, for the review page."""
 
 from dataclasses import asdict
-from threading import Lock
+from threading import RLock
 from typing import Any
 
 from flows.after_review import start_training
-from flows.gate import Certifier, pass_gate
+from flows.gate import Certifier, params_of
 from lineact.dataset.awaiting import AskedAudits, words_of
+from lineact.dataset.labels import Found
 from lineact.decisions import Decisions
 from lineact.errors import LineactError
-from tasks.stage import section_of
+from tasks.stage import PARAMS_FILE
 
 
 class Quality:
-    """A line's certificate by the answers as they are now. The tables are read when it is asked for first."""
+    """A line's certificate by the answers and the settings as they are now."""
 
-    def __init__(self, line: str) -> None:
-        """Reads nothing yet: a long line's tables are large."""
+    def __init__(self, line: str, found: Found) -> None:
+        """Takes the line's tables, which page, certificate and gate share.
+
+        Raises:
+            ConfigError: where the line is unknown.
+        """
         self._line = line
-        self._certifier: Certifier | None = None
-        self._lock = Lock()
+        self._found = found
+        self._params = params_of(line)
+        self._now = Certifier(line, found, self._params)
+        self._read = -1  # when params.yaml was written that was read last, nanoseconds
+        self._lock = RLock()
+
+    @property
+    def _certifier(self) -> Certifier:
+        written = PARAMS_FILE.stat().st_mtime_ns
+        if written != self._read:
+            params = params_of(self._line)
+            if params != self._params:
+                self._params, self._now = params, Certifier(self._line, self._found, params)
+            self._read = written
+        return self._now
+
+    def settings_now(self) -> str:
+        """See `DatasetParams.accepted_by`."""
+        with self._lock:
+            _ = self._certifier
+            return self._params.accepted_by
+
+    def stamp(self, decisions: Decisions) -> str:
+        """Of looks at random crops after these decisions, see `lineact.looks`."""
+        with self._lock:
+            return self._certifier.stamp(decisions)
 
     def told(self, decisions: Decisions) -> dict[str, Any]:
         """The certificate in words, and its bounds, pooled and by action.
 
         Args:
             decisions: those in the file and those in the journal.
-
-        Raises:
-            InputError: where a table of an earlier stage is missing.
         """
         with self._lock:
-            certificate = self._read().certificate(decisions)
-        max_label_error = section_of(self._line, "dataset")["max_label_error"]
+            certificate = self._certifier.certificate(decisions)
+            max_label_error = self._params.max_label_error
         bounds = {"all together": certificate.pooled} | certificate.actions
         return {
             "words": words_of(certificate, max_label_error, self._line),
@@ -45,31 +71,22 @@ class Quality:
 
         Args:
             decisions: as `told`.
-
-        Raises:
-            InputError: likewise.
         """
         with self._lock:
-            return self._read().asked_audits(decisions)
+            return self._certifier.asked_audits(decisions)
 
-    def _read(self) -> Certifier:
-        self._certifier = self._certifier or Certifier(self._line)
-        return self._certifier
+    def what_comes_next(self) -> str:
+        """Starts training where the gate lets the line through, else says what it waits for; decisions.csv is written.
 
-
-def what_comes_next(line: str) -> str:
-    """Starts training where the gate lets the line through, else says what it waits for.
-
-    Args:
-        line: its name; decisions.csv is written.
-
-    Returns:
-        A sentence.
-    """
-    try:
-        pass_gate(line)
-    except LineactError as error:
-        return str(error)
-    except (OSError, ValueError) as error:  # the decisions are written all the same
-        return f"the gate cannot be judged ({error}); `python -m flows.retrain line={line}` tries it again"
-    return start_training(line)
+        Returns:
+            A sentence.
+        """
+        line = self._line
+        try:
+            with self._lock:
+                self._certifier.pass_gate()
+        except LineactError as error:
+            return str(error)
+        except (OSError, ValueError) as error:  # the decisions are written all the same
+            return f"the gate cannot be judged ({error}); `python -m flows.retrain line={line}` tries it again"
+        return start_training(line)

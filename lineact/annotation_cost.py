@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lineact.boxes import iou_matrix, match_one_to_one
-from lineact.decisions import DISAGREEMENT, MIXED, Decision, Decisions, boxes_of_text, frame_of_item
+from lineact.decisions import DISAGREEMENT, MIXED, WITHDRAWN, Decision, Decisions, boxes_of_text, frame_of_item
+from lineact.groups import CARRIED
 from lineact.splits import HoldoutParams
 
 HOUR_S = 3600.0
@@ -115,7 +116,7 @@ class Cost:
 
 def efforts_of(
     decisions: Decisions,
-    shown: dict[str, int],
+    shown: dict[tuple[str, str], int],
     is_held_out: Callable[[tuple[str, float]], bool],
     same_iou: float,
 ) -> list[Effort]:
@@ -123,11 +124,13 @@ def efforts_of(
 
     Args:
         decisions: see `read_decisions`.
-        shown: group items of the queue to how many crops they show.
+        shown: groups of the queue and their bases to how many crops they show. Of a group that shows others today
+            the time that it took counts, and no item.
         is_held_out: of a frame: first 12 digits of the recording's SHA-256, seconds.
         same_iou: see `AnnotationCostParams`.
     """
-    names = {one.item_id: one.decided for one in decisions.rows if one.task == "group" and one.decided != MIXED}
+    standing = [row for row in decisions.rows if row.task != "group" or _shown_by(row) in shown]
+    names = {one.item_id: one.decided for one in standing if one.task == "group" and one.decided != MIXED}
     # what was shown before anybody settled a disagreement
     suggested = {one.item_id: one.suggested for one in decisions.usable if one.suggested != DISAGREEMENT}
 
@@ -135,9 +138,11 @@ def efforts_of(
         settles = one.suggested == DISAGREEMENT
         return replace(one, suggested=suggested.get(one.item_id, "")) if settles else one
 
+    taken_back = _taken_back(decisions.usable)
+
     def kind_of(one: Decision) -> tuple[str, str]:
         if one.task != "box":
-            return one.task, one.decided
+            return one.task, taken_back.get(id(one), one.decided)
         return (HELD_OUT if is_held_out(frame_of_item(one.item_id)) else FRAMES), ""
 
     def key_of(one: Decision) -> tuple[str, str, str]:
@@ -146,7 +151,7 @@ def efforts_of(
     stand: dict[tuple[str, str, str], list[Decision]] = {}
     seconds: dict[tuple[str, str, str], float] = {}
     latest: dict[tuple[str, str], Decision] = {}  # of each item and reviewer whose time was taken
-    for one in decisions.rows:
+    for one in standing:
         stand.setdefault(key_of(one), []).append(one)
     for one in decisions.usable:
         seconds[key_of(one)] = seconds.get(key_of(one), 0.0) + one.seconds
@@ -158,14 +163,31 @@ def efforts_of(
         Effort(
             *key,
             items=len(stand.get(key, [])),
-            images=sum(shown.get(one.item_id, 1) for one in stand.get(key, [])),
+            images=sum(shown.get(_shown_by(one), 1) for one in stand.get(key, [])),
             corrected=sum(is_corrected(shown_of(one), names, same_iou) for one in stand.get(key, [])),
             timed=timed[key],
-            untimed=sum(one.item_id not in took_time for one in stand.get(key, [])),
+            untimed=sum(one.item_id not in took_time and one.suggested != CARRIED for one in stand.get(key, [])),
             seconds=seconds[key],
         )
         for key in sorted(seconds)
     ]
+
+
+def _shown_by(one: Decision) -> tuple[str, str]:
+    return one.item_id, one.shown
+
+
+def _taken_back(rows: Iterable[Decision]) -> dict[int, str]:
+    """What each withdrawal takes back, by `id`: the time that it took was spent on that. Rows are by item and time."""
+    said: dict[tuple[str, str], str] = {}
+    taken_back = {}
+    for one in rows:
+        word = said.get((one.item_id, one.reviewer), "")
+        if one.decided == WITHDRAWN:
+            taken_back[id(one)] = word
+        else:
+            said[one.item_id, one.reviewer] = one.decided
+    return taken_back
 
 
 def is_corrected(one: Decision, names: dict[str, str], same_iou: float) -> bool:

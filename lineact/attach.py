@@ -1,18 +1,36 @@
 """Which item of today each decision answers: decisions find their crops again after another detection."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 
 from lineact.boxes import iou_matrix, match_one_to_one
-from lineact.decisions import Decision, PlacedBox, box_of_id, frame_key
+from lineact.decisions import Decision, PlacedBox, box_of_id
+
+
+class Bases(Protocol):
+    """The queue's items and their bases."""
+
+    def get(self, item_id: str) -> str | None:
+        """An item's basis; None where the queue has no such item."""
+        ...
+
+
+class Boxes(Protocol):
+    """Today's boxes."""
+
+    def __contains__(self, box_id: str) -> bool:
+        """Whether there is such a box."""
+        ...
+
+    def on(self, frame: str) -> list[PlacedBox]:
+        """The boxes of one frame, see `frame_key`."""
+        ...
 
 
 def answered_items(
-    decisions: Iterable[Decision],
-    bases: Mapping[str, str],
-    boxes_by_frame: Mapping[tuple[str, float], list[PlacedBox]],
-    min_iou: float,
+    decisions: Iterable[Decision], bases: Bases | Mapping[str, str], boxes: Boxes, min_iou: float
 ) -> dict[str, str]:
     """Which item of today each decision answers: the one rule of the review page and of the pipeline.
 
@@ -21,8 +39,8 @@ def answered_items(
 
     Args:
         decisions: the latest of each item.
-        bases: the queue's items and their bases.
-        boxes_by_frame: recording and time to the frame's boxes of today.
+        bases: of the queue's items.
+        boxes: of today.
         min_iou: see `attach`.
 
     Returns:
@@ -32,18 +50,12 @@ def answered_items(
     items = {
         one.item_id: one.item_id
         for one in decided
-        if one.task == "box" or (one.task == "group" and bases.get(one.item_id) == one.basis)
+        if one.task == "box" or (one.task == "group" and bases.get(one.item_id) == one.shown)
     }
-    crops = [one.item_id for one in decided if one.task in ("crop", "audit")]
-    placed = {frame_key(*frame): boxes for frame, boxes in boxes_by_frame.items()}
-    return items | attach(crops, placed, min_iou)
+    return items | attach([one.item_id for one in decided if one.task in ("crop", "audit")], boxes, min_iou)
 
 
-def attach(
-    item_ids: Sequence[str],
-    boxes_by_frame: dict[str, list[PlacedBox]],
-    min_iou: float,
-) -> dict[str, str]:
+def attach(item_ids: Sequence[str], boxes: Boxes, min_iou: float) -> dict[str, str]:
     """Finds today's box of each crop decision.
 
     A box that still has its id keeps its decision. The rest attach one to one by IoU on the same frame, to boxes that
@@ -51,21 +63,20 @@ def attach(
 
     Args:
         item_ids: box ids of decisions, each once.
-        boxes_by_frame: frame (see `frame_key`) to today's (box id, box).
+        boxes: of today.
         min_iou: the least IoU.
 
     Returns:
         Decision's box id to today's box id; what does not attach is not in it.
     """
-    today = {box_id for boxes in boxes_by_frame.values() for box_id, _ in boxes}
-    attached = {item_id: item_id for item_id in item_ids if item_id in today}
+    attached = {item_id: item_id for item_id in item_ids if item_id in boxes}
     lost: dict[str, list[PlacedBox]] = {}
     for item_id in item_ids:
         place = box_of_id(item_id)
         if item_id not in attached and place is not None:
             lost.setdefault(place[0], []).append((item_id, place[1]))
     for frame, old in lost.items():
-        free = [(box_id, box) for box_id, box in boxes_by_frame.get(frame, []) if box_id not in attached]
+        free = [(box_id, box) for box_id, box in boxes.on(frame) if box_id not in attached]
         if free:
             iou = iou_matrix(np.array([box for _, box in old]), np.array([box for _, box in free]))
             for row, column in match_one_to_one(iou, min_iou):

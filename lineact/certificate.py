@@ -15,6 +15,7 @@ after every answer until it is met, it certifies sets that are over the target i
 """
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -78,6 +79,18 @@ def bound_of(wrong: Sequence[bool], population: int, target: Target) -> Bound:
     met = upper <= target.max_error or looked == population
     needed = 0 if met else _looks_needed(count, looked, population, target)
     return Bound(population, looked, count, upper, needed, met)
+
+
+@lru_cache
+def least_looks(target: Target) -> int:
+    """The fewest looks that can meet a target, in a set of any size, before all of it is looked at.
+
+    They do so in sets that are just large enough to hold a wrong label or a few.
+    """
+    if not target.max_error:
+        return sys.maxsize  # only looking at all of them will do
+    sizes = [math.ceil(few / target.max_error) for few in range(1, 6)]
+    return min(bound_of([], size, target).needed or 0 for size in sizes)
 
 
 def upper_curve(wrong: Sequence[bool], population: int, level: float) -> list[float]:

@@ -50,7 +50,8 @@ class Decision:
         reviewer: who.
         decided_at: when, UTC, ISO 8601.
         seconds: how long it took.
-        basis: hash of what was shown.
+        basis: hash of what was shown; behind a slash of a group the crops that were, of a random crop what it was
+            looked at under (`lineact.looks`).
     """
 
     item_id: str
@@ -61,6 +62,16 @@ class Decision:
     decided_at: str
     seconds: float
     basis: str
+
+    @property
+    def shown(self) -> str:
+        """Hash of what was shown."""
+        return self.basis.partition("/")[0]
+
+    @property
+    def members(self) -> list[str]:
+        """Of a group: box ids of the crops that were shown; none where its row does not tell them."""
+        return self.basis.partition("/")[2].split()
 
 
 @dataclass(frozen=True)
@@ -174,7 +185,7 @@ def words_on(rows: Iterable[Decision]) -> list[Decision]:
         others = [settled[-1], *(row for row in others if decided_at(row) > decided_at(settled[-1]))]
     latest = {row.reviewer: row for row in others}
     words = sorted((row for row in latest.values() if row.decided != WITHDRAWN), key=decided_at)
-    return [word for word in words if word.task != "group" or word.basis == words[-1].basis]
+    return [word for word in words if word.task != "group" or word.shown == words[-1].shown]
 
 
 def agreed(words: Sequence[Decision]) -> bool:

@@ -3,7 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Literal
 
 from lineact.classifiers.settings import ClassifierParams, DistillationParams
 from lineact.errors import InputError
@@ -11,7 +11,7 @@ from lineact.files import cache_folder, sha256_of_file, write_metrics
 from lineact.training.settings import ClassifierTrainingParams
 from lineact.training.start import start_key, start_of
 
-CODE_VERSION = 2  # raise it where a change of the code changes the weights: older checkpoints are then left alone
+CODE_VERSION = 3  # raise it where a change of the code changes the weights: older checkpoints are then left alone
 TEACHER = "teacher_early"  # the papers let the best of the first five epochs teach
 
 
@@ -55,6 +55,8 @@ class DistilParams(ClassifierTrainingParams):
             trains="all",
             stages=(),
             depth=self.depth,
+            side_px=self.side_px,
+            head_start=self.head_start,
             lora=None,
             distil=DistillationParams(
                 teacher=TEACHER,
@@ -108,7 +110,7 @@ def train_from(start: Path, params: DistilParams, crops: Path, teacher: Path, ou
         TrainingDivergedError: see `distil`.
     """
     # As an embedded start: the folder's bytes and nothing else tell this training from others, wherever it lies.
-    local = dataclasses.replace(params, foundation="tiny", depth=None)
+    local = dataclasses.replace(params, foundation="tiny", depth=None, side_px=None)
     _train_once(local, crops, teacher, str(start), out)
 
 
@@ -129,6 +131,7 @@ def _train_once(params: DistilParams, crops: Path, teacher: Path, start: str, ou
 
 
 def _train(params: DistilParams, crops: Path, teacher: Path, start: str, folder: Path, finished: Path) -> None:
+    from lineact.classifiers.context import network_of_crop
     from lineact.classifiers.distillation import Teacher
     from lineact.classifiers.train import train_classifier
     from lineact.foundation.timm_config import preprocessing_of
@@ -141,7 +144,7 @@ def _train(params: DistilParams, crops: Path, teacher: Path, start: str, folder:
     model, spec = load_classifier(teacher, TEACHER)
     if spec.labels != labels:
         raise InputError(f"{teacher}: expected a teacher of {labels}, found {spec.labels}; run `dvc repro`")
-    side_px = preprocessing_of(read_config(start, params.revision), start).side_px
+    side_px = params.side_px or preprocessing_of(read_config(start, params.revision), start).side_px
     # Where their inputs differ, both see crops scaled from those of the larger.
     train, val = load_splits(crops, labels, max(side_px, spec.preprocessing.side_px), params.split_gap_s)
     trained = train_classifier(params.classifier, labels, params.seed, train, val, start, Teacher(model, spec), folder)
@@ -156,7 +159,7 @@ def _train(params: DistilParams, crops: Path, teacher: Path, start: str, folder:
             "agreement_with_teacher": trained.agreement,
             "trainable_share": trained.trainable_share,
             "parameters": trained.parameters,
-            "depth": len(cast(Any, trained.model).blocks),
+            "depth": len(network_of_crop(trained.model).blocks),
             "train_crops": len(train),
             "val_crops": len(val),
         },

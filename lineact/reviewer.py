@@ -12,6 +12,8 @@ import pyarrow as pa
 
 from lineact.boxes import iou_matrix
 from lineact.decisions import MIXED, NG, Decision, HandBox, text_of_boxes
+from lineact.groups import shown_basis
+from lineact.looks import stamp_of, stamped
 
 SIMULATED = "simulated reviewer"  # the name of one who answers from the simulator's truth
 SHIFT = 0.4  # a wrong box is moved by this share of its size: IoU with the right one is then under 0.5
@@ -63,6 +65,7 @@ class Reviewer:
         min_group_purity: a group is "mixed" where no label reaches this share of the shown crops.
         seconds: how long an item takes.
         seed: of the errors.
+        settings: under which the random crops are looked at, see `lineact.looks`.
     """
 
     name: str
@@ -72,6 +75,7 @@ class Reviewer:
     min_group_purity: float
     seconds: SecondsParams
     seed: int
+    settings: str
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,7 @@ def answer_queue(queue: pa.Table, boxes: pa.Table, truth: Truth, reviewer: Revie
 
     Args:
         queue: schema QUEUE.
-        boxes: schema BOXES.
+        boxes: frame, id and place of schema BOXES.
         truth: what is right.
         reviewer: who answers.
     """
@@ -106,7 +110,7 @@ def answer_queue(queue: pa.Table, boxes: pa.Table, truth: Truth, reviewer: Revie
         for row in boxes.to_pylist()
     }
     answers = Answers([], Counter(), [])
-    elapsed_s = 0.0
+    naming, elapsed_s = [], 0.0
     for item in sorted(queue.to_pylist(), key=lambda item: item["priority"]):
         decided = _right(item, places, truth, reviewer)
         if decided is None:
@@ -131,10 +135,14 @@ def answer_queue(queue: pa.Table, boxes: pa.Table, truth: Truth, reviewer: Revie
                 reviewer=reviewer.name,
                 decided_at=(STARTED_AT + timedelta(seconds=elapsed_s)).isoformat(timespec="milliseconds"),
                 seconds=seconds,
-                basis=item["basis"],
+                basis=shown_basis(item),
             )
         )
-    return answers
+        if item["task"] != "audit" and not item["holdout"]:
+            naming.append(answers.decisions[-1])
+    # as if the random crops came last, wherever the queue has them: no answer knows of another
+    decisions = stamped(answers.decisions, stamp_of(reviewer.settings, naming))
+    return Answers(decisions, answers.wrong, answers.unanswered)
 
 
 def name_of_group(labels: Sequence[str], min_purity: float) -> str:

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from lineact.certificate import upper_curve
 from lineact.dataset import DatasetParams
-from lineact.dataset.accepted import LEVEL, label_the_rest
+from lineact.dataset.accepted import label_the_rest
 from lineact.dataset.labels import Found, resolve
 from lineact.decisions import MIXED, NG, Decisions, HandBox
 from lineact.reviewer import SIMULATED, Answers, Reviewer, SecondsParams, action_by_overlap
@@ -52,7 +52,14 @@ class SimulateReviewParams:
         """Who answers."""
         labels = (*self.actions, NG)
         return Reviewer(
-            SIMULATED, labels, self.error_rate, self.audit_error_rate, self.min_group_purity, self.seconds, self.seed
+            SIMULATED,
+            labels,
+            self.error_rate,
+            self.audit_error_rate,
+            self.min_group_purity,
+            self.seconds,
+            self.seed,
+            self.dataset.accepted_by,
         )
 
 
@@ -91,10 +98,11 @@ def asked_until_certified(found: Found, answers: Answers, holdout: Holdout, para
     resolved = resolve(found, Decisions(tuple(answers.decisions), (), ()), holdout, params)
     labelling = label_the_rest(found, resolved, holdout, params)
     wrong = [look.action != look.said for look in labelling.certificate.looks]
-    upper = upper_curve(wrong, len(labelling.accepted), LEVEL) if labelling.accepted else [0.0]
+    accepted, level = labelling.accepted, labelling.certificate.level
+    upper = upper_curve(wrong, len(accepted), level) if len(accepted) else [0.0]
     enough = next((looks for looks, bound in enumerate(upper) if bound <= params.max_label_error), len(upper))
     certifying = found.asked.certifying
-    asked = [box_id for box_id in certifying if box_id in labelling.accepted][:enough]
+    asked = list(accepted.of(certifying))[:enough]
     needless = pa.array(sorted(set(certifying) - set(asked)), pa.string())
     return found.queue.filter(pc.invert(pc.is_in(found.queue["item_id"], needless)))
 

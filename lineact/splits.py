@@ -122,9 +122,20 @@ class Holdout:
         return "guard" if pts_s > start_s - self._guard_s else "train"
 
     def mask(self, table: pa.Table, part: Part) -> np.ndarray:
-        """Which rows of a table keyed by frame lie in a part; bool, one per row."""
-        rows = zip(table["video_sha256"].to_pylist(), table["pts_s"].to_pylist(), strict=True)
-        return np.array([self.part_of(sha256, pts_s) == part for sha256, pts_s in rows], bool)
+        """Which rows of a table keyed by frame lie in a part; bool, one per row.
+
+        Raises:
+            InputError: as `part_of`.
+        """
+        recordings = table["video_sha256"].combine_chunks().dictionary_encode()
+        known = recordings.dictionary.to_pylist()
+        for sha256 in known:
+            self.part_of(sha256, 0.0)
+        starts_s = np.array([self._from_s[sha256] for sha256 in known])[recordings.indices.to_numpy()]
+        pts_s = table["pts_s"].to_numpy()
+        holdout = pts_s >= starts_s
+        guard = ~holdout & (pts_s > starts_s - self._guard_s)
+        return {"holdout": holdout, "guard": guard, "train": ~holdout & ~guard}[part]
 
 
 @dataclass(frozen=True)

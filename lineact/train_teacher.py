@@ -12,7 +12,7 @@ from lineact.files import cache_folder, sha256_of_file, write_metrics
 from lineact.training.settings import ClassifierTrainingParams
 from lineact.training.start import start_key, start_of
 
-CODE_VERSION = 2  # raise it where a change of the code changes the weights: older checkpoints are then left alone
+CODE_VERSION = 3  # raise it where a change of the code changes the weights: older checkpoints are then left alone
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,8 @@ class TrainTeacherParams(ClassifierTrainingParams):
             trains="lora",
             stages=(),
             depth=None,
+            side_px=self.side_px,
+            head_start=self.head_start,
             lora=LoraParams(self.lora_r, self.lora_dropout, self.lora_targets, self.lora_head),
             distil=None,
             prompts={},
@@ -95,7 +97,7 @@ def _train(params: TrainTeacherParams, crops: Path, start: str, folder: Path, fi
     from lineact.training.crops import load_splits
 
     labels = params.labels
-    side_px = preprocessing_of(read_config(start, params.revision), start).side_px
+    side_px = params.side_px or preprocessing_of(read_config(start, params.revision), start).side_px
     train, val = load_splits(crops, labels, side_px, params.split_gap_s)
     trained = train_classifier(
         params.classifier, labels, params.seed, train, val, start, None, folder, teach_epochs=params.teach_epochs

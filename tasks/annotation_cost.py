@@ -36,7 +36,7 @@ def annotation_cost(
     """Writes plots/cost.md and cost.csv, the table; plots/effort.csv, what each reviewer did; and metrics.json."""
     decided = read_decisions(decisions, params.actions)
     items = read_table(queue / "queue.parquet", QUEUE).to_pylist()
-    shown = {item["item_id"]: len(item["box_ids"]) for item in items if item["task"] == "group"}
+    shown = {(item["item_id"], item["basis"]): len(item["box_ids"]) for item in items if item["task"] == "group"}
     videos = read_table(ingest / "videos.parquet", VIDEOS)
     holdout = Holdout(params.holdout, videos)
     whole = {sha256[:12]: sha256 for sha256 in videos["video_sha256"].to_pylist()}

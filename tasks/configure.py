@@ -1,6 +1,8 @@
 """Stage `configure`: composes every active line's settings from conf/ and validates them into params.yaml."""
 
 import argparse
+import hashlib
+import json
 import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -25,6 +27,7 @@ from lineact.files import write_text
 from lineact.import_crops import ImportCropsParams
 from lineact.import_yolo import ImportYoloParams
 from lineact.ingest import IngestParams
+from lineact.looks import STAMP_DIGITS
 from lineact.machine import MachineParams
 from lineact.match import MatchParams
 from lineact.queue import QueueParams
@@ -63,6 +66,22 @@ NEEDS_RECORDINGS = frozenset(
 )
 NEEDS_BOXES = frozenset({"train_detector", "export"})
 LACKING = {"crops": NEEDS_RECORDINGS | NEEDS_BOXES, "yolo": NEEDS_RECORDINGS}  # sections that a kind does not have
+# What decides which crops are accepted and with what label: these sections, and of `dataset` these keys. What is left
+# out changes no label: how much is done at once, what is tolerated or drawn, how many random crops may be asked.
+ACCEPTING = ("ingest", "detect", "embed", "match", "queue")
+ACCEPTING_OF_DATASET = ("actions", "labels", "min_iou", "holdout")
+CHANGES_NO_LABEL = frozenset(
+    {
+        "audit_certify",
+        "batch_size",
+        "contact_sheet_frames",
+        "holdout_frames",
+        "max_bad_share",
+        "min_hand_certainty",
+        "shard_batches",
+        "shard_frames",
+    }
+)
 HEADER = "# Written by the stage `configure` from conf/. Edit conf/, not this file.\n"
 
 
@@ -197,8 +216,28 @@ def compose_line(conf: Path, line: str) -> dict[str, Any]:
     chosen = {name: values[name] for name in values if name in sections - lacking}
     if "detect" in chosen:
         _drop_unused_detectors(conf, chosen["detect"], where)
+    if "dataset" in chosen:
+        _tell_accepted_by(chosen, where)
     from_mapping(LineParams, chosen, where)
     return chosen
+
+
+def _tell_accepted_by(chosen: dict[str, Any], where: str) -> None:
+    """Puts `DatasetParams.accepted_by` into the sections that ask for it, a hash of the settings above."""
+    if "accepted_by" in chosen["dataset"]:
+        raise ConfigError(f"{where}: dataset.accepted_by tells the other settings and cannot be set; take it out")
+    deciding = {name: chosen[name] for name in ACCEPTING}
+    deciding["dataset"] = {name: chosen["dataset"].get(name) for name in ACCEPTING_OF_DATASET}
+    told = hashlib.sha256(json.dumps(_without_needless(deciding), sort_keys=True).encode()).hexdigest()[:STAMP_DIGITS]
+    chosen["dataset"]["accepted_by"] = told
+    if "simulate_review" in chosen:
+        chosen["simulate_review"]["dataset"]["accepted_by"] = told
+
+
+def _without_needless(values: Any) -> Any:
+    if not isinstance(values, dict):
+        return values
+    return {name: _without_needless(value) for name, value in values.items() if name not in CHANGES_NO_LABEL}
 
 
 def _drop_unused_detectors(conf: Path, detect: dict[str, Any], where: str) -> None:

@@ -52,8 +52,8 @@ def dataset(
 
     _tell_lambdas(labelling.lambdas, params.labels.precision)
     print(f"dataset: {words_of(labelling.certificate, params.max_label_error, line)}", flush=True)
-    crops = label_crops(found, resolved, holdout, labelling.accepted)
-    alike = looking_alike(labelling.matches, params.labels.min_hand_certainty)
+    crops = label_crops(found, resolved, holdout, labelling.accepted.labels())
+    alike = looking_alike(found, labelling.matches, params.labels.min_hand_certainty)
     frames = frames_for_detector(found, resolved, holdout, alike, params.detector_frames)
     parts = split(crops, frames, resolved.holdout_hands, params)
     stored = read_table(embed / "crops.parquet", EMBEDDED, ("box_id", "crop_png"))

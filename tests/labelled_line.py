@@ -1,6 +1,7 @@
 """A generated line for the tests from `embed` to `dataset`: recordings whose hands wear the colour of their action."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -8,11 +9,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from lineact.context import ContextParams
 from lineact.dataset import DatasetParams, LabelParams
 from lineact.dataset.accepted import label_the_rest
+from lineact.dataset.frames import Frames
 from lineact.dataset.labels import Found, Resolved
+from lineact.dataset.today import stamp_now
+from lineact.decisions import Decision, standing
 from lineact.embed import Embedded, EmbedParams, Encoder, embed_boxes
 from lineact.files import sha256_of_file
+from lineact.looks import stamped
 from lineact.match import Matched, MatchParams, match_crops
 from lineact.queue import Labelled, QueueParams, build_queue
 from lineact.reviewer import SecondsParams
@@ -106,6 +112,7 @@ def dataset_params(**changes) -> DatasetParams:
     """Settings that fit the line."""
     settings: dict[str, Any] = {
         "actions": ACTIONS,
+        "accepted_by": "5e771465",
         "policy": "required",
         "min_decided_share": 0.5,
         "max_label_error": 0.1,
@@ -115,6 +122,7 @@ def dataset_params(**changes) -> DatasetParams:
         "min_iou": 0.5,
         "context": 1.5,
         "crop_px": 32,
+        "short_context": ContextParams(0.0, 2),
         "detector_frames": 10,
         "jpeg_quality": 90,
         "holdout": HELD_OUT,
@@ -131,7 +139,13 @@ def section_of(params: object) -> dict[str, Any]:
 
 def labels_of(found: Found, resolved: Resolved, holdout: Holdout, params: DatasetParams) -> dict[str, str]:
     """Labels by matching, as the stage `dataset` takes them."""
-    return label_the_rest(found, resolved, holdout, params).accepted
+    return label_the_rest(found, resolved, holdout, params).accepted.labels()
+
+
+def looked_at_last(line: "Line", decided: Sequence[Decision], settings: str | None = None) -> list[Decision]:
+    """Decisions whose random crops were looked at after all the others, under these settings (else today's)."""
+    under = dataset_params().accepted_by if settings is None else settings
+    return stamped(decided, stamp_now(standing(decided), under, Frames(line.frames), line.holdout))
 
 
 def colour_encoder() -> Encoder:

@@ -9,6 +9,7 @@ import yaml
 
 from lineact.bundle.manifest import EventSettings
 from lineact.bundle.networks import Setup
+from lineact.context import ContextParams
 from lineact.export import ExportParams
 from lineact.files import write_json
 from lineact.schema import LABELLED_CROPS, table_of, write_table
@@ -27,6 +28,7 @@ EXPORT = ExportParams(
     events=EventSettings(0.4, 0.3),
     crop_context=1.5,
     crop_side_px=CROP_SIDE_PX,
+    short_context=ContextParams(0.0, 2),
     parity_crops=6,
     parity_frames=2,
     sample_crops=3,
@@ -39,13 +41,13 @@ EXPORT = ExportParams(
 )
 
 
-def write_trained(folder: Path, *, labels: tuple[str, ...] = LABELS, seed: int = 0) -> None:
+def write_trained(folder: Path, *, labels: tuple[str, ...] = LABELS, seed: int = 0, crops: int = 1) -> None:
     """Writes what train_detector, train_teacher and distil would: folders of these names."""
     import torch
     from safetensors.torch import save_file
 
+    from lineact.classifiers.families import build_network
     from lineact.foundation.tiny import yolov5_description
-    from lineact.foundation.vit import build_vit
     from lineact.foundation.yolov5 import build_yolov5
     from lineact.training.classifier import ClassifierSpec, save_classifier
 
@@ -86,18 +88,18 @@ def write_trained(folder: Path, *, labels: tuple[str, ...] = LABELS, seed: int =
                 "input_size": [3, side_px, side_px], "mean": [0.4, 0.5, 0.6], "std": [0.2, 0.3, 0.25]
             },
         }  # fmt: skip
-        vit = build_vit(config, name, class_count=len(labels))
-        vit_head: Any = vit.head
+        network: Any = build_network("vit", config, labels, name, crops)
+        vit_head = network.get_classifier()
         torch.nn.init.normal_(vit_head.weight, std=0.5)
-        save_classifier(folder / stage, name, vit, ClassifierSpec(config, labels))
+        save_classifier(folder / stage, name, network, ClassifierSpec(config, labels, crops=crops))
 
 
-def write_data(folder: Path, *, labels: tuple[str, ...] = LABELS, count: int = 12) -> None:
+def write_data(folder: Path, *, labels: tuple[str, ...] = LABELS, count: int = 12, crops: int = 1) -> None:
     """Writes crops.parquet and detection/ as `dataset` would, of noise."""
     rng = np.random.default_rng(0)
     rows = []
     for index in range(count):
-        crop = smooth_noise(rng, (CROP_SIDE_PX, CROP_SIDE_PX))
+        crop = smooth_noise(rng, (crops * CROP_SIDE_PX, CROP_SIDE_PX))
         rows.append(
             {
                 "video_sha256": "a" * 64, "pts_s": index / 5, "box_id": f"{index * 7919 % 9973:04d}",
@@ -123,11 +125,11 @@ def smooth_noise(rng: np.random.Generator, size_hw: tuple[int, int]) -> np.ndarr
 
 
 def export_pair(
-    folder: Path, params: ExportParams = EXPORT, *, labels: tuple[str, ...] = LABELS, seed: int = 0
+    folder: Path, params: ExportParams = EXPORT, *, labels: tuple[str, ...] = LABELS, seed: int = 0, crops: int = 1
 ) -> Path:
     """Trains nothing, exports everything: returns the stage's out folder, with bundle/ in it."""
-    write_trained(folder / "models", labels=labels, seed=seed)
-    write_data(folder / "data", labels=labels)
+    write_trained(folder / "models", labels=labels, seed=seed, crops=crops)
+    write_data(folder / "data", labels=labels, crops=crops)
     out = folder / "export"
     run_export(params, folder, out)
     return out

@@ -180,7 +180,7 @@ def test_frames_go_out_with_suggestions_and_come_back_corrected(server, queue):
         if decision.decided.endswith('"wipe"]]'):
             suggested = [box.box_xyxy_px for box in boxes_of_text(queue[item]["suggested"])]
             assert [box.box_xyxy_px for box in boxes_of_text(decision.decided)] == suggested
-            assert decision.basis == queue[item]["basis"]
+            assert decision.shown == queue[item]["basis"]
 
 
 @pytest.mark.parametrize("name", ["crops", "groups"])

@@ -7,13 +7,16 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 
+import psutil
 import pytest
+from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import expect, sync_playwright
 
 from flows.gate import pass_gate
 from lineact.decisions import read_decisions
-from tests.labelled_line import ACTIONS
+from tests.labelled_line import ACTIONS, dataset_params, section_of
 from tests.review_window import (
     DESK_WH,
     NARROW_WH,
@@ -457,7 +460,7 @@ def test_keys_go_through_pages_and_sets(open_window, started):
     window.at_place("4 of ")  # the third is decided
 
 
-@pytest.mark.parametrize("closes", [True, False], ids=["browser", "server"])
+@pytest.mark.parametrize("closes", [True, False], ids=["window", "server"])
 def test_a_kill_loses_nothing_that_was_shown_as_saved(open_window, started, closes):
     server, _ = started
     window = open_window()
@@ -490,6 +493,40 @@ def test_a_kill_loses_nothing_that_was_shown_as_saved(open_window, started, clos
     assert len(read_decisions(decisions_file(server.folder), ACTIONS).rows) == 4
     forgive(window, *BROKEN_OFF)
     server.start()
+
+
+def kill_browser(profile) -> int:
+    """kill -9 of a browser with all its processes, which it tells by its profile; gives how many there were."""
+    own = [
+        one for one in psutil.process_iter(["cmdline"]) if f"--user-data-dir={profile}" in (one.info["cmdline"] or [])
+    ]
+    with_children = {one.pid: one for parent in own for one in (parent, *parent.children(recursive=True))}
+    for one in with_children.values():
+        with suppress(psutil.NoSuchProcess):
+            one.kill()
+    psutil.wait_procs(list(with_children.values()), timeout=20)
+    return len(with_children)
+
+
+def test_kill_9_of_the_browser_itself_loses_nothing_that_was_shown_as_saved(open_window, started, chromium, tmp_path):
+    server, _ = started
+    rows = open_window().rows
+    shown: dict[str, str] = {}
+    for key, label in (("1", SCREW), ("n", "NG"), ("2", WIPE)):
+        profile = tmp_path / "profile"  # the same one: what the killed browser left lying is there
+        context = chromium.browser_type.launch_persistent_context(profile, executable_path=shutil.which("chromium"))
+        window = Window(context.pages[0], rows)
+        window.page.goto(server.url)
+        expect(window.page.locator("#question")).not_to_be_empty()
+        window.decided(len(shown))
+        shown[window.item_id] = label
+        window.press(key)
+        window.decided(len(shown))
+        assert kill_browser(profile) > 1
+        with suppress(PlaywrightError):
+            context.close()
+        assert saved_in(server.folder) == shown
+    assert len(journal_rows(server.folder)) == 3
 
 
 def test_a_kill_while_a_page_is_saved_leaves_all_of_it_or_nothing(open_window, started):
@@ -911,7 +948,29 @@ def test_a_queue_made_anew_is_told_and_nothing_is_saved(open_window, started):
     finally:
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert journal_rows(server.folder) == []
-    forgive(window, "500")
+    forgive(window, "409")
+
+
+def test_a_page_of_an_earlier_queue_is_told_to_reload_and_answers_then(open_window, started):
+    server, _ = started
+    window = open_window()
+    server.kill()
+    path = server.folder / "data" / LINE / "queue" / "queue.parquet"
+    before = path.stat()
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    try:
+        server.start()  # as after another labelling; the window stayed open
+        window.press("1")
+        window.says("Not saved: this page shows an earlier queue: reload it (F5)")
+        window.state("not decided")
+        assert journal_rows(server.folder) == []
+        window.page.reload()
+        expect(window.page.locator("#question")).not_to_be_empty()
+        window.press("1")
+        window.decided(1)
+    finally:
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    forgive(window, "409", *BROKEN_OFF)
 
 
 def test_a_line_without_a_queue_is_refused_with_the_way_out(started):
@@ -976,10 +1035,8 @@ def test_names_and_labels_are_text_whatever_they_are(open_window, started):
     server, _ = started
     server.kill()
     label = "<img src=x onerror=alert(1)>"
-    actions = [label, "<b>wipe</b>", "constructor"]  # what every object of the page's language has
-    configure(
-        server.folder, dataset={"actions": actions, "min_iou": 0.5, "policy": "required", "max_label_error": 0.05}
-    )
+    actions = (label, "<b>wipe</b>", "constructor")  # what every object of the page's language has
+    configure(server.folder, dataset=section_of(dataset_params(actions=actions)))
     with served(server.folder, reviewer="<script>alert(2)</script>") as other:
         window = open_window(url=other.url)
         window.page.on("dialog", lambda dialog: window.errors.append(dialog.message))

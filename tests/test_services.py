@@ -128,6 +128,10 @@ def shut(line):
 labelling.pass_gate, labelling.run_stages = shut, lambda stages, line, run_id: []
 labelling.tracking.parent_run = lambda line, parent_id: nullcontext("")
 print(labelling.label_line("demo", return_state=True).name)
+waiting.pass_gate = shut
+for day in (2, 4):  # after 25 and 73 hours
+    waiting.now_utc = lambda: datetime(2026, 3, day, 1, tzinfo=UTC)
+    print(remind())
 waiting.now_utc = lambda: datetime(2026, 3, 9, tzinfo=UTC)
 waiting.pass_gate = lambda line: None
 print(remind())
@@ -160,7 +164,7 @@ def test_finishing_a_review_starts_the_lines_deployment_once_and_reminders_are_e
         )
     try:
         wait_for(lambda: answers(api_url), START_S, server, log)
-        unknown, first, again, changed, runs, state, said = run(FINISH)
+        unknown, first, again, changed, runs, state, reminder, overdue, said = run(FINISH)
         assert "has no deployment of demo" in unknown
         assert "`python -m flows.retrain line=demo`" in unknown
         assert first.startswith("training of demo is started: flow run 'after the review of demo'")
@@ -168,8 +172,11 @@ def test_finishing_a_review_starts_the_lines_deployment_once_and_reminders_are_e
         assert changed != first
         assert runs == str([("after the review of demo", "demo", "SCHEDULED")] * 2)
         assert state == "AwaitingReview"
+        assert "line demo has waited for 25 hours: 3 names of groups" in reminder
+        assert "line demo has waited for 73 hours, 1 of them past its deadline: 3 names of groups" in overdue
         assert "line demo: the review is done" in said
-        expected = [str([(f"lineact.review.{kind}", "lineact.line.demo") for kind in ("awaited", "finished")])]
+        kinds = ("awaited", "finished", "overdue", "reminder")
+        expected = [str([(f"lineact.review.{kind}", "lineact.line.demo") for kind in kinds])]
         wait_for(lambda: run(EVENTS) == expected, 60, server, log)
     finally:
         end_group(server)

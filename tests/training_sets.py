@@ -74,6 +74,8 @@ def teacher_params(fit: FitParams | None = None, **changes) -> TrainTeacherParam
         "lora_head": True,
         "teach_epochs": 2,
         "split_gap_s": 0.5,
+        "side_px": None,
+        "head_start": "random",
         "fit": fit or fit_params(),
         "augment": AUGMENT,
     }
@@ -97,6 +99,8 @@ def distil_params(fit: FitParams | None = None, **changes) -> DistilParams:
         "relation_share": 0.0,
         "teacher_sees": "clean",
         "split_gap_s": 0.5,
+        "side_px": None,
+        "head_start": "random",
         "fit": fit or fit_params(lr=0.002),
         "augment": AUGMENT,
     }
@@ -209,6 +213,8 @@ def classifier_params(family: Family, fit: FitParams | None = None, **changes) -
         "trains": "all",
         "stages": (),
         "depth": None,
+        "side_px": None,
+        "head_start": "random",
         "lora": None,
         "distil": None,
         "prompts": {},

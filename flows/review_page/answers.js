@@ -14,7 +14,7 @@ async function send(answers, onRefusedForGood = () => {}) {
   if (saving) return null;
   saving = true;
   try {
-    const reply = await sendAnswers(answers);
+    const reply = await sendAnswers(answers, app.line.version);
     if (reply.progress) app.progress = reply.progress;
     return reply;
   } catch (error) {

@@ -317,5 +317,5 @@ inTurn(() => readLine().then((line) => {
   app.progress = line;
   recall();
   const first = app.progress.sets.find((one) => one.waiting) || app.progress.sets[0];
-  return open(first.name, 0, {waiting: true});
+  return open(first.name, 0, {waiting: true, message: line.carried.join(". ")});
 }).catch((error) => say(`The line cannot be shown: ${error.message}`, true)));

@@ -27,7 +27,8 @@ class CropClassifier:
         """The classifier's raw outputs.
 
         Args:
-            crops_rgb: uint8, N x S x S x 3, of any side S; scaled to the input where it differs.
+            crops_rgb: uint8, N x S x S x 3 (of strips N x (crops * S) x S x 3), of any side S; scaled to the input
+                where it differs.
 
         Returns:
             float32, N x labels.

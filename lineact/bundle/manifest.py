@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from lineact.bundle.networks import Setup
+from lineact.context import ContextParams
 from lineact.errors import ConfigError, InputError
 from lineact.files import sha256_of_file
 from lineact.settings import from_mapping
@@ -45,6 +46,8 @@ class ClassifierManifest:
         input_side_px: side of the square input.
         crop_context: the crop's side is this factor times the box's longer side.
         crop_side_px: side to which the crop is scaled first, as the training crops were.
+        context_s: age of the oldest crop of a strip, seconds; 0 where a crop comes alone, see `lineact.context`.
+        context_crops: crops of a strip; has no effect where `context_s` is 0.
         mean: per channel (RGB) of values scaled to 0..1; inside the graph, named here for the reader.
         std: likewise.
     """
@@ -56,6 +59,13 @@ class ClassifierManifest:
     crop_side_px: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    context_s: float = 0.0
+    context_crops: int = 2
+
+    @property
+    def lags_s(self) -> tuple[float, ...]:
+        """Ages of the crops that the classifier takes, seconds, from 0 on."""
+        return ContextParams(self.context_s, self.context_crops).lags_s
 
 
 @dataclass(frozen=True)
@@ -81,7 +91,7 @@ class CropSample:
     """A real crop and the logits PyTorch gives for it.
 
     Attributes:
-        file: PNG, `crop_side_px` square.
+        file: PNG, `crop_side_px` square; of a strip so many of them, newest on top.
         action: what it shows.
         logits: one per label.
     """

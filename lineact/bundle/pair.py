@@ -1,15 +1,17 @@
 """How a frame goes through a loaded pair."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from lineact.boxes import crop_square, iou_matrix
+from lineact.boxes import iou_matrix
 from lineact.bundle.classifier import CropClassifier
 from lineact.bundle.manifest import Manifest
 from lineact.bundle.networks import Setup, open_network
 from lineact.bundle.processing import Placement, fit_into, read_png, select_boxes
+from lineact.context import crop_strip
 
 SAME_IOU = 0.7  # from this IoU on two runtimes mean the same box
 
@@ -88,29 +90,46 @@ class Bundle(CropClassifier):
         boxes_xyxy_px, scores = select_boxes(output, threshold, spec.nms_iou, spec.max_hands)
         return placement.to_source(boxes_xyxy_px), scores
 
-    def crops(self, image_rgb: np.ndarray, boxes_xyxy_px: np.ndarray) -> np.ndarray:
+    @property
+    def lags_s(self) -> tuple[float, ...]:
+        """Ages of the pictures that `crops` takes, seconds; (0.0,) where the classifier looks at crops alone."""
+        return self.manifest.classifier.lags_s
+
+    def crops(
+        self, image_rgb: np.ndarray, boxes_xyxy_px: np.ndarray, earlier_rgb: Sequence[np.ndarray] = ()
+    ) -> np.ndarray:
         """Cuts the squares around boxes exactly as the training crops were cut.
 
+        Args:
+            image_rgb: uint8, H x W x 3.
+            boxes_xyxy_px: N x 4.
+            earlier_rgb: likewise, the pictures of the other `lags_s`, see `lineact.context.Past`; without, the given
+                one stands for them, as at a recording's first frame.
+
         Returns:
-            uint8, N x crop_side_px x crop_side_px x 3.
+            uint8, N x (crops * crop_side_px) x crop_side_px x 3.
         """
         spec = self.manifest.classifier
-        crops = np.empty((len(boxes_xyxy_px), spec.crop_side_px, spec.crop_side_px, 3), np.uint8)
+        pictures_rgb = [image_rgb, *(earlier_rgb or [image_rgb] * (len(self.lags_s) - 1))]
+        if len(pictures_rgb) != len(self.lags_s):
+            raise ValueError(f"expected {len(self.lags_s) - 1} earlier pictures, found {len(pictures_rgb) - 1}")
+        strips = np.empty((len(boxes_xyxy_px), len(self.lags_s) * spec.crop_side_px, spec.crop_side_px, 3), np.uint8)
         for row, box_xyxy_px in enumerate(boxes_xyxy_px):
-            crops[row] = crop_square(image_rgb, box_xyxy_px, spec.crop_context, spec.crop_side_px)
-        return crops
+            strips[row] = crop_strip(pictures_rgb, box_xyxy_px, spec.crop_context, spec.crop_side_px)
+        return strips
 
-    def recognise(self, image_rgb: np.ndarray) -> list[Hand]:
+    def recognise(self, image_rgb: np.ndarray, earlier_rgb: Sequence[np.ndarray] = ()) -> list[Hand]:
         """Finds hands and names their actions.
 
         Args:
             image_rgb: uint8, H x W x 3.
+            earlier_rgb: see `crops`.
 
         Returns:
             One entry per hand, surest detection first.
         """
         boxes_xyxy_px, scores = self.detect(image_rgb)
-        probabilities = self.classify(self.crops(image_rgb, boxes_xyxy_px))
+        probabilities = self.classify(self.crops(image_rgb, boxes_xyxy_px, earlier_rgb))
         return [
             Hand(box_xyxy_px, float(score), self.labels[row.argmax()], float(row.max()))
             for box_xyxy_px, score, row in zip(boxes_xyxy_px, scores, probabilities, strict=True)

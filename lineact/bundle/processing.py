@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from lineact.boxes import iou_matrix
+from lineact.context import crops_in
 from lineact.errors import InputError
 
 PAD_VALUE = 114  # grey of the detector's borders, as ultralytics trains it
@@ -105,18 +106,19 @@ def select_boxes(
 
 
 def scale_crop(crop_rgb: np.ndarray, side_px: int) -> np.ndarray:
-    """Scales a square crop to the classifier's input, as the training does.
+    """Scales a crop, or each crop of a strip, to the classifier's input, as the training does.
 
     Args:
-        crop_rgb: uint8, S x S x 3.
+        crop_rgb: uint8, S x S x 3, of a strip (crops * S) x S x 3.
         side_px: side of the result.
     """
     import cv2
 
-    if crop_rgb.shape[0] == side_px:
+    if crop_rgb.shape[1] == side_px:
         return crop_rgb
-    shrinks = crop_rgb.shape[0] > side_px
-    return cv2.resize(crop_rgb, (side_px, side_px), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    interpolation = cv2.INTER_AREA if crop_rgb.shape[1] > side_px else cv2.INTER_LINEAR
+    crops = np.split(crop_rgb, crops_in(crop_rgb))
+    return np.concatenate([cv2.resize(crop, (side_px, side_px), interpolation=interpolation) for crop in crops])
 
 
 def rgb_of(encoded: bytes, where: str) -> np.ndarray:

@@ -12,6 +12,7 @@ from lineact.choose_student import ChooseStudentParams
 from lineact.choose_student.latency import Timed, open_untrained, read_crops, time_calls
 from lineact.choose_student.report import Score, write_report
 from lineact.choose_student.starts import Candidate, Start, make_candidate
+from lineact.context import crops_in
 from lineact.distil import DistilParams, train_from
 from lineact.errors import ConfigError, InputError
 from lineact.files import write_whole
@@ -71,9 +72,12 @@ def make_candidates(params: ChooseStudentParams, tiny: Sequence[Path], folder: P
             starts = [Start(params.distil.hub_model, params.distil.hub_revision)]
         else:
             starts = [Start(wanted.hub_model, wanted.hub_revision)]
-        depth = None if wanted.hub_model else params.distil.depth
+        depth, sized = None, wanted
+        if wanted.hub_model is None:
+            depth, side_px = params.distil.depth, wanted.side_px or params.distil.side_px
+            sized = dataclasses.replace(wanted, side_px=side_px)
         try:
-            candidate = make_candidate(wanted, depth, starts, params.distil.seed, folder / f"start_{number}")
+            candidate = make_candidate(sized, depth, starts, params.distil.seed, folder / f"start_{number}")
         except InputError as error:
             raise InputError(f"{where}: cannot be built: {error}; change it or leave it out") from error
         twin = next((index for index, other in enumerate(made) if other.name == candidate.name), None)
@@ -136,8 +140,10 @@ def _time_all(params: ChooseStudentParams, candidates: Sequence[Candidate], crop
         setup = dataclasses.replace(setup, precision="f32")
     print(f"timing {len(candidates)} untrained candidates, {setup.name}", flush=True)
     label_count = len(params.distil.labels)
-    classifiers = [open_untrained(candidate, label_count, setup) for candidate in candidates]
-    calls_ms = time_calls(classifiers, read_crops(crops), params.calls, params.warmup)
+    called_with = read_crops(crops)
+    strip = crops_in(called_with[0][0])
+    classifiers = [open_untrained(candidate, label_count, setup, strip) for candidate in candidates]
+    calls_ms = time_calls(classifiers, called_with, params.calls, params.warmup)
     return [Timed(candidate, row) for candidate, row in zip(candidates, calls_ms, strict=True)]
 
 

@@ -13,6 +13,7 @@ from lineact.bundle.classifier import CropClassifier
 from lineact.bundle.networks import Setup
 from lineact.call_time import times_in_turn_ms
 from lineact.choose_student.starts import Candidate
+from lineact.classifiers.context import ContextClassifier
 from lineact.errors import InputError
 from lineact.export.graphs import ClassifierGraph, write_onnx, write_openvino
 from lineact.foundation.vit import load_vit
@@ -46,7 +47,7 @@ class Timed:
 
 
 def read_crops(path: Path) -> list[np.ndarray]:
-    """A few of the line's crops, as calls get them: uint8, 1 x S x S x 3.
+    """A few of the line's crops, as calls get them: uint8, 1 x S x S x 3, of strips 1 x (crops * S) x S x 3.
 
     Args:
         path: LABELLED_CROPS table.
@@ -60,20 +61,22 @@ def read_crops(path: Path) -> list[np.ndarray]:
     return [decode_png(content)[None] for content in contents]
 
 
-def open_untrained(candidate: Candidate, label_count: int, setup: Setup) -> CropClassifier:
+def open_untrained(candidate: Candidate, label_count: int, setup: Setup, crops: int = 1) -> CropClassifier:
     """Exports a candidate with a new head and loads it.
 
     Args:
         candidate: its start is read.
         label_count: outputs of the head.
         setup: what runs it.
+        crops: of a strip, 1 for plain crops.
     """
-    model, preprocessing = load_vit(str(candidate.folder), class_count=label_count)
+    vit, preprocessing = load_vit(str(candidate.folder), class_count=label_count)
+    model = vit if crops == 1 else ContextClassifier(vit, crops, label_count)
     graph = ClassifierGraph(model, preprocessing.mean, preprocessing.std)
     side_px = preprocessing.side_px
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "classifier.onnx"
-        write_onnx(graph, path, (side_px, side_px), any_batch=True)
+        write_onnx(graph, path, (crops * side_px, side_px), any_batch=True)
         if setup.runtime == "openvino":
             write_openvino(path)
         return CropClassifier(path.parent, setup, side_px, label_count)

@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from lineact.classifiers.families import pooled_and_logits
 from lineact.classifiers.settings import DistillationParams
+from lineact.training.augment import stacked, stripped
 from lineact.training.classifier import ClassifierSpec, normalise, to_unit, training_device
 from lineact.training.crops import CropSet
 
@@ -149,10 +150,11 @@ class Lesson:
             index = torch.from_numpy(rows)
             return Answers(*(kept[index].to(images.device) for kept in self.answers))
         preprocessing = self._teacher.spec.preprocessing
-        size = (preprocessing.side_px, preprocessing.side_px)
-        resized = functional.interpolate(images, size, mode="bilinear", antialias=True)
+        size, crops = (preprocessing.side_px, preprocessing.side_px), self._teacher.spec.crops
+        resized = functional.interpolate(stacked(images, crops), size, mode="bilinear", antialias=True)
         with torch.no_grad():
-            features, logits = pooled_and_logits(self._teacher.model, normalise(resized, preprocessing))
+            seen = normalise(stripped(resized, crops), preprocessing)
+            features, logits = pooled_and_logits(self._teacher.model, seen)
         return Answers(logits, features)
 
 

@@ -1,5 +1,6 @@
 """The families of classifiers: how each is built, where it starts from, and what its stages are called."""
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,10 +11,11 @@ from torch import nn
 from lineact.classifiers.clip import ClipClassifier, ClipPair, clip_config, phrases_of
 from lineact.classifiers.cnn import ARCHITECTURE as CNN
 from lineact.classifiers.cnn import Cnn
+from lineact.classifiers.context import ContextClassifier
 from lineact.classifiers.settings import ClassifierParams, Family
 from lineact.errors import ConfigError, InputError
 from lineact.foundation.tiny import MEAN, SIDE_PX, STD, resnet_config, vit_config_of
-from lineact.foundation.vit import build_vit, load_vit
+from lineact.foundation.vit import at_side, build_vit, load_vit
 from lineact.foundation.weights import read_config
 
 Stages = Mapping[str, tuple[str, ...]]  # name of a stage -> what its weights' names begin with; from input to output
@@ -36,18 +38,24 @@ class Start:
     from_scratch: bool
 
 
-def start_network(params: ClassifierParams, labels: tuple[str, ...], start: str | None) -> Start:
+def start_network(params: ClassifierParams, labels: tuple[str, ...], start: str | None, crops: int = 1) -> Start:
     """A network with the start's weights and a new head, or with random weights.
 
     Args:
         params: which.
         labels: class names.
         start: folder or hub name; None for random weights.
+        crops: of a strip, see `lineact.context`; 1 for plain crops.
 
     Raises:
-        ConfigError: where there is nothing to start from and no architecture to build.
+        ConfigError: where there is nothing to start from and no architecture to build, or the family has no context.
         InputError: where the start's files are missing or do not fit.
     """
+    begun = _start_of_crop(params, labels, start)
+    return dataclasses.replace(begun, module=_of_strips(params.family, begun.module, crops, len(labels)))
+
+
+def _start_of_crop(params: ClassifierParams, labels: tuple[str, ...], start: str | None) -> Start:
     if params.family == "cnn":
         config = _cnn_config(params.foundation)
         return Start(build_network("cnn", config, labels, "cnn"), config, True)
@@ -55,6 +63,7 @@ def start_network(params: ClassifierParams, labels: tuple[str, ...], start: str 
         config = _config_of_tiny(params)
         if params.depth is not None:
             config["model_args"]["depth"] = params.depth
+        config = at_side(config, params.side_px)
         return Start(build_network(params.family, config, labels, str(params.tiny)), config, True)
     if params.family == "clip":
         from lineact.foundation.clip import load_clip
@@ -65,7 +74,10 @@ def start_network(params: ClassifierParams, labels: tuple[str, ...], start: str 
     config = read_config(start, params.revision)
     module: nn.Module
     if params.family == "vit":
-        module, _ = load_vit(start, params.revision, class_count=len(labels), depth=params.depth)
+        module, _ = load_vit(
+            start, params.revision, class_count=len(labels), depth=params.depth, side_px=params.side_px
+        )
+        config = at_side(config, params.side_px)
         if params.depth is not None:
             config["model_args"] = dict(config.get("model_args") or {}) | {"depth": params.depth}
     else:
@@ -75,7 +87,17 @@ def start_network(params: ClassifierParams, labels: tuple[str, ...], start: str 
     return Start(module, config, False)
 
 
-def build_network(family: Family, config: dict[str, Any], labels: tuple[str, ...], where: str) -> nn.Module:
+def _of_strips(family: Family, module: nn.Module, crops: int, class_count: int) -> nn.Module:
+    if crops == 1:
+        return module
+    if family not in ("vit", "resnet"):
+        raise ConfigError(f"context_s: expected a vit or a resnet where crops have context, found a {family}")
+    return ContextClassifier(module, crops, class_count)
+
+
+def build_network(
+    family: Family, config: dict[str, Any], labels: tuple[str, ...], where: str, crops: int = 1
+) -> nn.Module:
     """A finished classifier's network, with random weights.
 
     Args:
@@ -83,10 +105,15 @@ def build_network(family: Family, config: dict[str, Any], labels: tuple[str, ...
         config: as in `Start`.
         labels: class names.
         where: what to call the config in errors.
+        crops: see `start_network`.
 
     Raises:
         InputError: where the config describes no network of the family.
     """
+    return _of_strips(family, _network_of_crop(family, config, labels, where), crops, len(labels))
+
+
+def _network_of_crop(family: Family, config: dict[str, Any], labels: tuple[str, ...], where: str) -> nn.Module:
     if family == "vit":
         return build_vit(config, where, class_count=len(labels))
     if family == "resnet":
@@ -105,6 +132,9 @@ def build_network(family: Family, config: dict[str, Any], labels: tuple[str, ...
 def stages_of(family: Family, module: nn.Module) -> Stages:
     """The network's stages by name, from the input to the head, which is called `head`."""
     network: Any = module
+    if isinstance(module, ContextClassifier):
+        own = stages_of(family, module.network)
+        return {name: tuple(f"network.{prefix}" for prefix in own[name]) for name in own} | {"head": ("head",)}
     if family == "resnet":
         return {
             "stem": ("conv1", "bn1"),

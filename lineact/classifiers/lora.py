@@ -14,7 +14,7 @@ def add_lora(vit: Any, params: LoraParams) -> "PeftModel":
     """Freezes a ViT and adds low-rank updates; the head is trained as a whole, where it is.
 
     Args:
-        vit: a timm `VisionTransformer`.
+        vit: a timm `VisionTransformer`, or a `ContextClassifier` of one.
         params: rank, dropout and layers.
     """
     from peft import LoraConfig, get_peft_model
@@ -24,7 +24,7 @@ def add_lora(vit: Any, params: LoraParams) -> "PeftModel":
         r=params.r,
         lora_alpha=params.r,  # so that the update is B A x itself
         lora_dropout=params.dropout,
-        target_modules=rf"blocks\.\d+\.({layers})",
+        target_modules=rf"(network\.)?blocks\.\d+\.({layers})",
         modules_to_save=["head"] if params.head else None,
         bias="none",
     )

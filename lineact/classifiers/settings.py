@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from lineact.training.settings import AugmentParams, FitParams
+from lineact.training.settings import AugmentParams, FitParams, HeadStart
 
 Family = Literal["resnet", "vit", "clip", "cnn"]
 Trains = Literal["nothing", "head", "stages", "all", "lora"]
@@ -82,6 +82,9 @@ class ClassifierParams:
         trains: what is trained. The head is trained with "stages" and "all", and with "lora" as that says.
         stages: names of the stages that are trained where `trains` is "stages".
         depth: transformer blocks of a ViT; None takes the start's.
+        side_px: side of a ViT's input, a multiple of its patch; None takes the start's.
+        head_start: "probe" starts the head at the best linear classifier of its start's features; a random start
+            has none.
         lora: where `trains` is "lora".
         distil: None for labels alone.
         prompts: of CLIP: phrases by action; `*` is for the others, with {} where the action's name goes.
@@ -97,6 +100,8 @@ class ClassifierParams:
     trains: Trains
     stages: tuple[str, ...]
     depth: int | None
+    side_px: int | None
+    head_start: HeadStart
     lora: LoraParams | None
     distil: DistillationParams | None
     prompts: dict[str, tuple[str, ...]]
@@ -113,12 +118,16 @@ class ClassifierParams:
             raise ValueError("distil must be null where trains is nothing")
         if self.depth is not None and self.depth < 1:
             raise ValueError(f"depth must be null or at least 1, found {self.depth}")
+        if self.side_px is not None and self.side_px < 1:
+            raise ValueError(f"side_px must be null or at least 1, found {self.side_px}")
 
     def _check_family(self) -> None:
         if self.family != "vit" and self.trains == "lora":
             raise ValueError(f"trains: lora is for the family vit, whose attention it adapts; found {self.family}")
         if self.family != "vit" and self.depth is not None:
             raise ValueError(f"depth is for the family vit, found {self.family}")
+        if self.family != "vit" and self.side_px is not None:
+            raise ValueError(f"side_px is for the family vit, found {self.family}")
         if self.family != "clip" and self.trains == "nothing":
             raise ValueError(f"trains: nothing is for the family clip, which reads its prompts; found {self.family}")
         if self.family == "clip" and self.start_name is None:

@@ -15,8 +15,10 @@ from torch import nn
 from lineact.classifiers.clip import ClipPair, prompt_contrast
 from lineact.classifiers.distillation import Lesson, Student, Teacher, answers_of
 from lineact.classifiers.families import build_network, pooled_and_logits, stages_of, start_network, unfreeze
+from lineact.classifiers.head import start_at_probe
 from lineact.classifiers.lora import add_lora, parameter_counts
 from lineact.classifiers.settings import ClassifierParams
+from lineact.context import crops_in
 from lineact.errors import ConfigError, InputError
 from lineact.files import write_json
 from lineact.foundation.weights import Preprocessing, load_strictly
@@ -113,9 +115,12 @@ def train_classifier(
     _refuse_other_teacher(params, labels, teacher)
     _tell_scarce(train, labels)
     torch.manual_seed(seed)
-    begun = start_network(params, labels, start)
-    spec = ClassifierSpec(begun.config, labels, params.family)
+    crops = crops_in(train.images_rgb[0])
+    begun = start_network(params, labels, start, crops)
+    spec = ClassifierSpec(begun.config, labels, params.family, crops)
     scaled = [crops.at_side(spec.preprocessing.side_px) for crops in (train, val)]
+    if params.head_start == "probe" and params.family != "clip" and not begun.from_scratch:
+        start_at_probe(begun.module, spec.preprocessing, scaled[0], params.fit.class_weight_power)
     network = prepared(begun.module, params).to(training_device())
     trainable, total = parameter_counts(network)
     print(
@@ -123,7 +128,7 @@ def train_classifier(
     )
     _claim(folder, params, labels, seed, (len(train), len(val)))
     lesson = None if params.distil is None or teacher is None else Lesson(params.distil, teacher, train)
-    model = _beside_projection(network, lesson, spec.preprocessing.side_px)
+    model = _beside_projection(network, lesson, spec)
     task = _task(params, labels, seed, model, lesson, scaled[0], scaled[1], spec)
     keep = {BEST: params.fit.epochs} | ({} if teach_epochs is None else {EARLY: teach_epochs})
     history = []
@@ -201,13 +206,14 @@ def _claim(folder: Path, params: ClassifierParams, labels: tuple[str, ...], seed
             )
 
 
-def _beside_projection(network: nn.Module, lesson: Lesson | None, side_px: int) -> nn.Module:
+def _beside_projection(network: nn.Module, lesson: Lesson | None, spec: ClassifierSpec) -> nn.Module:
     if lesson is None or not lesson.wants_features:
         return network
     device = next(network.parameters()).device
     network.eval()
+    side_px = spec.preprocessing.side_px
     with torch.no_grad():
-        features, _ = pooled_and_logits(network, torch.zeros(1, 3, side_px, side_px, device=device))
+        features, _ = pooled_and_logits(network, torch.zeros(1, 3, spec.crops * side_px, side_px, device=device))
     return Student(network, features.shape[1], lesson.answers.features.shape[1]).to(device)
 
 
@@ -237,7 +243,7 @@ def _task(
 def _finished(network: nn.Module, spec: ClassifierSpec, val: CropSet) -> tuple[nn.Module, float]:
     """A network built anew from the spec with the trained weights, merged; and by how much a logit differs."""
     trained = predict_logits(network, val.images_rgb, spec.preprocessing)  # V x K
-    model = build_network(spec.family, spec.config, spec.labels, "the classifier's description")
+    model = build_network(spec.family, spec.config, spec.labels, "the classifier's description", spec.crops)
     load_strictly(model, _merged(network), "the trained classifier")
     model = model.to(next(network.parameters()).device).eval()
     difference = float((predict_logits(model, val.images_rgb, spec.preprocessing) - trained).abs().max())

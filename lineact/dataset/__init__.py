@@ -8,6 +8,7 @@ decided, `parts` splits, `pictures` cuts crops and writes the detector's files, 
 from dataclasses import dataclass
 from typing import Literal
 
+from lineact.context import ContextParams
 from lineact.splits import HoldoutParams, ValidationParams
 
 
@@ -47,6 +48,8 @@ class DatasetParams:
 
     Attributes:
         actions: the line's actions; NG is added as the last class.
+        accepted_by: tells the settings that decide which crops are accepted and with what label, of this stage and of
+            those before, from others: looks at random crops made under others certify nothing (`lineact.looks`).
         policy: what the stage waits for. "none": what nothing else can tell, names of groups and held-out truth;
             "sampled": these, and the certificate of the labels; "required": these, and a share of what else is asked.
         min_decided_share: that share: of the doubtful crops, those that calibrate and the training frames, 0 to 1.
@@ -57,6 +60,7 @@ class DatasetParams:
         min_iou: a decision whose box was found again elsewhere attaches at this IoU, 0 to 1.
         context: a crop's side as a multiple of the box's longer side, as in `embed`.
         crop_px: side of a stored crop, pixels, as in `embed`.
+        short_context: how far back a crop looks.
         detector_frames: frames that nobody corrected, as the detector labelled them, added for training it.
         jpeg_quality: of the detector's pictures, 1 to 100.
         holdout: what measures the line.
@@ -65,6 +69,7 @@ class DatasetParams:
     """
 
     actions: tuple[str, ...]
+    accepted_by: str
     policy: Literal["required", "sampled", "none"]
     min_decided_share: float
     max_label_error: float
@@ -74,6 +79,7 @@ class DatasetParams:
     min_iou: float
     context: float
     crop_px: int
+    short_context: ContextParams
     detector_frames: int
     jpeg_quality: int
     holdout: HoldoutParams

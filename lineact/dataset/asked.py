@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from lineact.queue import CALIBRATES, CERTIFIES
+from lineact.schema import sorted_by
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,7 @@ class Asked:
         certifying: random crops that certify the labels, in their random order.
     """
 
-    otherwise: frozenset[str]
+    otherwise: pa.Array
     calibrating: tuple[str, ...]
     certifying: tuple[str, ...]
 
@@ -33,11 +35,12 @@ def asked_of(queue: pa.Table) -> Asked:
     Args:
         queue: schema QUEUE.
     """
-    columns = ["item_id", "task", "priority", "reason", "box_ids", "holdout"]
-    items = sorted(queue.select(columns).to_pylist(), key=lambda item: item["priority"])
-    otherwise = (item for item in items if item["task"] in ("crop", "box") and not item["holdout"])
-    return Asked(
-        otherwise=frozenset(box_id for item in otherwise for box_id in item["box_ids"]),
-        calibrating=tuple(item["item_id"] for item in items if item["reason"] == CALIBRATES),
-        certifying=tuple(item["item_id"] for item in items if item["reason"] == CERTIFIES),
-    )
+    of_task = pc.is_in(queue["task"], pa.array(["crop", "box"]))
+    otherwise = queue["box_ids"].filter(pc.and_not(of_task, queue["holdout"]))
+    box_ids = pc.list_flatten(otherwise).combine_chunks()
+    return Asked(box_ids, _with_reason(queue, CALIBRATES), _with_reason(queue, CERTIFIES))
+
+
+def _with_reason(queue: pa.Table, reason: str) -> tuple[str, ...]:
+    items = queue.select(["item_id", "priority"]).filter(pc.equal(queue["reason"], reason))
+    return tuple(sorted_by(items, "priority")["item_id"].to_pylist())

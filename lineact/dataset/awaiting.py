@@ -10,9 +10,12 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from lineact.certificate import Target, bound_of
 from lineact.dataset import DatasetParams
-from lineact.dataset.accepted import LEVEL, Certificate
+from lineact.dataset.accepted import Certificate, level_after
 from lineact.dataset.asked import Asked
 from lineact.dataset.labels import Found, Resolved
 from lineact.decisions import Decisions
@@ -69,20 +72,20 @@ def still_waiting(found: Found, resolved: Resolved, certificate: Certificate, pa
         certificate: of the accepted labels.
         params: the settings.
     """
-    items = list(zip(*(found.queue[name].to_pylist() for name in ("item_id", "task", "holdout")), strict=True))
-    asked = found.asked
-    certifying = set(asked.certifying)
-    groups = [item for item, task, _ in items if task == "group"]
-    others = [item for item, task, holdout in items if task != "group" and not holdout and item not in certifying]
-    measures = [item for item, _, holdout in items if holdout]
-    needed = math.ceil(len(others) * params.min_decided_share)
+    queue, asked = found.queue, found.asked
+    answered = pc.is_in(queue["item_id"], pa.array(sorted(resolved.answered), pa.string())).to_numpy()
+    holdout = queue["holdout"].to_numpy()
+    groups = pc.equal(queue["task"], "group").to_numpy()
+    certifying = pc.is_in(queue["item_id"], pa.array(asked.certifying, pa.string())).to_numpy()
+    others = ~(groups | holdout | certifying)
+    needed = math.ceil(int(others.sum()) * params.min_decided_share)
     # Imported annotations decide held-out frames that nobody queued; they measure as well as queued ones.
     measured = len(resolved.holdout_hands)
     return Waiting(
-        groups=sum(item not in resolved.answered for item in groups),
-        items=max(needed - sum(item in resolved.answered for item in others), 0),
-        holdout_frames=max(min(params.min_holdout_frames, len(measures)) - measured, 0),
-        undecided=sum(item not in resolved.answered for item, _, _ in items),
+        groups=int((groups & ~answered).sum()),
+        items=max(needed - int((others & answered).sum()), 0),
+        holdout_frames=max(min(params.min_holdout_frames, int(holdout.sum())) - measured, 0),
+        undecided=int((~answered).sum()),
         calibrating=tuple(item for item in asked.calibrating if item not in resolved.answered),
         certifying=tuple(item for item in asked.certifying if item not in resolved.answered),
         certificate=certificate,
@@ -101,7 +104,7 @@ def likely_audits(asked: Asked, max_label_error: float) -> tuple[str, ...]:
         asked: see `asked_of`.
         max_label_error: see `DatasetParams`.
     """
-    looks = bound_of([], MANY_LABELS, Target(max_label_error, LEVEL)).needed
+    looks = bound_of([], MANY_LABELS, Target(max_label_error, level_after(0))).needed
     return (*asked.calibrating, *asked.certifying[:looks])
 
 
@@ -168,18 +171,24 @@ def words_of(certificate: Certificate, max_label_error: float, line: str) -> str
     pooled = certificate.pooled
     if not pooled.population:
         return "no crop has a label that nobody decided"
-    late = ""
-    if certificate.spent:
-        late = (
-            f"; {certificate.spent} earlier looks certify nothing any more, since {certificate.late} names, crops or "
-            "frames were decided after them: only random crops that nobody had seen by then do"
-        )
     error = "unknown" if pooled.error is None else f"{pooled.error:.1%}"
     said = (
         f"label error of {pooled.population} accepted crops: {error}, at most {pooled.upper:.1%} (95 %), "
         f"{pooled.looked} looked at"
     )
-    return f"{said}, {_what_remains(certificate, max_label_error, line)}{late}"
+    return f"{said}, {_what_remains(certificate, max_label_error, line)}{_spent_words(certificate)}"
+
+
+def _spent_words(certificate: Certificate) -> str:
+    if not certificate.spent:
+        return ""
+    others = certificate.spent - certificate.by_settings
+    made = [f"{others} under other names or decisions than today's"] if others else []
+    made += [f"{certificate.by_settings} under other settings"] if certificate.by_settings else []
+    return (
+        f"; {certificate.spent} earlier looks certify nothing any more ({' and '.join(made)}): only random crops that "
+        "nobody had seen by then do"
+    )
 
 
 def _what_remains(certificate: Certificate, max_label_error: float, line: str) -> str:

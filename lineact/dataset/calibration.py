@@ -13,9 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
+from lineact.dataset.frames import rows_on
 from lineact.dataset.labels import Found, Resolved
-from lineact.dataset.matching import Match
+from lineact.dataset.matching import Matches
 from lineact.splits import Holdout
 
 
@@ -42,12 +45,14 @@ class Sample:
     """A random sample of crops, and the rest of the population it was drawn from.
 
     Attributes:
-        audited: box id to what a person said of it.
-        undecided: box ids of the rest, a few that certify among them decided.
+        audited: int64, n: rows of `Found.embedded`, ascending.
+        said: n: what a person said of each.
+        undecided: int64: rows of the rest, ascending, a few that certify among them decided.
     """
 
-    audited: dict[str, str]
-    undecided: list[str]
+    audited: np.ndarray
+    said: tuple[str, ...]
+    undecided: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -75,9 +80,9 @@ def conformal_threshold(audits: Audits, certainties: np.ndarray, max_wrong: floa
         One of `certainties`; None where the sample is too small to take any.
     """
     order = np.sort(np.asarray(certainties, float))[::-1]
-    wrong = np.asarray(audits.certainties, float)[~np.asarray(audits.is_right, bool)]
+    wrong = np.sort(np.asarray(audits.certainties, float)[~np.asarray(audits.is_right, bool)])
     taken = np.searchsorted(-order, -order, side="right")  # how many are at least as certain
-    wrong_above = (wrong[None] >= order[:, None]).sum(axis=1)
+    wrong_above = len(wrong) - np.searchsorted(wrong, order, side="left")
     estimated = len(order) / (len(audits.certainties) + 1) * (1 + wrong_above) / np.maximum(taken, 1)
     fits = np.flatnonzero(estimated <= max_wrong)
     return float(order[fits[-1]]) if len(fits) else None
@@ -90,26 +95,22 @@ def needed_audits(max_wrong: float) -> int:
 
 def sample_of(found: Found, resolved: Resolved, holdout: Holdout) -> Sample:
     """The crops that calibrate and were answered, and the rest of those that nothing else asks a person about."""
-    asked = found.asked
-    otherwise = asked.otherwise | (set(resolved.crop_actions) - asked.audits)
-    answered = {box_id for box_id in asked.calibrating if box_id in resolved.crop_actions}
-    audited, undecided = {}, []
-    for crop in found.embedded.select(["video_sha256", "pts_s", "box_id"]).to_pylist():
-        box_id, frame = crop["box_id"], (crop["video_sha256"], crop["pts_s"])
-        if box_id in otherwise or frame in resolved.hands or holdout.part_of(*frame) != "train":
-            continue
-        if box_id in answered:
-            audited[box_id] = resolved.crop_actions[box_id]
-        else:
-            undecided.append(box_id)
-    return Sample(audited, undecided)
+    asked, box_ids = found.asked, found.embedded["box_id"]
+    decided = pa.array([box_id for box_id in resolved.crop_actions if box_id not in asked.audits], pa.string())
+    elsewhere = pc.or_(pc.is_in(box_ids, asked.otherwise), pc.is_in(box_ids, decided)).to_numpy()
+    population = holdout.mask(found.embedded, "train") & ~elsewhere & ~rows_on(found.embedded, resolved.hands)
+    answered = [box_id for box_id in asked.calibrating if box_id in resolved.crop_actions]
+    is_audited = population & pc.is_in(box_ids, pa.array(answered, pa.string())).to_numpy()
+    audited = np.flatnonzero(is_audited)
+    said = tuple(resolved.crop_actions[box_id] for box_id in box_ids.take(audited).to_pylist())
+    return Sample(audited, said, np.flatnonzero(population & ~is_audited))
 
 
-def calibrate(matches: dict[str, Match], sample: Sample, precision: float, constant: float) -> dict[str, Lambda]:
+def calibrate(matches: Matches, sample: Sample, precision: float, constant: float) -> dict[str, Lambda]:
     """Lambda of every action: from its own audits, else from those of all such actions together, else the constant.
 
     Args:
-        matches: box id to what it was named.
+        matches: what crops were named.
         sample: see `sample_of`.
         precision: wanted share of right labels among those taken, 0 to 1.
         constant: what holds where there is too little evidence.
@@ -117,7 +118,7 @@ def calibrate(matches: dict[str, Match], sample: Sample, precision: float, const
     Returns:
         By action.
     """
-    actions = sorted({match.action for match in matches.values()})
+    actions = [matches.names[place] for place in np.unique(matches.actions)]
     audits = {action: _audits_of([action], matches, sample) for action in actions}
     own = {
         action: conformal_threshold(audits[action], _undecided_of([action], matches, sample), 1 - precision)
@@ -138,39 +139,53 @@ def calibrate(matches: dict[str, Match], sample: Sample, precision: float, const
     return lambdas
 
 
-def labels_taken(matches: dict[str, Match], lambdas: dict[str, Lambda]) -> dict[str, str]:
-    """Box id to action, of the crops at or above lambda."""
-    return {
-        box_id: match.action for box_id, match in matches.items() if match.certainty >= lambdas[match.action].certainty
-    }
+def labels_taken(matches: Matches, lambdas: dict[str, Lambda]) -> np.ndarray:
+    """Which labels are at or above lambda: bool, one per match."""
+    least = np.array([lambdas[name].certainty if name in lambdas else np.inf for name in matches.names])
+    return matches.certainty >= least[matches.actions] if len(matches.rows) else np.zeros(0, bool)
 
 
-def precision_curve(matches: dict[str, Match], sample: Sample) -> list[tuple[str, float, float, float]]:
+def audited_labels(matches: Matches, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
+    """The audited crops that were named.
+
+    Returns:
+        Their places among the matches, int64, and whether the label is what the person said, bool.
+    """
+    places = matches.places_of(sample.audited)
+    said = np.array([matches.names.index(word) if word in matches.names else -1 for word in sample.said], np.int64)
+    named = places >= 0
+    return places[named], matches.actions[places[named]] == said[named]
+
+
+def precision_curve(matches: Matches, sample: Sample) -> list[tuple[str, float, float, float]]:
     """Precision against coverage on the audited crops, by each way to rank labels.
 
     Returns:
         Rows (ranked by, threshold, coverage, precision) from the surest label on.
     """
-    audited = [(matches[box_id], said) for box_id, said in sample.audited.items() if box_id in matches]
+    places, is_right = audited_labels(matches, sample)
     rows = []
     for name in ("certainty", "similarity", "margin"):
-        ranked = sorted(((getattr(match, name), match.action == said) for match, said in audited), reverse=True)
-        right = np.cumsum([is_right for _, is_right in ranked])
+        values = getattr(matches, name)[places]
+        ranked = sorted(zip(values.tolist(), is_right.tolist(), strict=True), reverse=True)
+        right = np.cumsum([one for _, one in ranked])
         for count, (threshold, _) in enumerate(ranked, 1):
             if count == len(ranked) or ranked[count][0] < threshold:  # ties are taken together
                 rows.append((name, threshold, count / len(ranked), float(right[count - 1]) / count))
     return rows
 
 
-def _audits_of(actions: Sequence[str], matches: dict[str, Match], sample: Sample) -> Audits:
-    pairs = [
-        (matches[box_id].certainty, matches[box_id].action == said)
-        for box_id, said in sample.audited.items()
-        if box_id in matches and matches[box_id].action in actions
-    ]
-    return Audits(np.array([certainty for certainty, _ in pairs]), np.array([right for _, right in pairs], bool))
+def _audits_of(actions: Sequence[str], matches: Matches, sample: Sample) -> Audits:
+    places, is_right = audited_labels(matches, sample)
+    counts = _has_one_of(actions, matches, places)
+    return Audits(matches.certainty[places[counts]], is_right[counts])
 
 
-def _undecided_of(actions: Sequence[str], matches: dict[str, Match], sample: Sample) -> np.ndarray:
-    undecided = [matches[box_id] for box_id in sample.undecided if box_id in matches]
-    return np.array([match.certainty for match in undecided if match.action in actions])
+def _undecided_of(actions: Sequence[str], matches: Matches, sample: Sample) -> np.ndarray:
+    places = matches.places_of(sample.undecided)
+    places = places[places >= 0]
+    return matches.certainty[places[_has_one_of(actions, matches, places)]]
+
+
+def _has_one_of(actions: Sequence[str], matches: Matches, places: np.ndarray) -> np.ndarray:
+    return np.isin(matches.actions[places], [matches.names.index(action) for action in actions])

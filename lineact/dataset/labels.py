@@ -7,20 +7,22 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from lineact.dataset import DatasetParams
 from lineact.dataset.asked import Asked, asked_of
-from lineact.dataset.today import FrameId, Late, Today, boxes_on_frames, decided_late, today_of
+from lineact.dataset.frames import SIDES, FrameId, Frames, PlacedBoxes
+from lineact.dataset.today import QueueBases, Spent, Today, spent_looks
 from lineact.decisions import (
     MIXED,
     Decision,
     Decisions,
     HandBox,
-    PlacedBox,
     boxes_of_text,
     frame_key,
     frame_of_item,
 )
+from lineact.embeddings import Embeddings
 from lineact.schema import BOXES, CROPS, EMBEDDED, FRAMES, QUEUE, TEMPLATES, VIDEOS, read_table
 from lineact.splits import Holdout
 
@@ -45,10 +47,10 @@ class Found:
 
     Attributes:
         videos: schema VIDEOS.
-        frames: schema FRAMES.
-        boxes: schema BOXES.
+        frames: recording, time and `kept` of schema FRAMES.
+        boxes: frame, id, place and `dropped_by` of schema BOXES.
         embedded: schema EMBEDDED, without the pictures.
-        embeddings: float32, N x D, row by row those of `embedded`.
+        embeddings: float32, N x D, row by row those of `embedded`; in a file they are never in memory all at once.
         crops: schema CROPS.
         templates: schema TEMPLATES.
         queue: schema QUEUE.
@@ -58,7 +60,7 @@ class Found:
     frames: pa.Table
     boxes: pa.Table
     embedded: pa.Table
-    embeddings: np.ndarray
+    embeddings: np.ndarray | Embeddings
     crops: pa.Table
     templates: pa.Table
     queue: pa.Table
@@ -69,9 +71,21 @@ class Found:
         return asked_of(self.queue)
 
     @cached_property
-    def placed_boxes(self) -> dict[FrameId, list[PlacedBox]]:
-        """See `boxes_on_frames`."""
-        return boxes_on_frames(self.boxes)
+    def placed_boxes(self) -> PlacedBoxes:
+        """The boxes that no rule dropped."""
+        return PlacedBoxes(self.boxes)
+
+    @cached_property
+    def _frames_by_key(self) -> Frames:
+        return Frames(self.frames)
+
+    @cached_property
+    def _bases(self) -> QueueBases:
+        return QueueBases(self.queue)
+
+    def today(self, holdout: Holdout, min_iou: float) -> Today:
+        """What decisions can answer."""
+        return Today(self._bases, self.placed_boxes, self._frames_by_key, holdout, min_iou)
 
 
 @dataclass(frozen=True)
@@ -103,7 +117,8 @@ class Resolved:
         holdout_hands: frame of the held-out part to all its hands and who decided.
         answered: items of the queue that a decision answers.
         problems: what was not used, or used although stale.
-        late: what was decided too late for the certificate.
+        stamp: of looks that certify the labels of today.
+        spent: looks that certify nothing any more.
     """
 
     names: dict[int, str] = field(default_factory=dict)
@@ -112,7 +127,8 @@ class Resolved:
     holdout_hands: dict[FrameId, tuple[list[HandBox], str]] = field(default_factory=dict)
     answered: set[str] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
-    late: Late = field(default_factory=Late)
+    stamp: str = ""
+    spent: Spent = field(default_factory=Spent)
 
 
 @dataclass(frozen=True)
@@ -144,10 +160,10 @@ def read_found(*, ingest: Path, detect: Path, embed: Path, match: Path, queue: P
     """
     return Found(
         videos=read_table(ingest / "videos.parquet", VIDEOS),
-        frames=read_table(ingest / "frames.parquet", FRAMES),
-        boxes=read_table(detect / "boxes.parquet", BOXES),
+        frames=read_table(ingest / "frames.parquet", FRAMES, ("video_sha256", "pts_s", "kept")),
+        boxes=read_table(detect / "boxes.parquet", BOXES, (*PLACES, *SIDES, "dropped_by")),
         embedded=read_table(embed / "crops.parquet", EMBEDDED, PLACES),
-        embeddings=np.load(embed / "embeddings.npy", mmap_mode="r"),
+        embeddings=Embeddings(embed / "embeddings.npy"),
         crops=read_table(match / "crops.parquet", CROPS),
         templates=read_table(match / "templates.parquet", TEMPLATES),
         queue=read_table(queue / "queue.parquet", QUEUE),
@@ -179,10 +195,11 @@ def resolve(found: Found, decisions: Decisions, holdout: Holdout, params: Datase
         said = " and ".join(f"{word.decided} ({word.reviewer})" for word in words)
         detail = f"reviewers say {said}; settle it on the review page"
         resolved.problems.append(Problem(words[-1].item_id, words[-1].task, "disputed", detail))
-    today = today_of(found.queue, found.placed_boxes, found.frames, holdout, params.min_iou)
-    resolved.late = decided_late(decisions, found.asked.certifying, today)
+    today = found.today(holdout, params.min_iou)
+    resolved.stamp = today.stamp(decisions, params.accepted_by)
+    resolved.spent = spent_looks(decisions, found.asked.certifying, today, resolved.stamp)
     for decision in decisions.rows:
-        if today.bases.get(decision.item_id, decision.basis) != decision.basis:
+        if today.bases.get(decision.item_id) not in (None, decision.shown):
             detail = "what was shown has changed since" + ("; decide it again" if decision.task == "group" else "")
             resolved.problems.append(Problem(decision.item_id, decision.task, "stale", detail))
     answered = today.answered(decisions.rows)
@@ -228,7 +245,7 @@ def label_crops(found: Found, resolved: Resolved, holdout: Holdout, labels: Mapp
 
 def _resolve_groups(decided: Iterable[Decision], today: Today, answered: Mapping[str, str], resolved: Resolved) -> None:
     for decision in decided:
-        if decision.item_id not in today.bases:
+        if today.bases.get(decision.item_id) is None:
             detail = "there is no such group any more; its crops are in others"
             resolved.problems.append(Problem(decision.item_id, decision.task, "unattached", detail))
         elif decision.item_id in answered:
@@ -258,7 +275,6 @@ def _resolve_frames(decided: Iterable[Decision], today: Today, resolved: Resolve
 def _resolve_crops(decided: list[Decision], today: Today, answered: Mapping[str, str], resolved: Resolved) -> None:
     # what would answer, had that box no decision of its own
     replaced = today.answered(decision for decision in decided if decision.item_id not in answered)
-    parts = {box_id: today.holdout.part_of(*frame) for frame, placed in today.boxes.items() for box_id, _ in placed}
     for decision in decided:
         box_id = answered.get(decision.item_id)
         if box_id is None:
@@ -269,25 +285,24 @@ def _resolve_crops(decided: list[Decision], today: Today, answered: Mapping[str,
             resolved.problems.append(Problem(decision.item_id, decision.task, problem, detail))
             continue
         resolved.answered |= {decision.item_id, box_id}
-        if parts[box_id] == "train":
+        part = today.holdout.part_of(*today.boxes.frame_of(box_id))
+        if part == "train":
             resolved.crop_actions[box_id] = decision.decided
         else:
-            detail = f"lies in the {parts[box_id]} part, which trains nothing"
+            detail = f"lies in the {part} part, which trains nothing"
             resolved.problems.append(Problem(decision.item_id, decision.task, "held out", detail))
 
 
 def _drop_contradicted_names(found: Found, resolved: Resolved) -> None:
     # No witnesses are crops far from their group's templates, and audits: they judge what names make of the others.
     audits = found.asked.audits
-    groups = {
-        crop["box_id"]: crop["group"]
-        for crop in found.crops.to_pylist()
-        if crop["status"] != "rejected" and crop["box_id"] not in audits
-    }
+    decided = pa.array([box_id for box_id in resolved.crop_actions if box_id not in audits], pa.string())
+    crops = found.crops.filter(
+        pc.and_(pc.is_in(found.crops["box_id"], decided), pc.not_equal(found.crops["status"], "rejected"))
+    )
     witnesses: dict[int, list[str]] = {}
-    for box_id, action in resolved.crop_actions.items():
-        if box_id in groups:
-            witnesses.setdefault(groups[box_id], []).append(action)
+    for box_id, group in zip(crops["box_id"].to_pylist(), crops["group"].to_pylist(), strict=True):
+        witnesses.setdefault(group, []).append(resolved.crop_actions[box_id])
     for group, name in sorted(resolved.names.items()):
         said = witnesses.get(group, [])
         against = [action for action in said if action != name]

@@ -11,62 +11,71 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from lineact.boxes import iou_matrix, match_one_to_one
 from lineact.dataset import DatasetParams
 from lineact.dataset.labels import Found, Resolved
-from lineact.decisions import MIXED
+from lineact.decisions import MIXED, frame_key
+from lineact.embeddings import Embeddings, mean_of
 from lineact.similarity import centred
 from lineact.splits import Holdout
 
-ROWS_AT_ONCE = 4096  # crops compared with all named ones at a time
+ROWS_AT_ONCE = 1024  # crops compared with the named ones at a time
+PAIRS_AT_ONCE = 1_000_000  # fewer crops, where so many are named
 NO_RIVAL = -1.0  # least possible cosine: of an action without a second
 
 
 @dataclass(frozen=True)
-class Match:
-    """What a crop was named.
+class Matches:
+    """What crops were named, a column for each thing told of them.
 
     Attributes:
-        action: one of the named crops' actions.
-        similarity: S_i1, -1 to 1.
-        margin: S_i1 - S_i2, 0 to 2.
+        rows: int64, M: rows of `Found.embedded`, ascending.
+        names: actions of the named crops, sorted.
+        actions: int16, M: places in `names`.
+        similarity: float64, M: S_i1, -1 to 1.
+        margin: float64, M: S_i1 - S_i2, 0 to 2.
     """
 
-    action: str
-    similarity: float
-    margin: float
+    rows: np.ndarray
+    names: tuple[str, ...]
+    actions: np.ndarray
+    similarity: np.ndarray
+    margin: np.ndarray
 
     @property
-    def certainty(self) -> float:
-        """Similarity and margin together, -1 to 3."""
+    def certainty(self) -> np.ndarray:
+        """Similarity and margin together: float64, M, -1 to 3."""
         return self.similarity + self.margin
 
+    def places_of(self, rows: np.ndarray) -> np.ndarray:
+        """Where rows of `Found.embedded` are: int64 places in these columns, -1 for a row that was not matched."""
+        places = np.searchsorted(self.rows, rows)
+        found = places < len(self.rows)
+        found[found] = self.rows[places[found]] == rows[found]
+        return np.where(found, places, -1)
 
-def match_to_named(found: Found, resolved: Resolved, holdout: Holdout, params: DatasetParams) -> dict[str, Match]:
-    """Every crop of the training part, by box id, matched to the named ones.
+
+def match_to_named(found: Found, resolved: Resolved, holdout: Holdout, params: DatasetParams) -> Matches:
+    """Every crop of the training part matched to the named ones; none where nothing is named.
 
     Args:
         found: the tables and embeddings.
         resolved: names and decisions.
         holdout: resolved from the settings.
         params: the settings.
-
-    Returns:
-        Box id to what it was named; empty where nothing is named.
     """
-    frames = zip(found.embedded["video_sha256"].to_pylist(), found.embedded["pts_s"].to_pylist(), strict=True)
-    trains = np.array([holdout.part_of(*frame) == "train" for frame in frames], bool)
-    box_ids = found.embedded["box_id"].to_pylist()
+    trains = holdout.mask(found.embedded, "train")
     named = named_crops(found, resolved, params.min_iou)
-    rows = np.array([row for row, box_id in enumerate(box_ids) if box_id in named and trains[row]], np.int64)
+    ids = pa.array(named.keys(), pa.string())
+    rows = np.flatnonzero(trains & pc.is_in(found.embedded["box_id"], ids).to_numpy())
     if not len(rows):
-        return {}
-    mean = np.mean(found.embeddings, axis=0, where=trains[:, None]) if params.labels.centre else None
-    actions = [named[box_ids[row]] for row in rows]
-    wanted = np.flatnonzero(trains)
-    matches = nearest_actions(found.embeddings, wanted, rows, actions, params.labels.nearest, mean)
-    return {box_ids[row]: match for row, match in zip(wanted, matches, strict=True)}
+        return Matches(rows, (), np.empty(0, np.int16), np.empty(0), np.empty(0))
+    mean = mean_of(found.embeddings, trains) if params.labels.centre else None
+    actions = [named[box_id] for box_id in found.embedded["box_id"].take(rows).to_pylist()]
+    return nearest_actions(found.embeddings, np.flatnonzero(trains), rows, actions, params.labels.nearest, mean)
 
 
 def named_crops(found: Found, resolved: Resolved, min_iou: float) -> dict[str, str]:
@@ -88,53 +97,51 @@ def named_crops(found: Found, resolved: Resolved, min_iou: float) -> dict[str, s
     return named
 
 
-def looking_alike(matches: Mapping[str, Match], min_certainty: float) -> set[str]:
+def looking_alike(found: Found, matches: Matches, min_certainty: float) -> set[str]:
     """Box ids of the crops that look like a named one, whatever that is: most of them show a hand."""
-    return {box_id for box_id, match in matches.items() if match.certainty >= min_certainty}
+    return set(found.embedded["box_id"].take(matches.rows[matches.certainty >= min_certainty]).to_pylist())
 
 
 def nearest_actions(
-    embeddings: np.ndarray,
+    embeddings: np.ndarray | Embeddings,
     wanted: np.ndarray,
     rows: np.ndarray,
     actions: Sequence[str],
     nearest: int,
     mean: np.ndarray | None = None,
-) -> list[Match]:
+) -> Matches:
     """Matches crops to named ones; a named crop does not count for itself.
 
     Args:
         embeddings: float, N x D, of unit length where there is no mean; never all in memory at once.
-        wanted: int, W: rows to be matched.
+        wanted: int, W: rows to be matched, ascending.
         rows: int, T: rows of the named crops, T at least 1.
         actions: T names.
         nearest: k; where an action has fewer named crops, all of them.
         mean: D; the embeddings' directions about it are compared.
-
-    Returns:
-        One match per wanted row.
     """
-    names = sorted(set(actions))
+    names = tuple(sorted(set(actions)))
     columns = [np.flatnonzero([action == name for action in actions]) for name in names]
 
     def directions(some: np.ndarray) -> np.ndarray:
         return embeddings[some] if mean is None else centred(embeddings[some], mean)
 
-    named = directions(rows)
-    matches: list[Match] = []
-    for start in range(0, len(wanted), ROWS_AT_ONCE):
-        part = wanted[start : start + ROWS_AT_ONCE]
+    blocks = [directions(rows[start : start + ROWS_AT_ONCE]) for start in range(0, len(rows), ROWS_AT_ONCE)]
+    named = np.concatenate(blocks)  # T x D
+    best, similarity, margin = np.empty(len(wanted), np.int16), np.empty(len(wanted)), np.empty(len(wanted))
+    at_once = max(min(ROWS_AT_ONCE, PAIRS_AT_ONCE // len(rows)), 1)
+    for start in range(0, len(wanted), at_once):
+        part = wanted[start : start + at_once]
         cosine = directions(part) @ named.T  # W x T
         cosine[part[:, None] == rows[None]] = np.nan
         means = np.stack([_mean_of_best(cosine[:, column], nearest) for column in columns], axis=1)  # W x actions
         order = np.argsort(-means, axis=1, kind="stable")
         ranked = np.take_along_axis(means, order, axis=1)
-        second = ranked[:, 1] if len(names) > 1 else np.full(len(part), NO_RIVAL)
-        matches += [
-            Match(names[best], float(first), float(first - rival))
-            for best, first, rival in zip(order[:, 0], ranked[:, 0], second, strict=True)
-        ]
-    return matches
+        second = ranked[:, 1] if len(names) > 1 else NO_RIVAL
+        stop = start + len(part)
+        best[start:stop], similarity[start:stop] = order[:, 0], ranked[:, 0]
+        margin[start:stop] = ranked[:, 0] - second
+    return Matches(wanted, names, best, similarity, margin)
 
 
 def _mean_of_best(cosine: np.ndarray, nearest: int) -> np.ndarray:
@@ -152,7 +159,7 @@ def _hands_found_again(found: Found, resolved: Resolved, min_iou: float) -> Mapp
     """Box id to action, of the boxes that stand for a hand that a person drew."""
     again = {}
     for frame, hands in resolved.hands.items():
-        placed = found.placed_boxes.get(frame, [])
+        placed = found.placed_boxes.on(frame_key(*frame))
         if hands and placed:
             iou = iou_matrix(np.array([box for _, box in placed]), np.array([hand.box_xyxy_px for hand in hands]))
             for row, column in match_one_to_one(iou, min_iou):

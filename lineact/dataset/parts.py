@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from lineact.dataset import DatasetParams
 from lineact.dataset.detection import BoxPx
+from lineact.dataset.frames import FrameId, boxes_on_frames
 from lineact.dataset.labels import Found, LabelledCrop, Resolved
-from lineact.dataset.today import FrameId
 from lineact.decisions import NG
 from lineact.errors import InputError
 from lineact.leaks import Frame, refuse_near_frames
@@ -68,7 +68,7 @@ def frames_for_detector(
         for frame, hands in sorted(resolved.hands.items())
     ]
     doubtful = _doubtful_boxes(found, resolved, alike)
-    boxes = found.placed_boxes
+    boxes = boxes_on_frames(found.boxes)
     kept = [(row["video_sha256"], row["pts_s"]) for row in found.frames.to_pylist() if row["kept"]]
     accepted = [
         LabelledFrame(frame, tuple(box for _, box in placed), "detector", as_seen=False)

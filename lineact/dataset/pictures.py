@@ -7,12 +7,14 @@ import numpy as np
 import pyarrow as pa
 
 from lineact.boxes import crop_square
+from lineact.context import crop_strip
 from lineact.dataset import DatasetParams
 from lineact.dataset.detection import begin_detection_set, yolo_lines
+from lineact.dataset.frames import FrameId
 from lineact.dataset.labels import LabelledCrop
 from lineact.dataset.parts import LabelledFrame, Parts
-from lineact.dataset.today import FrameId
 from lineact.errors import InputError
+from lineact.looking_back import read_with_past
 from lineact.png import encode_png
 from lineact.progress import Progress
 from lineact.video import read_frames, videos_by_sha256
@@ -36,12 +38,14 @@ def write_pictures(raw: Path, stored: pa.Table, parts: Parts, params: DatasetPar
         InputError: where a recording is not in the folder any more.
     """
     frames = {one.frame: (name, one) for name in ("train", "val") for one in parts.frames[name]}
+    labelled_crops = [crop for name in ("train", "val") for crop in parts.crops[name]]
+    with_context = params.short_context.context_s > 0
     drawn: dict[FrameId, list[LabelledCrop]] = {}
-    for crop in (crop for name in ("train", "val") for crop in parts.crops[name]):
-        if crop.drawn:
+    for crop in labelled_crops:
+        if crop.drawn and not with_context:
             drawn.setdefault(crop.frame, []).append(crop)
     begin_detection_set(folder)
-    wanted = {crop.box_id for name in ("train", "val") for crop in parts.crops[name]}
+    wanted = {crop.box_id for crop in labelled_crops}
     rows = zip(stored["box_id"].to_pylist(), stored["crop_png"], strict=True)
     pngs = {box_id: png.as_py() for box_id, png in rows if box_id in wanted}
     for frame, image_rgb in decoded_frames(raw, set(frames) | set(drawn), "dataset: cutting pictures, frames"):
@@ -51,8 +55,29 @@ def write_pictures(raw: Path, stored: pa.Table, parts: Parts, params: DatasetPar
         for crop in drawn.get(frame, []):
             box_xyxy_px = np.array(crop.box_xyxy_px)
             pngs[crop.box_id] = encode_png(crop_square(image_rgb, box_xyxy_px, params.context, params.crop_px))
+    if with_context:
+        pngs = _strips(raw, labelled_crops, params)
     crops = [_crop_row(crop, name, pngs) for name in ("train", "val") for crop in parts.crops[name]]
     return sorted(crops, key=lambda row: (row["video_sha256"], row["pts_s"], row["box_id"]))
+
+
+def _strips(raw: Path, crops: list[LabelledCrop], params: DatasetParams) -> dict[str, bytes]:
+    """Box id to the PNG of its crop with context."""
+    of_frame: dict[FrameId, list[LabelledCrop]] = {}
+    for crop in crops:
+        of_frame.setdefault(crop.frame, []).append(crop)
+    paths, pngs = videos_by_sha256(raw), {}
+    progress = Progress("dataset: cutting crops with context, frames", len(of_frame))
+    for sha256 in sorted({sha256 for sha256, _ in of_frame}):
+        path = _recording(paths, sha256, raw)
+        frames = sorted(frame for frame in of_frame if frame[0] == sha256)
+        read = read_with_past(path, [pts_s for _, pts_s in frames], params.short_context.lags_s)
+        for frame, (_, pictures_rgb) in zip(frames, read, strict=True):
+            for crop in of_frame[frame]:
+                strip = crop_strip(pictures_rgb, np.array(crop.box_xyxy_px), params.context, params.crop_px)
+                pngs[crop.box_id] = encode_png(strip)
+            progress.add(1)
+    return pngs
 
 
 def dataset_stem(video_sha256: str, pts_s: float) -> str:
@@ -78,12 +103,17 @@ def decoded_frames(raw: Path, frames: Iterable[FrameId], doing: str) -> Iterator
     paths = videos_by_sha256(raw) if wanted else {}
     progress = Progress(doing, len(wanted))
     for sha256 in sorted({sha256 for sha256, _ in wanted}):
-        if sha256 not in paths:
-            raise InputError(f"{raw}: expected the recording {sha256[:12]}, found none such; run `dvc repro`")
+        path = _recording(paths, sha256, raw)
         times_s = [pts_s for video, pts_s in wanted if video == sha256]
-        for pts_s, frame in zip(times_s, read_frames(paths[sha256], times_s), strict=True):
+        for pts_s, frame in zip(times_s, read_frames(path, times_s), strict=True):
             yield (sha256, pts_s), frame.image_rgb
             progress.add(1)
+
+
+def _recording(paths: dict[str, Path], sha256: str, raw: Path) -> Path:
+    if sha256 not in paths:
+        raise InputError(f"{raw}: expected the recording {sha256[:12]}, found none such; run `dvc repro`")
+    return paths[sha256]
 
 
 def _write_picture(folder: Path, name: str, labelled: LabelledFrame, image_rgb: np.ndarray, jpeg_quality: int) -> None:

@@ -10,11 +10,11 @@ from lineact.certificate import upper_curve
 from lineact.dataset import DatasetParams
 from lineact.dataset.accepted import LEVEL, Certificate
 from lineact.dataset.awaiting import Waiting
-from lineact.dataset.calibration import Lambda, Sample, labels_taken, precision_curve
+from lineact.dataset.calibration import Lambda, Sample, audited_labels, labels_taken, precision_curve
+from lineact.dataset.frames import FrameId
 from lineact.dataset.labels import PROBLEMS, Resolved
-from lineact.dataset.matching import Match
+from lineact.dataset.matching import Matches
 from lineact.dataset.parts import Parts
-from lineact.dataset.today import FrameId
 from lineact.decisions import MIXED, NG, HandBox
 from lineact.files import write_csv, write_whole
 
@@ -34,32 +34,33 @@ def holdout_rows(holdout_hands: dict[FrameId, tuple[list[HandBox], str]]) -> lis
     return rows
 
 
-def label_metrics(
-    matches: dict[str, Match], lambdas: dict[str, Lambda], sample: Sample
-) -> dict[str, float | int | None]:
+def label_metrics(matches: Matches, lambdas: dict[str, Lambda], sample: Sample) -> dict[str, float | int | None]:
     """How crops that nobody decided were named: coverage, evidence, and lambda by action.
 
     Returns:
         Flat numbers. `label_coverage`: share of the undecided crops whose label is taken; the others are rejected.
         `audit_right`: share of right labels among the audited crops at or above lambda, None where there is none.
     """
-    taken = labels_taken(matches, lambdas)
-    undecided = [box_id for box_id in sample.undecided if box_id in matches]
-    right = [taken[box_id] == said for box_id, said in sample.audited.items() if box_id in taken]
+    is_taken = labels_taken(matches, lambdas)
+    places = matches.places_of(sample.undecided)
+    undecided = places[places >= 0]
+    taken = undecided[is_taken[undecided]]
+    audited, is_right = audited_labels(matches, sample)
+    right = is_right[is_taken[audited]]
     metrics: dict[str, float | int | None] = {
-        "label_coverage": sum(box_id in taken for box_id in undecided) / len(undecided) if undecided else None,
-        "labels_ng": sum(taken.get(box_id) == NG for box_id in undecided),
-        "labels_rejected": sum(box_id not in taken for box_id in undecided),
+        "label_coverage": len(taken) / len(undecided) if len(undecided) else None,
+        "labels_ng": sum(matches.names[place] == NG for place in matches.actions[taken]),
+        "labels_rejected": len(undecided) - len(taken),
         "audited": len(sample.audited),
         "audited_taken": len(right),
-        "audit_right": float(np.mean(right)) if right else None,
+        "audit_right": float(np.mean(right)) if len(right) else None,
         "lambdas_calibrated": sum(one.source != "constant" for one in lambdas.values()),
     }
     return metrics | {f"lambda_{action}": one.certainty for action, one in lambdas.items()}
 
 
 def write_label_plots(
-    folder: Path, matches: dict[str, Match], lambdas: dict[str, Lambda], sample: Sample, actions: tuple[str, ...]
+    folder: Path, matches: Matches, lambdas: dict[str, Lambda], sample: Sample, actions: tuple[str, ...]
 ) -> None:
     """Writes precision_coverage.csv and .png, and label_confusion.csv, all from the audited crops.
 
@@ -73,8 +74,10 @@ def write_label_plots(
         ((name, f"{threshold:.6f}", f"{share:.6f}", f"{right:.6f}") for name, threshold, share, right in curve),
     )
     _draw_curve(folder / "precision_coverage.png", curve)
-    taken = labels_taken(matches, lambdas)
-    counts = Counter((said, taken.get(box_id, REJECTED)) for box_id, said in sample.audited.items())
+    is_taken = labels_taken(matches, lambdas)
+    places = matches.places_of(sample.audited)
+    found = [matches.names[matches.actions[place]] if place >= 0 and is_taken[place] else REJECTED for place in places]
+    counts = Counter(zip(sample.said, found, strict=True))
     labels = (*actions, NG)
     rows = [(said, *(counts[said, label] for label in (*labels, REJECTED))) for said in labels]
     write_csv(folder / "label_confusion.csv", ("said", *labels, REJECTED), rows)
@@ -90,7 +93,8 @@ def certificate_metrics(certificate: Certificate) -> dict[str, float | int | Non
     metrics: dict[str, float | int | None] = {
         "certificate_uncounted": certificate.uncounted,
         "certificate_spent": certificate.spent,
-        "decided_since_certifying": certificate.late,
+        "certificate_spent_by_settings": certificate.by_settings,
+        "certificate_level": certificate.level,
     }
     for suffix, bound in {
         "": certificate.pooled,
@@ -112,7 +116,7 @@ def write_certificate_plots(folder: Path, certificate: Certificate, max_label_er
     """Writes certificate.csv and .png: share of wrong labels and its upper bound after each look, all labels pooled."""
     wrong = [look.action != look.said for look in certificate.looks]
     population = certificate.pooled.population
-    upper = upper_curve(wrong, population, LEVEL) if population else [0.0]
+    upper = upper_curve(wrong, population, certificate.level) if population else [0.0]
     errors = np.cumsum(wrong) / np.arange(1, len(wrong) + 1)
     write_csv(
         folder / "certificate.csv",

@@ -1,30 +1,36 @@
-"""What decisions answer among the frames, boxes and groups of today, and which came too late for the certificate.
+"""What decisions answer among the frames, boxes and groups of today, and which looks certify the labels of today.
 
-A look at a random crop certifies labels that did not depend on it. Whoever names a group after the first look may do so
-because of what the looks showed, and the labels become others: looks up to that change certify nothing any more. Random
-crops that nobody had looked at then are as good as ever.
+A look at a random crop certifies labels that did not depend on it: those of the settings and decisions under which it
+was made (`lineact.looks`). Looks under others are spent: they certify nothing. Random crops that nobody had looked at
+by then are as good as ever.
 """
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 import pyarrow as pa
 
 from lineact.attach import answered_items
-from lineact.decisions import (
-    WITHDRAWN,
-    Decision,
-    Decisions,
-    PlacedBox,
-    agreed,
-    decided_at,
-    frame_key,
-    frame_of_item,
-    standing,
-)
+from lineact.dataset.frames import Frames, PlacedBoxes
+from lineact.decisions import WITHDRAWN, Decision, Decisions, frame_key, frame_of_item
+from lineact.looks import settings_in, stamp_in, stamp_of
+from lineact.lookup import Lookup
 from lineact.splits import Holdout
 
-FrameId = tuple[str, float]  # recording, seconds
+
+class QueueBases:
+    """The queue's items and their bases."""
+
+    def __init__(self, queue: pa.Table) -> None:
+        """Takes a table of schema QUEUE."""
+        self._rows = Lookup(queue["item_id"])
+        self._bases = queue["basis"].combine_chunks()
+
+    def get(self, item_id: str) -> str | None:
+        """An item's basis; None where the queue has no such item."""
+        row = self._rows.get(item_id)
+        return None if row is None else self._bases[row].as_py()
 
 
 @dataclass(frozen=True)
@@ -32,16 +38,16 @@ class Today:
     """What decisions can answer.
 
     Attributes:
-        bases: items of the queue and their bases.
-        boxes: frame to its boxes that no rule dropped.
-        frames: frames of all recordings by `frame_key`.
+        bases: of the queue's items.
+        boxes: that no rule dropped.
+        frames: of all recordings.
         holdout: which of them train.
         min_iou: see `answered_items`.
     """
 
-    bases: Mapping[str, str]
-    boxes: Mapping[FrameId, list[PlacedBox]]
-    frames: Mapping[str, FrameId]
+    bases: QueueBases
+    boxes: PlacedBoxes
+    frames: Frames
     holdout: Holdout
     min_iou: float
 
@@ -49,85 +55,66 @@ class Today:
         """See `answered_items`."""
         return answered_items(decisions, self.bases, self.boxes, self.min_iou)
 
-    def names_crops(self, item_id: str) -> bool:
-        """Whether a decision that answers this item of today can change labels: those of the training part can."""
-        if item_id.startswith("group:"):
-            return True
-        key = frame_key(*frame_of_item(item_id)) if item_id.startswith("frame:") else item_id.split("#")[0]
-        return key in self.frames and self.holdout.part_of(*self.frames[key]) == "train"
+    def stamp(self, decisions: Decisions, settings: str) -> str:
+        """See `stamp_now`."""
+        return stamp_now(decisions, settings, self.frames, self.holdout)
+
+
+def stamp_now(decisions: Decisions, settings: str, frames: Frames, holdout: Holdout) -> str:
+    """The stamp of looks made now, see `stamp_of`.
+
+    Args:
+        decisions: those made so far.
+        settings: see `DatasetParams.accepted_by`.
+        frames: of all recordings.
+        holdout: which of them train.
+    """
+
+    def can_change_labels(row: Decision) -> bool:
+        if row.task in ("group", "audit"):
+            return row.task == "group"
+        key = frame_key(*frame_of_item(row.item_id)) if row.task == "box" else row.item_id.split("#")[0]
+        frame = frames.get(key)
+        return frame is not None and holdout.part_of(*frame) == "train"
+
+    return stamp_of(settings, [row for row in decisions.rows if can_change_labels(row)])
 
 
 @dataclass(frozen=True)
-class Late:
-    """What was decided after the first look at a certifying crop.
+class Spent:
+    """Looks that were made under other settings or decisions than today's.
 
     Attributes:
-        items: names, crops and frames whose word is another than when that look was made.
-        spent: box ids of the certifying crops that were looked at before the last of these changes.
+        items: box ids of the random crops that were looked at so.
+        by_settings: of these, the ones looked at under other settings.
+        looks: under each stamp but today's, how many random crops were looked at.
     """
 
     items: frozenset[str] = frozenset()
-    spent: frozenset[str] = frozenset()
+    by_settings: frozenset[str] = frozenset()
+    looks: tuple[int, ...] = ()
 
 
-def today_of(
-    queue: pa.Table,
-    boxes: Mapping[FrameId, list[PlacedBox]],
-    frames: pa.Table,
-    holdout: Holdout,
-    min_iou: float,
-) -> Today:
-    """What can be answered today.
+def spent_looks(decisions: Decisions, certifying: Collection[str], today: Today, stamp: str) -> Spent:
+    """Which looks certify nothing any more.
 
-    Args:
-        queue: schema QUEUE.
-        boxes: see `boxes_on_frames`.
-        frames: schema FRAMES.
-        holdout: resolved from the settings.
-        min_iou: see `answered_items`.
-    """
-    bases = dict(zip(queue["item_id"].to_pylist(), queue["basis"].to_pylist(), strict=True))
-    ids = zip(frames["video_sha256"].to_pylist(), frames["pts_s"].to_pylist(), strict=True)
-    return Today(bases, boxes, {frame_key(*frame): frame for frame in ids}, holdout, min_iou)
-
-
-def boxes_on_frames(boxes: pa.Table) -> dict[FrameId, list[PlacedBox]]:
-    """Frame to the boxes on it (schema BOXES) that no rule dropped."""
-    frames: dict[FrameId, list[PlacedBox]] = {}
-    for row in boxes.to_pylist():
-        if row["dropped_by"] is None:
-            box = (row["x1"], row["y1"], row["x2"], row["y2"])
-            frames.setdefault((row["video_sha256"], row["pts_s"]), []).append((row["box_id"], box))
-    return frames
-
-
-def decided_late(decisions: Decisions, certifying: Iterable[str], today: Today) -> Late:
-    """What was decided too late, by what it answers today: decisions that merely found their crops again are not late.
-
-    Answers to random crops never are: each was drawn, and asked without a hint, whatever the looks before it showed.
+    What was seen once is seen: a crop counts under today's stamp only where nobody answered it under another one, taken
+    back or replaced as that may be. An answer without a stamp (of an earlier version, or written by hand) was given
+    nobody knows when, and certifies nothing.
 
     Args:
         decisions: all of them, replaced and withdrawn ones too.
         certifying: box ids of the crops that certify.
         today: what they answer.
+        stamp: of looks made now, see `Today.stamp`.
     """
     looks = set(certifying)
-    rows = decisions.usable
-    audits = [row for row in rows if row.task == "audit" and row.decided != WITHDRAWN]
-    item_of = today.answered(decisions.rows) if audits else {}
-    looked = [row for row in audits if item_of.get(row.item_id, row.item_id) in looks]
-    first = min(map(decided_at, looked), default=None)
-    others = [row for row in rows if row.task != "audit"]
-    if first is None or all(decided_at(row) <= first for row in others):
-        return Late()
-    before = standing([row for row in others if decided_at(row) <= first]).rows
-    item_then = today.answered(before)
-    then = {item_then[row.item_id]: row for row in before if row.item_id in item_then}
-    now = {item_of[row.item_id]: row for row in decisions.rows if row.item_id in item_of and row.task != "audit"}
-    same = looks | {item for item in then.keys() & now.keys() if agreed((then[item], now[item]))}
-    late = frozenset(item for item in (then.keys() | now.keys()) - same if today.names_crops(item))
-    items = item_then | item_of
-    last = max((decided_at(row) for row in others if items.get(row.item_id) in late), default=None)
-    if last is None:
-        return Late()
-    return Late(late, frozenset(item_of.get(row.item_id, row.item_id) for row in looked if decided_at(row) <= last))
+    frames = {item.split("#")[0] for item in looks}
+    near = [row for row in decisions.rows if row.task in ("crop", "audit") and row.item_id.split("#")[0] in frames]
+    item_of = today.answered(near)
+    rows = (row for row in decisions.usable if row.task in ("crop", "audit") and row.decided != WITHDRAWN)
+    made = {(item_of.get(row.item_id, row.item_id), stamp_in(row.basis)) for row in rows}
+    others = {(item, under) for item, under in made if item in looks and under != stamp}
+    elsewhere = frozenset(item for item, under in others if settings_in(under) != settings_in(stamp))
+    counts = Counter(under for _, under in others)
+    return Spent(frozenset(item for item, _ in others), elsewhere, tuple(sorted(counts.values())))

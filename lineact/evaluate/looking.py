@@ -9,7 +9,7 @@ import numpy as np
 
 from lineact.boxes import iou_matrix, match_one_to_one
 from lineact.evaluate import EvaluateParams
-from lineact.evaluate.truth import TruthFrame, decoded
+from lineact.evaluate.truth import TruthFrame, decoded_with_past
 
 PROGRESS_EVERY = 50
 
@@ -28,7 +28,13 @@ class Recogniser(Protocol):
     def detect(self, image_rgb: np.ndarray, min_score: float | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Boxes and falling scores."""
 
-    def crops(self, image_rgb: np.ndarray, boxes_xyxy_px: np.ndarray) -> np.ndarray:
+    @property
+    def lags_s(self) -> tuple[float, ...]:
+        """Ages of the pictures that crops are cut from, seconds; (0.0,) without context."""
+
+    def crops(
+        self, image_rgb: np.ndarray, boxes_xyxy_px: np.ndarray, earlier_rgb: Sequence[np.ndarray] = ()
+    ) -> np.ndarray:
         """Crops of boxes."""
 
     def classify(self, crops_rgb: np.ndarray) -> np.ndarray:
@@ -80,16 +86,24 @@ def run(
         InputError: where a recording or a frame of the truth is not there.
     """
     results: dict[str, list[FrameResult]] = {name: [] for name in recognisers}
-    for index, (truth, image_rgb) in enumerate(decoded(frames, raw)):
+    lags_s = sorted({lag_s for recogniser in recognisers.values() for lag_s in recogniser.lags_s})
+    for index, (truth, pictures_rgb) in enumerate(decoded_with_past(frames, raw, lags_s)):
         for name, recogniser in recognisers.items():
-            results[name].append(look(recogniser, truth, image_rgb, params.match_iou, params.min_score))
+            image_rgb, *earlier_rgb = (pictures_rgb[lags_s.index(lag_s)] for lag_s in recogniser.lags_s)
+            found = look(recogniser, truth, image_rgb, params.match_iou, params.min_score, earlier_rgb)
+            results[name].append(found)
         if (index + 1) % PROGRESS_EVERY == 0 or index + 1 == len(frames):
             print(f"{index + 1} of {len(frames)} held-out frames", flush=True)
     return results
 
 
 def look(
-    recogniser: Recogniser, truth: TruthFrame, image_rgb: np.ndarray, match_iou: float, min_score: float
+    recogniser: Recogniser,
+    truth: TruthFrame,
+    image_rgb: np.ndarray,
+    match_iou: float,
+    min_score: float,
+    earlier_rgb: Sequence[np.ndarray] = (),
 ) -> FrameResult:
     """Recognises one frame and pairs what was found with the truth.
 
@@ -99,6 +113,7 @@ def look(
         image_rgb: uint8, H x W x 3.
         match_iou: a box counts as found from this IoU on, one to one, 0 to 1.
         min_score: boxes from this score on are kept as weak ones, 0 to 1.
+        earlier_rgb: pictures of before, as crops with context need them: see `Recogniser.lags_s`.
     """
     threshold = recogniser.score_threshold
     weak_xyxy_px, weak_scores = recogniser.detect(image_rgb, min(min_score, threshold))
@@ -106,7 +121,7 @@ def look(
     sure = weak_scores >= threshold
     boxes_xyxy_px, scores = weak_xyxy_px[sure], weak_scores[sure]
     everything = np.concatenate([boxes_xyxy_px, truth.boxes_xyxy_px]).astype(np.float32)
-    probabilities = recogniser.classify(recogniser.crops(image_rgb, everything))
+    probabilities = recogniser.classify(recogniser.crops(image_rgb, everything, earlier_rgb))
     labels = [recogniser.labels[row.argmax()] for row in probabilities]
     pairs = match_one_to_one(iou_matrix(boxes_xyxy_px, truth.boxes_xyxy_px), match_iou)
     count = len(boxes_xyxy_px)

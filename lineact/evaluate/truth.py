@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from lineact.errors import InputError
-from lineact.video import PTS_TOLERANCE_S, read_frames, videos_by_sha256
+from lineact.looking_back import read_with_past
+from lineact.video import PTS_TOLERANCE_S, videos_by_sha256
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,26 @@ def decoded(frames: Sequence[TruthFrame], raw: Path) -> Iterator[tuple[TruthFram
     Raises:
         InputError: where a recording or a frame of the truth is not there.
     """
+    for frame, pictures_rgb in decoded_with_past(frames, raw, (0.0,)):
+        yield frame, pictures_rgb[0]
+
+
+def decoded_with_past(
+    frames: Sequence[TruthFrame], raw: Path, lags_s: Sequence[float]
+) -> Iterator[tuple[TruthFrame, list[np.ndarray]]]:
+    """Likewise, with the pictures that a crop with context needs.
+
+    Args:
+        frames: sorted by recording and time.
+        raw: the folder of recordings.
+        lags_s: how old the pictures of a frame are, from 0 on; see `lineact.context.Past`.
+
+    Yields:
+        The frame, and its pictures by age.
+
+    Raises:
+        InputError: where a recording or a frame of the truth is not there.
+    """
     recordings = videos_by_sha256(raw)
     by_video: dict[str, list[TruthFrame]] = {}
     for frame in frames:
@@ -73,9 +94,9 @@ def decoded(frames: Sequence[TruthFrame], raw: Path) -> Iterator[tuple[TruthFram
                 "found none; put it back, or remove its decisions"
             )
         done = 0
-        for decoded in read_frames(path, [frame.pts_s for frame in wanted]):
+        for decoded, pictures_rgb in read_with_past(path, [frame.pts_s for frame in wanted], lags_s):
             if done < len(wanted) and abs(decoded.pts_s - wanted[done].pts_s) <= PTS_TOLERANCE_S:
-                yield wanted[done], decoded.image_rgb
+                yield wanted[done], pictures_rgb
                 done += 1
         if done < len(wanted):
             raise InputError(f"{path}: expected a frame at {wanted[done].pts_s:.6f} s, found none; run `dvc repro`")

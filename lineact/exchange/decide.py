@@ -7,11 +7,12 @@ from pathlib import Path, PurePath
 
 import pyarrow as pa
 
+from lineact.dataset.frames import FrameId
 from lineact.dataset.pictures import dataset_stem
-from lineact.dataset.today import FrameId
 from lineact.decisions import Decision, HandBox, boxes_of_text, frame_item, text_of_boxes
 from lineact.exchange import UNDECIDED, Heard, Picture, refuse
 from lineact.exchange.names import Asked, asked_by
+from lineact.groups import shown_basis
 from lineact.review.answers import labels_of, refuse_outside
 
 _UPLOADED = re.compile(r"[0-9a-f]{8}(-|__)(?P<stem>.+)", re.ASCII)  # what Label Studio makes of an uploaded file's name
@@ -157,7 +158,7 @@ def decide(heard: Heard, known: KnownLine, actions: Sequence[str], unsaid: Unsai
                 reviewer=said.reviewer or unsaid.reviewer,
                 decided_at=said.said_at or unsaid.said_at,
                 seconds=round(said.seconds, 2),
-                basis=asked.basis,
+                basis=shown_basis(row) if row and asked.task == "group" else asked.basis,
             )
             decisions.append((decision, bool(said.said_at)))
     refuse(where, problems, "Mend these places in the tool or in the file and import it again; nothing was imported")

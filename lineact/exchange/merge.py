@@ -1,10 +1,11 @@
 """Imported decisions among those that the review page's journal and decisions.csv hold."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lineact.decisions import BadRow, Decision, Decisions, decided_at, standing, write_decisions
+from lineact.looks import stamped
 from lineact.review.export import journal_path, not_written, read_written
 from lineact.review.journal import Journal
 
@@ -50,13 +51,19 @@ def decisions_so_far(path: Path, actions: tuple[str, ...]) -> Decisions:
     return standing([*written.usable, *not_written(written, pending)])
 
 
-def add_imported(path: Path, actions: tuple[str, ...], imported: Sequence[tuple[Decision, bool]]) -> Merged:
+def add_imported(
+    path: Path,
+    actions: tuple[str, ...],
+    imported: Sequence[tuple[Decision, bool]],
+    stamp: Callable[[Decisions], str],
+) -> Merged:
     """Writes imported decisions, and the journal's pending ones, into decisions.csv; no review page writes meanwhile.
 
     Args:
         path: decisions.csv.
         actions: the line's actions, without NG.
         imported: with whether its own time is known; else the same word of the same person is the same row.
+        stamp: of looks made after some decisions, see `lineact.looks`: those of a file are made after all of it.
 
     Raises:
         InputError: where the file or the journal cannot be read.
@@ -66,7 +73,7 @@ def add_imported(path: Path, actions: tuple[str, ...], imported: Sequence[tuple[
 
     def write(pending: list[Decision]) -> None:
         written = read_written(path, actions)
-        merged.append(merge([*written.usable, *not_written(written, pending)], imported, written.bad))
+        merged.append(merge([*written.usable, *not_written(written, pending)], imported, stamp, written.bad))
         if pending or merged[0].added:
             write_decisions(path, merged[0].decisions.usable, written.bad)
 
@@ -78,12 +85,18 @@ def add_imported(path: Path, actions: tuple[str, ...], imported: Sequence[tuple[
     return merged[0]
 
 
-def merge(before: Sequence[Decision], imported: Sequence[tuple[Decision, bool]], bad: Sequence[BadRow] = ()) -> Merged:
+def merge(
+    before: Sequence[Decision],
+    imported: Sequence[tuple[Decision, bool]],
+    stamp: Callable[[Decisions], str],
+    bad: Sequence[BadRow] = (),
+) -> Merged:
     """Puts imported decisions among earlier ones; each reviewer's last word counts, see `lineact.decisions.words_on`.
 
     Args:
         before: all rows.
         imported: see `add_imported`.
+        stamp: likewise.
         bad: unusable rows, which stay.
     """
     there = {_content(row) for row in before} | {(*_content(row), row.decided_at) for row in before}
@@ -93,6 +106,7 @@ def merge(before: Sequence[Decision], imported: Sequence[tuple[Decision, bool]],
     outdated = [
         one.item_id for one in added if decided_at(one) < later.get((one.item_id, one.reviewer), decided_at(one))
     ]
+    added = stamped(added, stamp(standing([*before, *added])))
     decisions = standing([*before, *added], bad)
     touched = {one.item_id for one in added}
     disputed = [words[-1].item_id for words in decisions.disputed if words[-1].item_id in touched]
@@ -100,4 +114,4 @@ def merge(before: Sequence[Decision], imported: Sequence[tuple[Decision, bool]],
 
 
 def _content(decision: Decision) -> tuple[str, ...]:
-    return decision.item_id, decision.decided, decision.basis, decision.reviewer
+    return decision.item_id, decision.decided, decision.shown, decision.reviewer

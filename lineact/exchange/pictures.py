@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from lineact.dataset.frames import FrameId
 from lineact.dataset.pictures import dataset_stem, decoded_frames
-from lineact.dataset.today import FrameId
 from lineact.decisions import EMPTY, HandBox, boxes_of_text
 from lineact.errors import InputError
 from lineact.exchange import UNDECIDED, Picture

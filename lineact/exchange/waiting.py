@@ -1,16 +1,16 @@
 """What of a queue waits for a decision, with suggestions named as far as their groups are."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
-from lineact.attach import answered_items
-from lineact.decisions import MIXED, Decisions, PlacedBox
+from lineact.attach import Boxes, answered_items
+from lineact.decisions import MIXED, Decisions
 from lineact.queue import suggestion_of
 
 
 def waiting_items(
     queue: Iterable[dict],
     decisions: Decisions,
-    boxes_by_frame: Mapping[tuple[str, float], list[PlacedBox]],
+    boxes: Boxes,
     min_iou: float,
 ) -> list[dict]:
     """The queue's items that nobody has decided, by priority. What reviewers differ about is for them to settle.
@@ -18,7 +18,7 @@ def waiting_items(
     Args:
         queue: rows of schema QUEUE.
         decisions: what is decided so far.
-        boxes_by_frame: recording and time to the frame's boxes of today.
+        boxes: of today.
         min_iou: a crop's decision answers the box found again at this IoU.
 
     Returns:
@@ -27,7 +27,7 @@ def waiting_items(
     rows = sorted(queue, key=lambda row: row["priority"])
     bases = {row["item_id"]: row["basis"] for row in rows}
     words = [*decisions.rows, *(said[-1] for said in decisions.disputed)]
-    today = answered_items(words, bases, boxes_by_frame, min_iou)
+    today = answered_items(words, bases, boxes, min_iou)
     stand = {today[one.item_id]: one.decided for one in decisions.rows if one.item_id in today}
     answered = set(today.values())
     groups = {row["item_id"] for row in rows if row["task"] == "group"}

@@ -5,6 +5,7 @@ from typing import Literal
 
 from lineact.bundle.manifest import EventSettings
 from lineact.bundle.networks import Setup
+from lineact.context import ContextParams
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class ExportParams:
         events: goes into the bundle: when an action counts as an event.
         crop_context: the crop's side is this factor times the box's longer side; as the training crops were cut.
         crop_side_px: side of the training crops.
+        short_context: how far back they look.
         parity_crops: crops on which PyTorch and the runtimes are compared.
         parity_frames: validation images likewise.
         sample_crops: of these, so many go into the bundle, with their logits.
@@ -39,6 +41,7 @@ class ExportParams:
     events: EventSettings
     crop_context: float
     crop_side_px: int
+    short_context: ContextParams
     parity_crops: int
     parity_frames: int
     sample_crops: int

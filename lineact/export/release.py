@@ -86,6 +86,11 @@ def load_pair(params: ExportParams, train_detector: Path, train_teacher: Path, d
         raise InputError(f"{description}: expected input_wh and score_threshold, found none; run `dvc repro`")
     folder = distil if params.classifier == "student" else train_teacher
     classifier, spec = load_classifier(folder, params.classifier)
+    if spec.crops != len(params.short_context.lags_s):
+        raise InputError(
+            f"{folder}: expected a classifier of {len(params.short_context.lags_s)} crops, as dataset.short_context "
+            f"says, found one of {spec.crops}; run `dvc repro`"
+        )
     preprocessing = spec.preprocessing
     return Pair(
         DetectorGraph(model),
@@ -185,7 +190,7 @@ def build_bundle(
     side_px, input_wh = pair.spec.preprocessing.side_px, pair.input_wh
     print("writing ONNX and OpenVINO", flush=True)
     write_onnx(pair.detector, folder / "detector.onnx", (input_wh[1], input_wh[0]), any_batch=False)
-    write_onnx(pair.classifier, folder / "classifier.onnx", (side_px, side_px), any_batch=True)
+    write_onnx(pair.classifier, folder / "classifier.onnx", (pair.spec.crops * side_px, side_px), any_batch=True)
     for name in NETWORKS:
         write_openvino(folder / f"{name}.onnx")
     if calibration is not None:
@@ -288,6 +293,8 @@ def _write_manifest(
         input_side_px=preprocessing.side_px,
         crop_context=params.crop_context,
         crop_side_px=params.crop_side_px,
+        context_s=params.short_context.context_s,
+        context_crops=params.short_context.context_crops,
         mean=preprocessing.mean,
         std=preprocessing.std,
     )

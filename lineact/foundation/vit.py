@@ -10,7 +10,12 @@ if TYPE_CHECKING:
 
 
 def load_vit(
-    name_or_folder: str, revision: str | None = None, *, class_count: int = 0, depth: int | None = None
+    name_or_folder: str,
+    revision: str | None = None,
+    *,
+    class_count: int = 0,
+    depth: int | None = None,
+    side_px: int | None = None,
 ) -> tuple["VisionTransformer", Preprocessing]:
     """Loads a `timm.models.vision_transformer.VisionTransformer` (one fused `qkv` per block).
 
@@ -20,6 +25,7 @@ def load_vit(
         revision: the hub's commit.
         class_count: outputs of a new, randomly initialised head; 0 returns pooled features (N x embed_dim).
         depth: number of blocks; the stored number where None. Fewer keep the first ones; added ones start at random.
+        side_px: side of the input; the stored one where None. The positions are resampled to another one's grid.
 
     Returns:
         The module in training mode and float32, and how images become its pixels.
@@ -27,9 +33,13 @@ def load_vit(
     Raises:
         InputError: where files are missing or do not fit.
     """
-    config = read_config(name_or_folder, revision)
+    from timm.models.vision_transformer import checkpoint_filter_fn
+
+    config = at_side(read_config(name_or_folder, revision), side_px)
     model = build_vit(config, name_or_folder, class_count=class_count, depth=depth)
     tensors = read_tensors(name_or_folder, revision)
+    if side_px is not None:
+        tensors = checkpoint_filter_fn(tensors, model)  # timm's own way to another grid
     own = model.state_dict()
     kept = {
         name: tensor
@@ -61,6 +71,15 @@ def build_vit(
 
     changed = {"num_classes": class_count} | ({} if depth is None else {"depth": depth})
     return build_described(config, VisionTransformer, where, **changed)
+
+
+def at_side(config: dict[str, Any], side_px: int | None) -> dict[str, Any]:
+    """A ViT's config.json for another side of the input, pixels; as it is where that is None."""
+    if side_px is None:
+        return config
+    arguments = dict(config.get("model_args") or {}) | {"img_size": side_px}
+    pretrained = config["pretrained_cfg"] | {"input_size": [3, side_px, side_px]}
+    return config | {"model_args": arguments, "pretrained_cfg": pretrained}
 
 
 def _block_of(name: str) -> int:

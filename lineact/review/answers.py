@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from lineact.decisions import MIXED, MOST_SECONDS, NG, WITHDRAWN, Decision, HandBox, boxes_of_text, text_of_boxes
+from lineact.groups import shown_basis
 from lineact.review.journal import stamp
 
 OUTSIDE_PX = 0.5  # a box may leave its frame by so much: the page rounds
@@ -75,7 +76,7 @@ def decision_of(item: dict, answer: Answer, actions: Sequence[str], size_wh_px: 
         reviewer=answer.reviewer,
         decided_at=stamp(datetime.now(UTC)),
         seconds=round(answer.seconds, 2),
-        basis=item["basis"],
+        basis=shown_basis(item),
     )
 
 

@@ -13,11 +13,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lineact.errors import InputError
+from lineact.lookup import Lookup
 from lineact.png import encode_png
-from lineact.schema import EMBEDDED, read_table
 from lineact.video import PTS_TOLERANCE_S, Frame, read_frames, video_facts, videos_by_sha256
 
-KEPT_BYTES = 64 * 2**20  # of crops, and of frames and loops
+KEPT_BYTES = 32 * 2**20  # of crops, and of frames and loops
 LOOP_AROUND_S = 1.0  # seconds before and after
 LOOP_FRAMES = 15
 LOOP_LONG_SIDE_PX = 640
@@ -54,26 +54,23 @@ class Kept:
 class Crops:
     """PNG of the crops that a queue shows, out of a table of any length."""
 
-    def __init__(self, path: Path, wanted: Iterable[str]) -> None:
+    def __init__(self, path: Path, listed: pa.ChunkedArray, wanted: pa.Array) -> None:
         """Finds the crops.
 
         Args:
             path: table of schema EMBEDDED.
+            listed: box ids of its rows.
             wanted: box ids.
 
         Raises:
-            InputError: where some are not in the table, or it cannot be read.
+            InputError: where some are not in the table.
         """
-        wanted = list(dict.fromkeys(wanted))
-        listed = read_table(path, EMBEDDED, ("box_id",))["box_id"].combine_chunks()
-        rows = pc.index_in(pa.array(wanted, pa.string()), value_set=listed)
-        if rows.null_count:
-            lost = wanted[pc.indices_nonzero(rows.is_null())[0].as_py()]
-            raise InputError(
-                f"{path}: expected {len(wanted)} crops, found {rows.null_count} of them missing, e.g. {lost}"
-            )
+        wanted = pc.unique(wanted)
+        if lost := wanted.filter(pc.invert(pc.is_in(wanted, value_set=listed.combine_chunks()))).to_pylist():
+            raise InputError(f"{path}: expected {len(wanted)} crops, found {len(lost)} of them missing, e.g. {lost[0]}")
         self._file = pq.ParquetFile(path, memory_map=False)
-        self._row_of = dict(zip(wanted, rows.to_numpy(), strict=True))
+        self._row_of = Lookup(listed)
+        self._is_wanted = pc.is_in(listed, value_set=wanted).to_numpy()
         lengths = [self._file.metadata.row_group(group).num_rows for group in range(self._file.num_row_groups)]
         self._ends = np.cumsum(lengths)
         self._kept = Kept(KEPT_BYTES)
@@ -81,24 +78,24 @@ class Crops:
 
     def __contains__(self, box_id: str) -> bool:
         """Whether it is one of those wanted."""
-        return box_id in self._row_of
+        row = self._row_of.get(box_id)
+        return row is not None and bool(self._is_wanted[row])
 
     def pngs(self, box_ids: Iterable[str]) -> dict[str, bytes]:
         """Crops that are wanted, by id; what lies together in the table is read once."""
         found = {box_id: self._kept.get(box_id) for box_id in box_ids}
-        groups: dict[int, list[str]] = {}
+        groups: dict[int, list[tuple[str, int]]] = {}
         for box_id, kept in found.items():
             if kept is None:
-                groups.setdefault(int(np.searchsorted(self._ends, self._row_of[box_id], side="right")), []).append(
-                    box_id
-                )
+                row = self._row_of[box_id]
+                groups.setdefault(int(np.searchsorted(self._ends, row, side="right")), []).append((box_id, row))
         pictures = {box_id: kept for box_id, kept in found.items() if kept is not None}
         for group, of_group in sorted(groups.items()):
             with self._lock:
-                read = self._file.read_row_group(group, columns=["crop_png"])["crop_png"]
+                read = self._file.read_row_group(group, columns=["crop_png"], use_threads=False)["crop_png"]
             start = int(self._ends[group]) - len(read)
-            for box_id in of_group:
-                pictures[box_id] = read[int(self._row_of[box_id]) - start].as_py()
+            for box_id, row in of_group:
+                pictures[box_id] = read[row - start].as_py()
                 self._kept.put(box_id, pictures[box_id])
         return pictures
 

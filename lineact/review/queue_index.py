@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lineact.decisions import MIXED, TASKS
+from lineact.lookup import Lookup
 
 STRETCH_S = 60.0  # after the most doubtful crops comes one from each such stretch of a recording in turn
 FIRST_ITEMS = 40  # so many of an action are the most doubtful ones, whatever they show
@@ -46,13 +47,13 @@ class QueueIndex:
 
     table: pa.Table
     similarity: np.ndarray
-    row_of: dict[str, int] = field(init=False)
+    row_of: Lookup = field(init=False)
     tasks: np.ndarray = field(init=False)  # place in TASKS, of each row
     _suggested: pa.DictionaryArray = field(init=False)
     _turns: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
-        self.row_of = {item: row for row, item in enumerate(self.table["item_id"].to_pylist())}
+        self.row_of = Lookup(self.table["item_id"])
         self.tasks = pc.index_in(self.table["task"], value_set=pa.array(TASKS)).to_numpy().astype(np.int8)
         asked = pc.if_else(pc.equal(self.table["task"], "crop"), self.table["suggested"], "")
         self._suggested = asked.combine_chunks().dictionary_encode()

@@ -8,6 +8,7 @@ from threading import RLock
 from lineact.dataset.awaiting import AskedAudits
 from lineact.decisions import DISAGREEMENT, WITHDRAWN, Decision, Decisions
 from lineact.errors import LineactError
+from lineact.looks import stamped
 from lineact.review.answers import Answer, decision_of
 from lineact.review.export import Exported, export_decisions
 from lineact.review.journal import later_than
@@ -69,6 +70,8 @@ class Session:
         self,
         state: ReviewState,
         size_of: Callable[[dict], tuple[int, int]],
+        settings_now: Callable[[], str],
+        stamp_after: Callable[[Decisions], str],
         audits_after: Callable[[Decisions], AskedAudits] | None,
     ) -> None:
         """Takes what answers and shows.
@@ -76,11 +79,15 @@ class Session:
         Args:
             state: what is decided.
             size_of: width and height in pixels of the frame of a `box` item.
+            settings_now: see `DatasetParams.accepted_by`; somebody may change them while the page is open.
+            stamp_after: of looks at random crops after some decisions, see `lineact.looks`.
             audits_after: which random crops are still asked after some decisions; None where none ever is. It is asked
                 where random crops are looked at, or nothing else is left: it may label all crops anew.
         """
         self._state = state
         self._size_of = size_of
+        self._settings_now, self._stamp_after = settings_now, stamp_after
+        self._stamp, self._stamp_of = "", (-1, "")  # that of the state's `naming` and of settings
         self._audits_after = audits_after
         self._audits_up_to = -1  # the state's `changes` when they were told last
         self._lock = RLock()
@@ -216,7 +223,30 @@ class Session:
         suggested = DISAGREEMENT if settles else decision.suggested
         row = replace(decision, item_id=self._state.row_id(given.item_id), suggested=suggested)
         newest = self._state.newest(given.item_id)
-        return [later_than(row, newest) if newest else row]
+        return stamped([later_than(row, newest) if newest else row], self._stamp_now() if row.task == "audit" else "")
+
+    def _stamp_now(self) -> str:
+        now = self._state.naming, self._settings_now()
+        if self._stamp_of != now:
+            self._stamp, self._stamp_of = self._stamp_after(self._state.decisions_now()), now
+        return self._stamp
+
+    def add(self, make: Callable[[Decisions], Sequence[Decision]]) -> None:
+        """Saves rows that nobody answered on this page.
+
+        Args:
+            make: gives them after all decisions so far; nobody else writes meanwhile.
+
+        Raises:
+            FullDiskError: where there is no room.
+        """
+
+        def rows() -> Sequence[Decision]:
+            self._state.refresh()
+            return make(self._state.decisions_now())
+
+        with self._lock:
+            self._state.journal.add(rows)
 
     def decisions(self) -> Decisions:
         """All that was answered, in decisions.csv yet or not."""

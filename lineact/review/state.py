@@ -8,9 +8,8 @@ from datetime import datetime
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 
-from lineact.attach import answered_items
+from lineact.attach import Boxes, answered_items
 from lineact.decisions import (
     MIXED,
     NG,
@@ -19,7 +18,6 @@ from lineact.decisions import (
     BadRow,
     Decision,
     Decisions,
-    PlacedBox,
     agreed,
     box_of_id,
     decided_at,
@@ -98,25 +96,6 @@ class Progress:
     unknown: int
 
 
-class Boxes:
-    """Today's boxes, by id and by frame (see `frame_key`)."""
-
-    def __init__(self, ids: pa.ChunkedArray, boxes_xyxy_px: np.ndarray) -> None:
-        """Takes the ids and, row by row, N x 4 pixels."""
-        self.ids = set(ids.to_pylist())
-        self._listed = ids
-        self._boxes_xyxy_px = boxes_xyxy_px
-        self._rows: dict[str, list[int]] = {}
-
-    def on(self, frame: str) -> list[PlacedBox]:
-        """The boxes of one frame."""
-        if not self._rows:  # wanted only where boxes were found anew
-            for row, box_id in enumerate(self._listed.to_pylist()):
-                self._rows.setdefault(box_id.split("#")[0], []).append(row)
-        rows = self._rows.get(frame, [])
-        return [(self._listed[row].as_py(), tuple(self._boxes_xyxy_px[row].tolist())) for row in rows]
-
-
 @dataclass
 class ReviewState:
     """A queue with all that was answered.
@@ -130,6 +109,7 @@ class ReviewState:
         journal: the line's.
         reviewer: who looks.
         changes: grows with every row that is taken in.
+        naming: likewise with those that answer no random crop.
     """
 
     queue: QueueIndex
@@ -142,6 +122,7 @@ class ReviewState:
     bad: tuple[BadRow, ...] = ()
     pending: int = 0
     changes: int = 0
+    naming: int = 0
     _read: tuple = ()
     _seen_up_to: int = 0
     _rows: dict[str, list[Decision]] = field(default_factory=dict)
@@ -171,6 +152,7 @@ class ReviewState:
             self._disputes = set()
             self._decided = np.zeros(self.queue.table.num_rows, bool)
             self.changes += 1
+            self.naming += 1
             pending, self._seen_up_to = self.journal.rows_after(read[1])
             new = not_written(written, pending)
             self.pending = len(new)
@@ -185,6 +167,7 @@ class ReviewState:
         changed = {}
         for row in rows:
             self.changes += 1
+            self.naming += row.task != "audit"
             self._rows.setdefault(row.item_id, []).append(row)
             changed[row.item_id] = row.task
             if row.reviewer == self.reviewer and row.decided != WITHDRAWN and row.seconds:  # taken back, imported: 0 s
@@ -199,7 +182,7 @@ class ReviewState:
                 frames.add(frame)
             else:
                 bases = self._bases([item_id]) if task == "group" else {}
-                self._answer([item_id], answered_items(self._words[item_id][-1:], bases, {}, 1.0))
+                self._answer([item_id], answered_items(self._words[item_id][-1:], bases, self.boxes, self.min_iou))
         for frame in frames:
             self._attach(frame)
         if "group" in changed.values():
@@ -209,22 +192,23 @@ class ReviewState:
         """Which boxes of today the decisions on one frame's crops answer."""
         ids = sorted(self._of_frame[frame])
         words = [self._words[item_id][-1] for item_id in ids if self._words[item_id]]
-        if all(item_id in self.boxes.ids for item_id in ids):
+        if all(item_id in self.boxes for item_id in ids):
             self._answer(ids, {word.item_id: word.item_id for word in words})
             return
-        placed = self.boxes.on(frame)
-        sha256, _, time_s = frame.partition("@")
-        today = answered_items(words, {}, {(sha256, float(time_s)): placed}, self.min_iou) if placed else {}
-        self._answer([*ids, *(box_id for box_id, _ in placed)], today)
+        today = answered_items(words, {}, self.boxes, self.min_iou)
+        self._answer([*ids, *(box_id for box_id, _ in self.boxes.on(frame))], today)
 
     def _answer(self, touched: Iterable[str], today: dict[str, str]) -> None:
         for item_id in touched:
             self._answers.pop(item_id, None)
         self._answers |= {item: answering for answering, item in today.items()}
-        for item_id in {*touched, *today.values()} & self.queue.row_of.keys():
+        for item_id in {*touched, *today.values()}:
+            row = self.queue.row_of.get(item_id)
+            if row is None:
+                continue
             words = self._words_for(item_id)
             said = agreed(words)
-            self._decided[self.queue.row_of[item_id]] = bool(words) and said
+            self._decided[row] = bool(words) and said
             (self._disputes.discard if said else self._disputes.add)(item_id)
 
     def _bases(self, item_ids: Sequence[str]) -> dict[str, str]:
@@ -308,7 +292,7 @@ class ReviewState:
         item_id = item["item_id"]
         words, rows = self._words_for(item_id), self._rows_for(item_id)
         if item["task"] == "group":  # under the same id other pictures were shown before
-            rows = [one for one in rows if one.basis == item["basis"]]
+            rows = [one for one in rows if one.shown == item["basis"]]
         disputed = bool(words) and not agreed(words)
         before = self._words.get(item_id, [])
         hint = item["task"] == "crop" and item["suggested"].startswith("group:")

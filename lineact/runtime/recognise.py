@@ -13,6 +13,7 @@ from lineact.bundle import load_bundle
 from lineact.bundle.manifest import read_manifest
 from lineact.bundle.networks import at_hand
 from lineact.bundle.pair import Bundle
+from lineact.context import Past
 from lineact.runtime.frame import Frame
 from lineact.runtime.pixels import Pixels
 from lineact.runtime.results import TOP_ACTIONS, FrameResult, TrackedHand
@@ -126,19 +127,22 @@ class _Naming:
         self._bundle = bundle
         self._settings = settings
         self._tracks = Tracks(settings)
+        self._size_wh: tuple[int, int] | None = None
+        self._past: Past[Pixels] = Past(bundle.lags_s)
 
     def name(self, seen: _Seen) -> FrameResult:
         spec = self._bundle.manifest.classifier
         at_s = seen.frame.pts_s
+        pictures = self._with_past(seen)
         followed = self._tracks.follow(seen.boxes_xyxy_px, at_s)
         changed, crops_rgb = [], []
         for track, _ in followed:
-            crop = seen.pixels.crop(track.box_xyxy_px, spec.crop_context, spec.crop_side_px)
-            blocks = block_means(crop.grey)
+            strip = [picture.crop(track.box_xyxy_px, spec.crop_context, spec.crop_side_px) for picture in pictures]
+            blocks = block_means(np.concatenate([crop.grey for crop in strip]))
             if not self._is_same(track, blocks, at_s):
                 track.blocks, track.classified_s = blocks, at_s
                 changed.append(track)
-                crops_rgb.append(crop.rgb())
+                crops_rgb.append(np.concatenate([crop.rgb() for crop in strip]))
         for track, answer in zip(changed, self._classify(crops_rgb), strict=True):
             track.answer = answer
         hands = tuple(
@@ -146,6 +150,12 @@ class _Naming:
             for (track, passed_s), score in zip(followed, seen.scores, strict=True)
         )
         return FrameResult(seen.frame, hands, seen.looked, len(changed), time.monotonic())
+
+    def _with_past(self, seen: _Seen) -> list[Pixels]:
+        """The pictures that a hand's strip is cut from, newest first; of another size they show other places."""
+        if seen.pixels.size_wh != self._size_wh:
+            self._size_wh, self._past = seen.pixels.size_wh, Past(self._bundle.lags_s)
+        return self._past.add(seen.frame.pts_s, seen.pixels)
 
     def _classify(self, crops_rgb: list[np.ndarray]) -> np.ndarray:
         return self._bundle.classify(np.stack(crops_rgb)) if crops_rgb else np.zeros((0, len(self._bundle.labels)))

@@ -17,18 +17,29 @@ def augment(
     """Shifts, scales, recolours, blurs and partly erases crops.
 
     Args:
-        images: float32, B x 3 x S x S, RGB, 0 to 1.
+        images: float32, B x 3 x S x S, RGB, 0 to 1; of strips B x 3 x (crops * S) x S, whose crops vary alike.
         params: how much of each.
         generator: on the CPU; the same state gives the same result.
         sided: bool, B: crops that are never mirrored; None for none.
 
     Returns:
-        float32, B x 3 x S x S, 0 to 1.
+        float32, as images, 0 to 1.
     """
-    images = _move(images, params, generator, sided)
+    crops = images.shape[2] // images.shape[3]
+    images = stripped(_move(stacked(images, crops), params, generator, sided), crops)
     images = _recolour(images, params, generator)
-    images = _blur(images, params.blur, generator)
-    return _erase(images, params.erase, generator).clamp(0, 1)
+    images = _blur(stacked(images, crops), params.blur, generator)
+    return stripped(_erase(images, params.erase, generator), crops).clamp(0, 1)
+
+
+def stacked(strips: torch.Tensor, crops: int) -> torch.Tensor:
+    """The crops of strips, B x 3 x (crops * S) x S, as channels: B x (3 * crops) x S x S."""
+    return strips.reshape(len(strips), -1, strips.shape[3], strips.shape[3]) if crops > 1 else strips
+
+
+def stripped(stacks: torch.Tensor, crops: int) -> torch.Tensor:
+    """What `stacked` was made of."""
+    return stacks.reshape(len(stacks), 3, -1, stacks.shape[3]) if crops > 1 else stacks
 
 
 def _uniform(count: int, low: float, high: float, generator: torch.Generator, like: torch.Tensor) -> torch.Tensor:

@@ -26,11 +26,13 @@ class ClassifierSpec:
         config: timm's hub layout: "architecture", "model_args" (without the number of classes) and "pretrained_cfg".
         labels: class names, in the order of the logits; NG is the last one.
         family: architecture.
+        crops: of a strip that it takes, see `lineact.context`; 1 for plain crops.
     """
 
     config: dict[str, Any]
     labels: tuple[str, ...]
     family: Family = "vit"
+    crops: int = 1
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -54,6 +56,8 @@ def save_classifier(folder: Path, name: str, model: torch.nn.Module, spec: Class
         "mean": list(preprocessing.mean),
         "std": list(preprocessing.std),
     }
+    if spec.crops > 1:
+        description["crops"] = spec.crops
     write_json(folder / f"{name}.json", description)
 
 
@@ -83,8 +87,8 @@ def load_classifier(folder: Path, name: str) -> tuple[torch.nn.Module, Classifie
     if found != SCHEMA_VERSION:
         raise InputError(f"{path}: expected schema version {SCHEMA_VERSION}, found {found}; run `dvc repro`")
     config = {key: description[key] for key in ("architecture", "model_args", "pretrained_cfg")}
-    spec = ClassifierSpec(config, tuple(description["labels"]), description["family"])
-    model = build_network(spec.family, config, spec.labels, str(path))
+    spec = ClassifierSpec(config, tuple(description["labels"]), description["family"], description.get("crops", 1))
+    model = build_network(spec.family, config, spec.labels, str(path), spec.crops)
     load_strictly(model, read_safetensors(folder / f"{name}.safetensors"), str(folder))
     return model.eval(), spec
 

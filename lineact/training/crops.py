@@ -22,7 +22,8 @@ class CropSet:
     """Crops of one split, decoded once.
 
     Attributes:
-        images_rgb: uint8, N x side x side x 3; of a table's crops read-only, mapped from a file.
+        images_rgb: uint8, N x side x side x 3, of strips (`lineact.context`) N x (crops * side) x side x 3; of a
+            table's crops read-only, mapped from a file.
         classes: int64, N.
         decoded: side -> the same crops as a file has them; None where they are in memory alone.
     """
@@ -36,7 +37,7 @@ class CropSet:
 
     def at_side(self, side_px: int) -> "CropSet":
         """The same crops, scaled to another side."""
-        if self.images_rgb.shape[1] == side_px:
+        if self.images_rgb.shape[2] == side_px:
             return self
         if self.decoded is not None:
             return CropSet(self.decoded(side_px), self.classes, self.decoded)

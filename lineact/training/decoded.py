@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
+from lineact.context import crops_in
 from lineact.errors import InputError
 from lineact.files import cache_folder, sha256_of_file, write_whole
 from lineact.progress import Progress
@@ -28,7 +29,8 @@ def decoded_crops(path: Path, side_px: int) -> dict[str, np.ndarray]:
         side_px: crops are scaled to this side.
 
     Returns:
-        uint8, N x side_px x side_px x 3, RGB, of each split that the table has: read-only maps of a file in the cache.
+        uint8, N x (crops * side_px) x side_px x 3, RGB, of each split that the table has, crops being 1 but of
+        strips: read-only maps of a file in the cache.
 
     Raises:
         InputError: where a crop cannot be decoded.
@@ -51,7 +53,8 @@ def _decode_into(temporary: Path, *, path: Path, side_px: int) -> None:
         splits = np.array(table.read(["split"])["split"].to_pylist())
         place = np.empty(len(splits), np.int64)
         place[np.argsort(splits, kind="stable")] = np.arange(len(splits))
-        images_rgb = np.lib.format.open_memmap(temporary, "w+", np.uint8, (len(splits), side_px, side_px, 3))
+        rows_px = _rows_of_first(table, side_px)
+        images_rgb = np.lib.format.open_memmap(temporary, "w+", np.uint8, (len(splits), rows_px, side_px, 3))
         progress, done = Progress(f"{path}: decoding, crops", len(splits)), 0
         for batch in table.iter_batches(DECODED_AT_ONCE, columns=["box_id", "crop_png"]):
             decoded = pool.map(partial(_scaled, side_px=side_px), batch["crop_png"].to_pylist())
@@ -60,10 +63,21 @@ def _decode_into(temporary: Path, *, path: Path, side_px: int) -> None:
                     raise InputError(
                         f"{path}: crop of box {box_id}: expected a PNG image, found none; run `dvc repro dataset`"
                     )
+                if image_rgb.shape[0] != rows_px:
+                    raise InputError(
+                        f"{path}: crop of box {box_id}: expected {rows_px // side_px} crops as in the first row, found "
+                        f"{crops_in(image_rgb)}; run `dvc repro dataset`"
+                    )
                 images_rgb[place[row]] = image_rgb
             done += len(batch)
             progress.add(len(batch))
         images_rgb.flush()
+
+
+def _rows_of_first(table: pq.ParquetFile, side_px: int) -> int:
+    """Rows of pixels of the table's crops at a side: so many sides as a strip has crops."""
+    first = _scaled(next(table.iter_batches(1, columns=["crop_png"]))["crop_png"][0].as_py(), side_px)
+    return side_px if first is None else len(first)
 
 
 def _scaled(content: bytes, side_px: int) -> np.ndarray | None:
@@ -76,8 +90,9 @@ def _scaled(content: bytes, side_px: int) -> np.ndarray | None:
 
 
 def scale_image(image: np.ndarray, side_px: int) -> np.ndarray:
-    """uint8, H x W x 3, scaled to a square."""
+    """uint8, S x S x 3, scaled to a side; of a strip each crop alone."""
     import cv2
 
-    interpolation = cv2.INTER_AREA if image.shape[0] > side_px else cv2.INTER_LINEAR
-    return cv2.resize(image, (side_px, side_px), interpolation=interpolation)
+    interpolation = cv2.INTER_AREA if image.shape[1] > side_px else cv2.INTER_LINEAR
+    crops = np.split(image, crops_in(image))
+    return np.concatenate([cv2.resize(crop, (side_px, side_px), interpolation=interpolation) for crop in crops])

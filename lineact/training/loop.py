@@ -200,8 +200,9 @@ def _optimiser(model: torch.nn.Module, params: FitParams) -> torch.optim.Optimiz
 
 
 def _score(record: EpochRecord, params: FitParams) -> tuple[float, float]:
-    first = record.val_macro_f1 if params.stop_on == "val_macro_f1" else -record.val_loss
-    return first, -record.val_loss
+    if params.stop_on == "epochs":
+        return record.epoch, 0.0
+    return record.val_macro_f1 if params.stop_on == "val_macro_f1" else -record.val_loss, -record.val_loss
 
 
 def _refuse_not_finite(loss: float, where: str, params: FitParams) -> None:

@@ -11,7 +11,7 @@ class FitParams:
     Attributes:
         epochs: at most so many passes over the training crops.
         patience: epochs without a better `stop_on` before the loop stops.
-        stop_on: what "better" means on the validation crops.
+        stop_on: what "better" means on the validation crops; "epochs" runs all of them and takes the last.
         batch_size: crops per step.
         crops_at_once: so many of them go through the network together, and their gradients are summed up; None for
             all. Means over the batch stay what they are; only BatchNorm sees the smaller share.
@@ -27,7 +27,7 @@ class FitParams:
 
     epochs: int
     patience: int
-    stop_on: Literal["val_macro_f1", "val_loss"]
+    stop_on: Literal["val_macro_f1", "val_loss", "epochs"]
     batch_size: int
     crops_at_once: int | None
     mixed_precision: bool
@@ -93,6 +93,9 @@ class AugmentParams:
         _at_least(0, mixup=self.mixup)
 
 
+HeadStart = Literal["random", "probe"]
+
+
 @dataclass(frozen=True)
 class ClassifierTrainingParams:
     """What the teacher's and the student's settings have in common.
@@ -104,6 +107,8 @@ class ClassifierTrainingParams:
         hub_revision: commit of the hub's model; null for the newest.
         seed: of the head's start, the order of crops and their variation.
         split_gap_s: seconds that must lie between training and validation crops of one video.
+        side_px: side of the ViT's input, a multiple of its patch; None takes the start's.
+        head_start: "probe" starts the head at the best linear classifier of the start's features, "random" at random.
         fit: the loop's settings.
         augment: variation of the training crops.
     """
@@ -114,12 +119,16 @@ class ClassifierTrainingParams:
     hub_revision: str | None
     seed: int
     split_gap_s: float
+    side_px: int | None
+    head_start: HeadStart
     fit: FitParams
     augment: AugmentParams
 
     def __post_init__(self) -> None:
         _check_actions(self.actions)
         _at_least(0, split_gap_s=self.split_gap_s)
+        if self.side_px is not None:
+            _at_least(1, side_px=self.side_px)
 
     @property
     def labels(self) -> tuple[str, ...]:

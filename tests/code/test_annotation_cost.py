@@ -57,7 +57,10 @@ REPLACED = (decision("c0", "crop", "wipe", "group:0", 3.0),)
 
 def efforts():
     return efforts_of(
-        Decisions(ROWS, REPLACED, ()), {"group:0": 9, "group:1": 7}, lambda one: one[0] == MEASURE, PARAMS.same_iou
+        Decisions(ROWS, REPLACED, ()),
+        {("group:0", ""): 9, ("group:1", ""): 7},
+        lambda one: one[0] == MEASURE,
+        PARAMS.same_iou,
     )
 
 
@@ -125,7 +128,7 @@ def test_without_a_measured_pace_nothing_is_made_up():
 
 
 def of_rows(*rows):
-    return efforts_of(standing(rows), {}, lambda _: False, PARAMS.same_iou)
+    return efforts_of(standing(rows), {("group:0", ""): 4}, lambda _: False, PARAMS.same_iou)
 
 
 def hours_by_hand(found, material):
@@ -148,6 +151,31 @@ def test_an_answer_undone_and_given_again_is_one_item_with_all_its_seconds():
     assert hours_by_hand(of_rows(first, undone, again), Material(0, 0, 0, 100)) == pytest.approx(100 * 8 / 3600)
     put_back = replace(again, seconds=0.0)  # as an undo of a second answer does
     assert [one.untimed for one in of_rows(first, put_back)] == [0, 0]
+
+
+def test_what_is_taken_back_is_no_action_and_its_time_is_that_of_what_was_said():
+    first = decision("c0", "crop", "screw", seconds=5.0)
+    undone = replace(first, decided="withdrawn", decided_at="2026-01-01T00:00:05+00:00", seconds=2.0)
+    bob = replace(first, reviewer="bob", decided="wipe", decided_at="2026-01-01T00:00:03+00:00")
+    assert of_rows(first, undone) == [
+        Effort("crop", "screw", "Ada", items=0, images=0, corrected=0, timed=1, untimed=0, seconds=7.0)
+    ]
+    assert [(one.reviewer, one.action, one.items, one.seconds) for one in of_rows(first, bob, undone)] == [
+        ("Ada", "screw", 0, 7.0),
+        ("bob", "wipe", 1, 5.0),
+    ]
+
+
+def test_the_name_of_a_group_that_shows_other_crops_today_took_time_and_is_no_item():
+    name, again = decision("group:0", "group", "wipe"), decision("group:1", "group", "screw")
+    crop = decision("c0", "crop", "screw", suggested="group:1", seconds=4.0)
+    efforts = of_rows(name, again, crop)
+    assert [(one.task, one.action, one.items, one.images, one.seconds) for one in efforts] == [
+        ("crop", "screw", 1, 1, 4.0),
+        ("group", "screw", 0, 0, 10.0),
+        ("group", "wipe", 1, 4, 10.0),
+    ]
+    assert efforts[0].corrected == 1  # nothing was suggested under that name
 
 
 def test_what_reviewers_dispute_took_them_time():

@@ -15,7 +15,7 @@ from lineact.dataset.calibration import (
     needed_audits,
     precision_curve,
 )
-from lineact.dataset.matching import Match, nearest_actions
+from lineact.dataset.matching import Matches, nearest_actions
 
 
 def unit(rows):
@@ -41,20 +41,20 @@ def test_matching_is_the_mean_of_the_nearest_named_crops(seed, nearest, named_co
     rows = rng.choice(20, named_count, replace=False)
     actions = [str(rng.choice(["screw", "wipe", "NG"])) for _ in rows]
     found = nearest_actions(embeddings, np.arange(20), rows, actions, nearest)
-    for row, match in enumerate(found):
+    for row in range(20):
         action, similarity, margin = slow_nearest(embeddings, row, rows, actions, nearest)
-        assert match.action == action
-        assert match.similarity == pytest.approx(similarity)
-        assert match.margin == pytest.approx(margin)
-        assert -1 <= match.certainty <= 3 + 1e-9
+        assert found.names[found.actions[row]] == action
+        assert found.similarity[row] == pytest.approx(similarity)
+        assert found.margin[row] == pytest.approx(margin)
+        assert -1 <= found.certainty[row] <= 3 + 1e-9
 
 
 def test_a_named_crop_does_not_vouch_for_itself():
     embeddings = unit([[1, 0], [0.9, 0.1], [0, 1]])
-    alone, _, _ = nearest_actions(embeddings, np.arange(3), np.array([0, 2]), ["screw", "wipe"], 1)
-    assert alone.action == "wipe"  # its own name is left out: the only screw is itself
-    together = nearest_actions(embeddings, np.array([0]), np.array([0, 1, 2]), ["screw", "screw", "wipe"], 1)[0]
-    assert together.action == "screw"
+    alone = nearest_actions(embeddings, np.arange(3), np.array([0, 2]), ["screw", "wipe"], 1)
+    assert alone.names[alone.actions[0]] == "wipe"  # its own name is left out: the only screw is itself
+    together = nearest_actions(embeddings, np.array([0]), np.array([0, 1, 2]), ["screw", "screw", "wipe"], 1)
+    assert together.names[together.actions[0]] == "screw"
 
 
 def selected_by_benjamini_hochberg(audits, certainties, max_wrong):
@@ -111,17 +111,25 @@ def test_nothing_to_take_has_no_threshold():
     assert conformal_threshold(Audits(np.array([]), np.array([], bool)), np.array([]), 0.1) is None
 
 
-def crowd(action, count, certainty=1.0):
-    return {f"{action}{number}": Match(action, certainty, 0.0) for number in range(count)}
+def matches_of(labels, similarity, margin=0.0):
+    """Crops in the rows 0, 1, ... with these labels."""
+    names = tuple(sorted(set(labels)))
+    actions = np.array([names.index(label) for label in labels], np.int16)
+    columns = (np.broadcast_to(np.asarray(one, float), len(labels)) for one in (similarity, margin))
+    return Matches(np.arange(len(labels)), names, actions, *columns)
+
+
+def sample_from(count, said):
+    """Of so many crops; `said` maps the audited rows to what a person said."""
+    audited = np.array(sorted(said), np.int64)
+    return Sample(audited, tuple(said[row] for row in sorted(said)), np.setdiff1d(np.arange(count), audited))
 
 
 def test_where_lambda_comes_from():
-    matches = crowd("screw", 140) | crowd("wipe", 60) | crowd("label", 60) | crowd("NG", 3)
-    screw, wipe, label = (
-        [box_id for box_id in matches if box_id.startswith(name)] for name in ("screw", "wipe", "label")
-    )
-    audited = dict.fromkeys(screw[:40], "screw") | dict.fromkeys(wipe[:15], "wipe") | dict.fromkeys(label[:15], "label")
-    sample = Sample(audited, [box_id for box_id in matches if box_id not in audited])
+    labels = ["screw"] * 140 + ["wipe"] * 60 + ["label"] * 60 + ["NG"] * 3
+    matches = matches_of(labels, 1.0)
+    audited = dict.fromkeys(range(40), "screw") | dict.fromkeys(range(140, 155), "wipe")
+    sample = sample_from(len(labels), audited | dict.fromkeys(range(200, 215), "label"))
     lambdas = calibrate(matches, sample, precision=0.95, constant=0.7)
     assert {action: one.source for action, one in lambdas.items()} == {
         "NG": "pooled",
@@ -130,35 +138,37 @@ def test_where_lambda_comes_from():
         "wipe": "pooled",
     }
     assert (lambdas["wipe"].audited, lambdas["wipe"].wrong) == (15, 0)
-    assert set(labels_taken(matches, lambdas)) == set(matches)
+    assert labels_taken(matches, lambdas).all()
 
     strict = calibrate(matches, sample, precision=0.999, constant=1.2)
     assert {one.source for one in strict.values()} == {"constant"}
-    assert labels_taken(matches, strict) == {}
+    assert not labels_taken(matches, strict).any()
+
+
+def test_where_nothing_is_named_nothing_is_taken():
+    matches = Matches(np.empty(0, np.int64), (), np.empty(0, np.int16), np.empty(0), np.empty(0))
+    sample = sample_from(4, {1: "screw"})
+    assert calibrate(matches, sample, 0.9, 0.5) == {}
+    assert labels_taken(matches, {}).tolist() == []
+    assert precision_curve(matches, sample) == []
 
 
 def test_a_wrong_sure_label_raises_lambda():
-    matches = {f"box{number}": Match("screw", number / 100, 0.0) for number in range(100)}
-    audited = {f"box{number}": "screw" for number in range(0, 100, 2)}
-    sample = Sample(audited, [box_id for box_id in matches if box_id not in audited])
-    right = calibrate(matches, sample, 0.9, 0.0)["screw"]
-    wrong = calibrate(matches, Sample(audited | {"box50": "wipe"}, sample.undecided), 0.9, 0.0)["screw"]
-    several = dict.fromkeys([f"box{number}" for number in range(0, 60, 2)], "wipe")
-    worse = calibrate(matches, Sample(audited | several, sample.undecided), 0.9, 0.0)["screw"]
+    matches = matches_of(["screw"] * 99 + ["wipe"], np.arange(100) / 100)
+    audited = dict.fromkeys(range(0, 98, 2), "screw")
+    right = calibrate(matches, sample_from(100, audited), 0.9, 0.0)["screw"]
+    wrong = calibrate(matches, sample_from(100, audited | {50: "wipe"}), 0.9, 0.0)["screw"]
+    several = dict.fromkeys(range(0, 60, 2), "wipe")
+    worse = calibrate(matches, sample_from(100, audited | several), 0.9, 0.0)["screw"]
     assert right.certainty <= wrong.certainty < worse.certainty
 
 
 def test_the_curve_of_precision_against_coverage():
-    matches = {
-        "a": Match("screw", 0.9, 0.1),
-        "b": Match("screw", 0.8, 0.5),
-        "c": Match("wipe", 0.7, 0.0),
-        "d": Match("wipe", 0.7, 0.2),
-    }
-    sample = Sample({"a": "screw", "b": "screw", "c": "screw", "d": "wipe", "gone": "wipe"}, [])
+    matches = matches_of(["screw", "screw", "wipe", "wipe"], [0.9, 0.8, 0.7, 0.7], [0.1, 0.5, 0.0, 0.2])
+    sample = sample_from(4, {0: "screw", 1: "screw", 2: "screw", 3: "wipe", 77: "wipe"})  # one is gone
     curve = precision_curve(matches, sample)
     by_similarity = [(share, right) for name, _, share, right in curve if name == "similarity"]
-    assert by_similarity == [(0.25, 1.0), (0.5, 1.0), (1.0, 0.75)]  # c and d tie
+    assert by_similarity == [(0.25, 1.0), (0.5, 1.0), (1.0, 0.75)]  # the last two tie
     by_margin = [round(right, 3) for name, _, _, right in curve if name == "margin"]
     assert by_margin == [1.0, 1.0, 1.0, 0.75]
 

@@ -8,13 +8,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import beta as beta_distribution
 
-from lineact.certificate import PRIOR, Bound, Target, bound_of, most_wrong, upper_curve
+from lineact.certificate import PRIOR, Bound, Target, bound_of, least_looks, most_wrong, upper_curve
+from tests.many_samples import (
+    assert_at_most,
+    most_allowed,
+    most_allowed_by_clopper_pearson,
+    wrong_after_each_look,
+)
 
 TARGET = Target(max_error=0.05, level=0.95)
-SAMPLES = 1500
-FALSE_ALARMS = 0.05 + 3 * (0.05 * 0.95 / SAMPLES) ** 0.5  # three standard errors of a count of that many samples
+SAMPLES = 100_000
 
 
 def rising(start: int, count: int) -> int:
@@ -57,36 +61,32 @@ def test_the_bound_is_the_upper_end_of_the_ratio_of_prior_and_posterior(sizes, s
 def test_in_95_percent_of_samples_no_look_at_all_shows_a_bound_under_the_truth(population, share):
     rng = np.random.default_rng([population, round(1e4 * share)])
     wrong_in_all = round(share * population)
-    labels = np.arange(population) < wrong_in_all
-    under = 0
-    for _ in range(SAMPLES):
-        curve = upper_curve(rng.permutation(labels)[:200].tolist(), population, 0.95)
-        under += min(curve) < wrong_in_all / population
-    assert under / SAMPLES <= FALSE_ALARMS
+    wrong = wrong_after_each_look(population, wrong_in_all, SAMPLES, rng)[:, : min(population, 200)]
+    under = (wrong <= most_allowed(population, wrong_in_all, 0.95)[: wrong.shape[1]]).any(axis=1)
+    assert_at_most(under.sum(), SAMPLES)
 
 
-def certified_by(bound_after, labels: np.ndarray, rng: np.random.Generator) -> bool:
-    """Whether a reviewer who looks after every answer, and stops when content, is ever told that the target is met."""
-    order = rng.permutation(labels)
-    return any(bound_after(int(order[:looked].sum()), looked) <= TARGET.max_error for looked in range(1, 401))
+@pytest.mark.parametrize(("population", "share"), [(40, 0.1), (300, 0.0525)])
+def test_so_many_samples_are_counted_as_the_bounds_themselves_do_it(population, share):
+    wrong_in_all = round(share * population)
+    allowed = most_allowed(population, wrong_in_all, 0.95)
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        labels = rng.permutation(np.arange(population) < wrong_in_all)[: population - 1]
+        shows = [bound < wrong_in_all / population for bound in upper_curve(labels.tolist(), population, 0.95)]
+        counted = np.concatenate([[0], labels.cumsum()]) <= allowed[: len(labels) + 1]
+        assert any(shows) == counted.any()
 
 
 def test_reviewers_who_stop_when_the_target_is_met_certify_a_bad_set_seldom_but_with_a_naive_bound_often():
-    population = 2000
-    labels = np.arange(population) < round(0.052 * population)  # just over the target: nothing may be certified
-    rng = np.random.default_rng(0)
-    naive_bounds = {
-        (wrong, looked): float(beta_distribution.ppf(0.95, wrong + 1, looked - wrong)) if wrong < looked else 1.0
-        for looked in range(1, 401)
-        for wrong in range(min(looked, 80) + 1)
-    }
-    own_bounds = {key: most_wrong(*key, population, 0.95) / population for key in naive_bounds}
-    samples = 800
-    own = sum(certified_by(lambda *key: own_bounds[key], labels, rng) for _ in range(samples)) / samples
-    naive = sum(certified_by(lambda *key: naive_bounds[key], labels, rng) for _ in range(samples)) / samples
-    print(f"of bad sets certified: {own:.1%}; with a naive bound {naive:.1%}")
-    assert own <= 0.05 + 3 * (0.05 * 0.95 / samples) ** 0.5
-    assert naive >= 0.1
+    population, wrong_in_all = 2000, 104  # just over the target: nothing may be certified
+    samples = SAMPLES // 5
+    wrong = wrong_after_each_look(population, wrong_in_all, samples, np.random.default_rng(0))
+    own = (wrong <= most_allowed(population, wrong_in_all, TARGET.level)).any(axis=1)
+    naive = (wrong <= most_allowed_by_clopper_pearson(population, wrong_in_all)).any(axis=1)
+    print(f"of {samples} bad sets certified: {own.mean():.1%}; with a naive bound {naive.mean():.1%}")
+    assert_at_most(own.sum(), samples)
+    assert naive.mean() >= 0.1
 
 
 @given(st.integers(1, 200), st.data())
@@ -127,6 +127,20 @@ def test_without_a_wrong_label_so_many_looks_show_five_percent(population, looks
     assert bound_of([], population, TARGET).needed == looks
     assert not bound_of([False] * (looks - 1), population, TARGET).met
     assert bound_of([False] * looks, population, TARGET).met
+
+
+@pytest.mark.parametrize("max_error", [0.02, 0.05, 0.1, 0.3])
+def test_fewer_looks_than_the_least_meet_no_target_before_all_is_looked_at(max_error):
+    target = Target(max_error, 0.95)
+    least = least_looks(target)
+    for population in range(1, 400):
+        bound = bound_of([False] * (least - 1), population, target) if population >= least else None
+        trivial = population - least + 1 <= max_error * population  # what was not seen is too little to matter
+        assert bound is None or not bound.met or trivial
+
+
+def test_no_looks_but_all_of_them_show_that_nothing_is_wrong():
+    assert least_looks(Target(0.0, 0.95)) > 10**9
 
 
 def test_of_nothing_accepted_nothing_is_wrong():

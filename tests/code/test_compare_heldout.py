@@ -31,7 +31,7 @@ from lineact.video import read_frames
 from tests.generated_videos import passing_hand, write_video
 
 HAND = {"x1": 140.0, "y1": 80.0, "x2": 180.0, "y2": 120.0}
-CUT = CutParams(context=1.8, crop_px=32)
+CUT = CutParams(context=1.8, crop_px=32, lags_s=(0.0,))
 LABELS = ("screw", "NG")
 
 

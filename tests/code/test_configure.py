@@ -6,11 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
+from omegaconf import OmegaConf
 
 from flows.lines import activate
 from flows.pipeline import stages_of
 from lineact.errors import ConfigError
-from tasks.configure import configure
+from tasks.configure import compose_line, configure
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -21,6 +23,52 @@ def conf(tmp_path, monkeypatch):
     shutil.copyfile(ROOT / "dvc.yaml", tmp_path / "dvc.yaml")
     monkeypatch.chdir(tmp_path)
     return Path("conf")
+
+
+def set_in(conf, name, value):
+    """Changes one setting of the line `demo`."""
+    path = conf / "line" / "demo.yaml"
+    settings = OmegaConf.load(path)
+    OmegaConf.update(settings, name, yaml.safe_load(value), force_add=True)
+    path.write_text(f"# @package _global_\n{OmegaConf.to_yaml(settings)}")
+
+
+@pytest.mark.parametrize(
+    ("setting", "decides"),
+    [
+        ("ingest.label_fps=2.0", True),
+        ("detect.filters.box_threshold=0.4", True),
+        ("embed.context=2.0", True),
+        ("match.templates_per_group=5", True),
+        ("match.seed=7", True),
+        ("queue.crops=70", True),
+        ("queue.audit_calibrate=100", True),
+        ("dataset.labels.nearest=5", True),
+        ("dataset.labels.precision=0.95", True),
+        ("dataset.labels.min_certainty=1.0", True),
+        ("dataset.min_iou=0.4", True),
+        ("queue.audit_certify=900", False),  # how fresh random crops are had
+        ("queue.holdout_frames=30", False),
+        ("dataset.labels.min_hand_certainty=0.7", False),
+        ("dataset.max_label_error=0.1", False),
+        ("dataset.detector_frames=10", False),
+        ("embed.batch_size=8", False),
+        ("detect.shard_frames=8", False),
+        ("train_detector.epochs=3", False),
+    ],
+)
+def test_what_is_accepted_is_told_by_the_settings_that_decide_it(setting, decides, conf):
+    before = compose_line(conf, "demo")
+    set_in(conf, *setting.split("="))
+    after = compose_line(conf, "demo")
+    assert (after["dataset"]["accepted_by"] != before["dataset"]["accepted_by"]) == decides
+    assert after["simulate_review"]["dataset"]["accepted_by"] == after["dataset"]["accepted_by"]
+
+
+def test_what_tells_the_settings_is_not_one_of_them(conf):
+    set_in(conf, "dataset.accepted_by", "mine")
+    with pytest.raises(ConfigError, match=r"dataset\.accepted_by tells the other settings and cannot be set"):
+        compose_line(conf, "demo")
 
 
 @pytest.mark.parametrize(

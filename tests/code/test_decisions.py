@@ -169,6 +169,16 @@ def placed(x, y, side=40, mark=""):
     return f"{frame_key(SHA, 1.0)}#{x}-{y}-{x + side}-{y + side}{mark}", (float(x), float(y), x + side, y + side)
 
 
+class OnFrames(dict):
+    """Boxes of today: frame to its boxes."""
+
+    def on(self, frame):
+        return self.get(frame, [])
+
+    def __contains__(self, box_id):
+        return any(box_id in dict(placed) for placed in self.values())
+
+
 boxes = st.lists(st.tuples(st.integers(0, 120), st.integers(0, 120)), unique=True, max_size=6)
 
 
@@ -176,7 +186,7 @@ boxes = st.lists(st.tuples(st.integers(0, 120), st.integers(0, 120)), unique=Tru
 def test_decisions_attach_one_to_one(old, new, min_iou):
     old_ids = [placed(*place)[0] for place in old]
     today = [placed(*place) for place in new]
-    attached = attach(old_ids, {frame_key(SHA, 1.0): today}, min_iou)
+    attached = attach(old_ids, OnFrames({frame_key(SHA, 1.0): today}), min_iou)
     assert len(set(attached.values())) == len(attached)
     assert {old_id for old_id in old_ids if old_id in dict(today)} <= set(attached)
     for old_id, new_id in attached.items():
@@ -187,9 +197,11 @@ def test_decisions_attach_one_to_one(old, new, min_iou):
 
 def test_a_box_found_elsewhere_takes_no_decision():
     moved, far = placed(10, 10), placed(300, 10)
-    assert attach([placed(12, 11)[0]], {frame_key(SHA, 1.0): [far, moved]}, 0.5) == {placed(12, 11)[0]: moved[0]}
-    assert attach([placed(12, 11)[0]], {frame_key(SHA, 1.0): [far]}, 0.5) == {}
-    assert attach([placed(12, 11)[0]], {frame_key(SHA, 2.0): [moved]}, 0.5) == {}
+    assert attach([placed(12, 11)[0]], OnFrames({frame_key(SHA, 1.0): [far, moved]}), 0.5) == {
+        placed(12, 11)[0]: moved[0]
+    }
+    assert attach([placed(12, 11)[0]], OnFrames({frame_key(SHA, 1.0): [far]}), 0.5) == {}
+    assert attach([placed(12, 11)[0]], OnFrames({frame_key(SHA, 2.0): [moved]}), 0.5) == {}
 
 
 SIDES = st.floats(-1, 700) | st.just(float("nan")) | st.sampled_from([0.0, 0.001, 0.004, 0.005, 1e-9])

@@ -38,6 +38,7 @@ class Scripted:
 
     labels = LABELS
     score_threshold = 0.5
+    lags_s = (0.0,)
 
     def __init__(self, boxes=(), actions=(), scores=None, named=None):
         self.boxes_xyxy_px = np.array(boxes, np.float32).reshape(-1, 4)
@@ -48,7 +49,7 @@ class Scripted:
         kept = self.scores >= (self.score_threshold if min_score is None else min_score)
         return self.boxes_xyxy_px[kept], self.scores[kept]
 
-    def crops(self, image_rgb, boxes_xyxy_px):  # noqa: ARG002
+    def crops(self, image_rgb, boxes_xyxy_px, earlier_rgb=()):  # noqa: ARG002
         return boxes_xyxy_px
 
     def classify(self, crops_rgb):

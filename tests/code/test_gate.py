@@ -1,7 +1,9 @@
 """The review gate of the flows, from files: what each policy waits for, and the certificate of today's decisions."""
 
+import os
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from unittest.mock import MagicMock
 
 import pyarrow as pa
@@ -9,9 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from flows import gate
-from flows.gate import Certifier, certificate_of, decisions_of, pass_gate
+from flows.gate import certificate_of, certifier_of, decisions_of, found_of, pass_gate
 from flows.review_quality import Quality
 from lineact.certificate import Target, bound_of
+from lineact.dataset.accepted import level_after
 from lineact.dataset.asked import Asked
 from lineact.dataset.awaiting import likely_audits, words_of
 from lineact.decisions import BadRow, Decisions, standing, write_decisions
@@ -20,6 +23,7 @@ from lineact.queue import CALIBRATES, CERTIFIES
 from lineact.reviewer import answer_queue
 from lineact.schema import QUEUE, read_table, write_table
 from lineact.simulate_review import SimulatedTruth
+from tasks.dataset import dataset
 from tests.labelled_line import Line, dataset_params, match_params, queue_params, review_params, section_of
 from tests.reviewed_line import LINE, configure
 
@@ -103,7 +107,7 @@ def test_the_page_is_told_the_same_without_labelling_anew_after_each_certifying_
     queue = {row["item_id"]: row["reason"] for row in read_queue(project)}
     certifying = [one for one in decided if queue[one.item_id] == CERTIFIES]
     others = [one for one in decided if queue[one.item_id] != CERTIFIES]
-    certifier = Certifier(LINE)
+    certifier = certifier_of(LINE)
     for rows in ([], others[:8], others):  # each names more
         write_decisions(decisions_of(LINE), rows)
         assert certifier.certificate(Decisions(tuple(rows), (), ())) == certificate_of(LINE)
@@ -122,7 +126,7 @@ def test_answers_that_calibrate_label_anew_after_the_last_of_them_alone(reviewed
     queue = {row["item_id"]: row["reason"] for row in read_queue(project)}
     calibrating = [one for one in decided if queue[one.item_id] == CALIBRATES]
     others = [one for one in decided if queue[one.item_id] not in (CALIBRATES, CERTIFIES)]
-    certifier = Certifier(LINE)
+    certifier = certifier_of(LINE)
     labelling = MagicMock(side_effect=gate.label_the_rest)
     monkeypatch.setattr(gate, "label_the_rest", labelling)
     for count in range(len(calibrating) + 1):
@@ -131,18 +135,19 @@ def test_answers_that_calibrate_label_anew_after_the_last_of_them_alone(reviewed
         assert not set(asked.items) & {one.item_id for one in calibrating[:count]}
     assert labelling.call_count == 2  # before the first, and after the last
     rows = Decisions((*others, *calibrating), (), ())
-    assert asked == Certifier(LINE).asked_audits(rows)
+    assert asked == certifier_of(LINE).asked_audits(rows)
     certifier.asked_audits(Decisions((*others[1:], *calibrating[:1]), (), ()))  # something else changed
     assert labelling.call_count == 4
 
 
 def test_before_anything_is_labelled_as_many_random_crops_are_counted_as_no_wrong_label_needs():
-    asked = Asked(frozenset(), ("a", "b"), tuple(str(number) for number in range(600)))
+    asked = Asked(pa.array([]), ("a", "b"), tuple(str(number) for number in range(600)))
     likely = likely_audits(asked, 0.05)
     assert likely == (*asked.calibrating, *asked.certifying[: len(likely) - 2])
-    assert bound_of([False] * (len(likely) - 2), 1000, Target(0.05, 0.95)).met
-    assert not bound_of([False] * (len(likely) - 12), 1000, Target(0.05, 0.95)).met
-    assert likely_audits(Asked(frozenset(), (), asked.certifying[:9]), 0.05) == asked.certifying[:9]
+    level = level_after(0)
+    assert bound_of([False] * (len(likely) - 2), 1000, Target(0.05, level)).met
+    assert not bound_of([False] * (len(likely) - 12), 1000, Target(0.05, level)).met
+    assert likely_audits(Asked(pa.array([]), (), asked.certifying[:9]), 0.05) == asked.certifying[:9]
 
 
 def test_a_group_named_after_the_looks_shuts_the_gate_and_page_and_gate_say_how_it_opens(reviewed):
@@ -157,24 +162,69 @@ def test_a_group_named_after_the_looks_shuts_the_gate_and_page_and_gate_say_how_
     with pytest.raises(AwaitingReview) as awaited:
         pass_gate(LINE)
     said = str(awaited.value)
-    assert "earlier looks certify nothing any more, since 1 names, crops or frames were decided after them" in said
+    assert "earlier looks certify nothing any more (" in said
+    assert " under other names or decisions than today's): only random crops that nobody had seen by then do" in said
     assert f"raise queue.audit_certify in conf/line/{LINE}.yaml, then `python -m flows.label_line line={LINE}`" in said
     rows = standing([*decided, late])
-    assert Certifier(LINE).certificate(rows) == certificate_of(LINE)
-    assert words_of(Certifier(LINE).certificate(rows), 0.1, LINE) in said
-    assert Quality(LINE).told(rows)["words"] in said
+    assert certifier_of(LINE).certificate(rows) == certificate_of(LINE)
+    assert words_of(certifier_of(LINE).certificate(rows), 0.1, LINE) in said
+    assert Quality(LINE, found_of(LINE)).told(rows)["words"] in said
+
+
+def test_looks_under_other_settings_shut_the_gate_page_gate_and_stage_say_how_fresh_ones_are_had(reviewed, tmp_path):
+    """Who looks, then lowers a threshold, has the labels of another threshold."""
+    decided = reviewed("sampled")
+    write_decisions(decisions_of(LINE), decided)
+    pass_gate(LINE)
+    tuned = dataset_params(policy="sampled", accepted_by="07435e77")
+    configure(Path(), dataset=section_of(tuned))
+    with pytest.raises(AwaitingReview) as awaited:
+        pass_gate(LINE)
+    said = str(awaited.value)
+    assert "earlier looks certify nothing any more (45 under other settings): only random crops that nobody had" in said
+    assert f"raise queue.audit_certify in conf/line/{LINE}.yaml, then `python -m flows.label_line line={LINE}`" in said
+    rows = standing(decided)
+    assert words_of(certifier_of(LINE).certificate(rows), 0.1, LINE) in said
+    assert Quality(LINE, found_of(LINE)).told(rows)["words"] in said
+    with pytest.raises(AwaitingReview) as stage:
+        dataset(
+            tuned,
+            line=LINE,
+            raw=Path("raw"),
+            **{name: Path("data") / LINE / name for name in gate.STAGES},
+            decisions=decisions_of(LINE),
+            out=tmp_path / "out",
+        )
+    assert str(stage.value) in said
+    configure(Path(), dataset=section_of(dataset_params(policy="sampled")))
+    pass_gate(LINE)  # as it was when they were looked at
+
+
+def test_settings_changed_while_the_page_is_open_count_from_then_on(reviewed):
+    decided = reviewed("sampled")
+    quality = Quality(LINE, found_of(LINE))
+    before = quality.stamp(standing(decided))
+    assert quality.told(standing(decided))["bounds"][0]["met"]
+    params_file, written = Path("params.yaml"), Path("params.yaml").stat().st_mtime_ns
+    configure(Path(), dataset=section_of(dataset_params(policy="sampled", accepted_by="07435e77")))
+    os.utime(params_file, ns=(written, written + 1_000_000))
+    assert quality.settings_now() == "07435e77"
+    after = quality.stamp(standing(decided))
+    assert after.partition("/")[2] == before.partition("/")[2]
+    assert after != before
+    assert not quality.told(standing(decided))["bounds"][0]["met"]
 
 
 def test_no_picture_is_read_to_judge_the_gate(reviewed, monkeypatch):
     write_decisions(decisions_of(LINE), reviewed("required"))
-    read = pq.read_table
+    read = pq.ParquetFile.read
 
-    def without_pictures(path, columns=None):
-        table = read(path, columns=columns)
+    def without_pictures(file, columns=None, **rest):
+        table = read(file, columns=columns, **rest)
         assert not any(field.type == pa.binary() for field in table.schema)
         return table
 
-    monkeypatch.setattr(pq, "read_table", without_pictures)
+    monkeypatch.setattr(pq.ParquetFile, "read", without_pictures)
     pass_gate(LINE)
 
 

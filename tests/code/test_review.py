@@ -21,6 +21,7 @@ from flows.review_export import export_line
 from flows.review_line import read_reviewed
 from lineact.decisions import NG, boxes_of_text, read_decisions, write_decisions
 from lineact.errors import AwaitingReview, ConfigError, InputError
+from lineact.groups import shown_basis
 from lineact.png import decode_png
 from lineact.queue import CALIBRATES
 from lineact.review.journal import Journal
@@ -58,17 +59,30 @@ def project(generated, monkeypatch):
     return folder, rows
 
 
+class Client(TestClient):
+    """A page.
+
+    Attributes:
+        version: of the queue that it shows.
+    """
+
+    version = ""
+
+
 def client_of(reviewer="ann", access=LOCAL):
-    return TestClient(
-        review_app(read_reviewed(LINE, reviewer), access),
-        base_url="http://127.0.0.1",
-        headers={OWN_HEADER: "1"},
-    )
+    reviewed = read_reviewed(LINE, reviewer)
+    client = Client(review_app(reviewed, access), base_url="http://127.0.0.1", headers={OWN_HEADER: "1"})
+    client.version = reviewed.version
+    return client
 
 
 def answer(client, item_id, decided, seconds=1.5, seen=0, settles=False):
     body = {"item_id": item_id, "decided": decided, "seen": seen, "seconds": seconds, "settles": settles}
-    return client.post("/api/decisions", json={"answers": [body]})
+    return post(client, [body])
+
+
+def post(client, answers, **rest):
+    return client.post("/api/decisions", json={"answers": answers, "version": client.version}, **rest)
 
 
 def first(rows, task):
@@ -132,7 +146,8 @@ def test_answer_is_in_the_journal_before_the_reply_and_in_the_file_when_it_is_wr
     assert client.post("/api/finish").json()["added"] == 1
     (decision,) = read_decisions(decisions_file(folder), ACTIONS).rows
     assert (decision.item_id, decision.task, decision.decided) == (row["item_id"], "group", ACTIONS[0])
-    assert (decision.basis, decision.suggested) == (row["basis"], row["suggested"])
+    assert (decision.shown, decision.members) == (row["basis"], row["box_ids"])  # the crops that the name was given on
+    assert decision.suggested == row["suggested"]
     assert (decision.reviewer, decision.seconds) == ("ann", 1.5)
     assert client.get("/api/progress").json()["pending"] == 0
 
@@ -142,9 +157,9 @@ def test_answers_of_a_page_are_saved_together_or_not_at_all(project):
     client = client_of()
     crops = [row["item_id"] for row in rows if row["task"] == "crop"][:3]
     body = [{"item_id": item, "decided": "wipe", "seconds": 0.5, "seen": 0} for item in crops]
-    assert client.post("/api/decisions", json={"answers": [*body, body[0] | {"decided": "paint"}]}).status_code == 422
+    assert post(client, [*body, body[0] | {"decided": "paint"}]).status_code == 422
     assert client.get("/api/progress").json()["decided"] == 0
-    assert client.post("/api/decisions", json={"answers": body}).status_code == 200
+    assert post(client, body).status_code == 200
     assert {row.item_id: row.decided for row in written(folder).rows} == dict.fromkeys(crops, "wipe")
 
 
@@ -390,7 +405,7 @@ def test_unknown_items_are_refused(project):
     assert client.get("/api/items", params={"name": "group", "count": 100_000}).status_code == 422
     assert answer(client, group, "wipe", seconds=-1).status_code == 422
     assert answer(client, group, "wipe", seconds=1e308).status_code == 422  # a mean of such numbers is no number
-    assert client.post("/api/decisions", json={"answers": []}).status_code == 422
+    assert post(client, []).status_code == 422
     assert client.post("/api/decisions", json={"item_id": "group:0"}).status_code == 422
     assert Journal(journal_file(folder)).rows_after(0)[0] == []
 
@@ -439,7 +454,7 @@ def test_crops_and_frames_stay_decided_when_something_else_was_shown(project, ta
     folder, rows = project
     row, decided = first(rows, task), "empty" if task == "box" else "wipe"
     answer(client_of(), row["item_id"], decided)
-    rewrite(folder, lambda text: text.replace(row["basis"], "0" * 16))
+    rewrite(folder, lambda text: text.replace(shown_basis(row), "0" * 16))
     item = all_items(client_of())[row["item_id"]]
     assert (item["decided"], item["outdated"]) == (decided, "")
 
@@ -482,7 +497,7 @@ def test_name_of_a_group_that_shows_other_pictures_waits_again(project):
     folder, rows = project
     row = first(rows, "group")
     answer(client_of(), row["item_id"], "wipe")
-    rewrite(folder, lambda text: text.replace(row["basis"], "0" * 16))
+    rewrite(folder, lambda text: text.replace(shown_basis(row), "0" * 16))
     item = all_items(client_of())[row["item_id"]]
     assert (item["decided"], item["outdated"]) == ("", "wipe")
 
@@ -493,7 +508,7 @@ def test_what_was_seen_of_a_group_with_other_pictures_answers_nothing_of_today(p
     folder, rows = project
     row = first(rows, "group")
     answer(client_of(), row["item_id"], "wipe")
-    rewrite(folder, lambda text: text.replace(row["basis"], "0" * 16))
+    rewrite(folder, lambda text: text.replace(shown_basis(row), "0" * 16))
     item = all_items(client_of())[row["item_id"]]
     assert (item["seen"], item["seen_mine"]) == (0, 0)
     reply = answer(client_of(), row["item_id"], decided, seen=1)
@@ -531,12 +546,25 @@ def test_a_queue_made_anew_meanwhile_is_told_and_nothing_is_saved(project):
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
     try:
         reply = answer(client, first(rows, "group")["item_id"], "wipe")
-        assert reply.status_code == 500
-        assert "made anew" in reply.json()["detail"]
+        assert (reply.status_code, reply.json()["stale"]) == (409, True)
+        assert "made anew while this page was open; stop the command and start it again" in reply.json()["detail"]
         assert "made anew" in client.get("/api/items", params={"name": "group"}).json()["detail"]
     finally:
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert not written_or_pending(folder)
+
+
+def test_a_page_of_an_earlier_queue_is_told_to_reload_and_nothing_is_saved(project):
+    folder, rows = project
+    client = client_of()
+    client.version = "12-34"  # the command was started again on another queue meanwhile
+    reply = answer(client, first(rows, "group")["item_id"], "wipe")
+    assert (reply.status_code, reply.json()["stale"]) == (409, True)
+    assert "this page shows an earlier queue: reload it (F5)" in reply.json()["detail"]
+    assert not written_or_pending(folder)
+    item = first(rows, "group")["item_id"]
+    body = {"item_id": item, "decided": "wipe", "seen": 0, "seconds": 1.0}
+    assert client.post("/api/decisions", json={"answers": [body]}).status_code == 422  # a page must tell it
 
 
 def written_or_pending(folder):
@@ -767,7 +795,7 @@ def test_finishing_tells_what_the_gate_waits_for_and_starts_training_when_it_ope
     client = client_of()
     answer(client, first(rows, "group")["item_id"], "wipe")
     assert "awaiting review" in client.post("/api/finish").json()["next"]
-    monkeypatch.setattr("flows.review_quality.pass_gate", lambda _: None)
+    monkeypatch.setattr("flows.gate.Certifier.pass_gate", lambda _: None)
     monkeypatch.setattr("flows.review_quality.start_training", lambda line: f"training of {line} is started")
     assert client.post("/api/finish").json()["next"] == f"training of {LINE} is started"
 
@@ -777,7 +805,7 @@ def test_what_fails_after_writing_is_not_told_as_not_written(project, monkeypatc
     folder, rows = project
     client = client_of()
     answer(client, first(rows, "group")["item_id"], "wipe")
-    monkeypatch.setattr("flows.review_quality.pass_gate", MagicMock(side_effect=error))
+    monkeypatch.setattr("flows.gate.Certifier.pass_gate", MagicMock(side_effect=error))
     reply = client.post("/api/finish")
     assert (reply.status_code, reply.json()["added"]) == (200, 1)
     assert f"the gate cannot be judged ({error})" in reply.json()["next"]
@@ -790,14 +818,14 @@ def test_the_certificate_of_another_queue_is_not_told(project):
     queue = folder / "data" / LINE / "queue" / "queue.parquet"
     queue.touch()
     reply = client.get("/api/quality")
-    assert (reply.status_code, "the queue was made anew" in reply.json()["detail"]) == (500, True)
+    assert (reply.status_code, "the queue was made anew" in reply.json()["detail"]) == (409, True)
 
 
 @pytest.mark.parametrize("field", ["item_id", "decided"])
 def test_text_that_no_encoding_holds_is_refused(project, field):
     folder, rows = project
     body = {"item_id": first(rows, "group")["item_id"], "decided": "wipe", "seconds": 1.0, "seen": 0}
-    content = json.dumps({"answers": [body | {field: "\ud800"}]})
+    content = json.dumps({"answers": [body | {field: "\ud800"}], "version": "1"})
     reply = client_of().post("/api/decisions", content=content, headers={"content-type": "application/json"})
     assert reply.status_code == 422
     assert f"body.answers.0.{field}: " in reply.json()["detail"]

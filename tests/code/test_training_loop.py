@@ -106,6 +106,17 @@ def test_patience_and_the_best_of_the_first_epochs(tmp_path):
     assert not has_stopped(history[:6], params)
 
 
+def test_all_epochs_are_run_and_the_last_is_taken_where_nothing_stops():
+    history = [
+        EpochRecord(number, 1.0, loss, 0.5, f1) for number, loss, f1 in ((1, 0.1, 0.9), (2, 0.5, 0.2), (3, 0.6, 0.1))
+    ]
+    params = fit_params(epochs=4, patience=1, stop_on="epochs")
+    assert not has_stopped(history, params)
+    assert best_epoch(history, params) == 3
+    assert best_epoch(history[:2], params) == 2
+    assert has_stopped([*history, EpochRecord(4, 1.0, 0.7, 0.5, 0.0)], params)
+
+
 def test_equal_scores_are_told_apart_by_loss():
     records = [EpochRecord(n, 1.0, loss, 0.5, 0.5) for n, loss in ((1, 0.9), (2, 0.7), (3, 0.8))]
     assert best_epoch(records, fit_params()) == 2

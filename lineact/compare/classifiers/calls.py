@@ -60,11 +60,11 @@ def _exported(choice: str, folder: Path) -> tuple[Network, np.ndarray]:
     preprocessing = spec.preprocessing
     graph = ClassifierGraph(model, preprocessing.mean, preprocessing.std)
     side_px = preprocessing.side_px
-    shape = (CROPS_PER_CALL, side_px, side_px, 3)
+    shape = (CROPS_PER_CALL, spec.crops * side_px, side_px, 3)
     crops_rgb = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "classifier.onnx"
-        write_onnx(graph, path, (side_px, side_px), any_batch=True)
+        write_onnx(graph, path, (spec.crops * side_px, side_px), any_batch=True)
         write_openvino(path)
         network = open_network(Path(temporary), "classifier", SETUP)
         with torch.inference_mode():

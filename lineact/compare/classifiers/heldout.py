@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from lineact.boxes import crop_square
-from lineact.evaluate.truth import TruthFrame, decoded, truth_frames
+from lineact.context import crop_strip
+from lineact.evaluate.truth import TruthFrame, decoded_with_past, truth_frames
 from lineact.files import cache_folder, sha256_of_file
 from lineact.leaks import frames_of, refuse_near_frames
 from lineact.metrics import time_blocks
@@ -37,10 +37,12 @@ class CutParams:
     Attributes:
         context: a crop's side as a multiple of the box's longer side.
         crop_px: side of a stored crop.
+        lags_s: ages of its pictures, seconds, see `lineact.context`.
     """
 
     context: float
     crop_px: int
+    lags_s: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,7 @@ def _cut_once(raw: Path, frames: list[TruthFrame], params: CutParams, key: dict[
 def _rows(raw: Path, frames: list[TruthFrame], params: CutParams, decided_by: str) -> Iterator[dict[str, Any]]:
     named = [frame for frame in frames if any(action is not None for action in frame.actions)]
     progress = Progress("held-out frames", len(named))
-    for frame, image_rgb in decoded(named, raw):
+    for frame, pictures_rgb in decoded_with_past(named, raw, params.lags_s):
         for number, (box_xyxy_px, action) in enumerate(zip(frame.boxes_xyxy_px, frame.actions, strict=True)):
             if action is not None:
                 yield {
@@ -166,6 +168,6 @@ def _rows(raw: Path, frames: list[TruthFrame], params: CutParams, decided_by: st
                     "action": action,
                     "split": HELD_OUT,
                     "decided_by": decided_by,
-                    "crop_png": encode_png(crop_square(image_rgb, box_xyxy_px, params.context, params.crop_px)),
+                    "crop_png": encode_png(crop_strip(pictures_rgb, box_xyxy_px, params.context, params.crop_px)),
                 }
         progress.add(1)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from lineact.training.classifier import ClassifierSpec
 
-CODE_VERSION = 1  # raise it where a change of the code changes weights: older trials are then left alone
+CODE_VERSION = 2  # raise it where a change of the code changes weights: older trials are then left alone
 KIND = "compare_classifiers"  # of the cache
 BEST, EARLY = "best", "early"
 FACTS = "trained.json"
@@ -245,4 +245,4 @@ def _stored_px(crops: Path) -> int:
 
     with pq.ParquetFile(crops) as table:
         batch = next(table.iter_batches(1, columns=["crop_png"]))
-    return decode_png(batch["crop_png"][0].as_py()).shape[0]
+    return decode_png(batch["crop_png"][0].as_py()).shape[1]

@@ -1,0 +1,127 @@
+"""A trained head with all that turns a video's features into segments, as a folder of safetensors and JSON."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from lineact.errors import ConfigError, InputError
+from lineact.files import write_json, write_whole
+from lineact.settings import from_mapping
+from lineact.temporal.features import ClipParams, Features
+from lineact.temporal.heads import DecodeParams, PyramidParams
+from lineact.temporal.heads.decode import decode
+from lineact.temporal.heads.pyramid import Pyramid, padded
+from lineact.temporal.heads.targets import points_of
+from lineact.temporal.segments import Segments
+
+SPEC, WEIGHTS = "localizer.json", "localizer.safetensors"
+
+
+@dataclass(frozen=True)
+class LocalizerSpec:
+    """What a localiser is, and what it needs.
+
+    Attributes:
+        labels: its actions, K.
+        inputs: numbers of a row, D.
+        clips: how videos become rows.
+        head: the network's settings.
+        decode: what becomes of its answers.
+        mean: of each number over the training rows, D.
+        scale: standard deviation of each, D, above 0.
+    """
+
+    labels: tuple[str, ...]
+    inputs: int
+    clips: ClipParams
+    head: PyramidParams
+    decode: DecodeParams
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
+
+
+class Localizer:
+    """Finds when actions happen.
+
+    Attributes:
+        spec: what it is.
+        network: trained; in evaluation mode.
+    """
+
+    def __init__(self, spec: LocalizerSpec, network: Pyramid) -> None:
+        self.spec = spec
+        self.network = network
+
+    def rows(self, values: np.ndarray) -> torch.Tensor:
+        """A video's rows as the network takes them: T x D, float32."""
+        mean, scale = (np.array(numbers, np.float32) for numbers in (self.spec.mean, self.spec.scale))
+        return torch.from_numpy((values - mean) / scale)
+
+    @torch.inference_mode()
+    def segments(self, features: Features) -> Segments:
+        """Segments of a video, in falling order of scores.
+
+        Raises:
+            InputError: where the features are of another kind than those that it learnt with.
+        """
+        if features.values.shape[1] != self.spec.inputs:
+            raise InputError(
+                f"{features.video}: expected features of {self.spec.inputs} numbers, as the localiser learnt with, "
+                f"found {features.values.shape[1]}; extract them with the bundle that it belongs to"
+            )
+        batch, mask = padded([self.rows(features.values)], self.network.granularity)
+        return decode(
+            self.network(batch, mask),
+            points_of(batch.shape[1], self.spec.head.levels),
+            self.spec.labels,
+            features.video,
+            first_s=float(features.times_s[0]),
+            step_s=features.step_s,
+            duration_s=features.duration_s,
+            params=self.spec.decode,
+        )
+
+
+def build_network(spec: LocalizerSpec) -> Pyramid:
+    """The network of a spec, with random weights."""
+    return Pyramid(spec.head, spec.inputs, len(spec.labels))
+
+
+def save_localizer(folder: Path, localizer: Localizer) -> None:
+    """Writes a localiser into a folder, which is made where it is missing."""
+    tensors = {name: value.detach().cpu().contiguous() for name, value in localizer.network.state_dict().items()}
+    write_whole(folder / WEIGHTS, partial(save_file, tensors))
+    write_json(folder / SPEC, asdict(localizer.spec))
+
+
+def load_localizer(folder: Path) -> Localizer:
+    """Reads what `save_localizer` wrote.
+
+    Raises:
+        InputError: where files are missing or do not fit each other.
+    """
+    expected = f"{folder}: expected a localiser, {SPEC} and {WEIGHTS}"
+    way_out = "train it again with `dvc repro`"
+    try:
+        spec = from_mapping(LocalizerSpec, json.loads((folder / SPEC).read_text()), str(folder / SPEC))
+        network = build_network(spec)
+        network.load_state_dict(load_file(folder / WEIGHTS))
+    except FileNotFoundError as error:
+        raise InputError(f"{expected}; found no {Path(str(error.filename)).name}; {way_out}") from error
+    except (ValueError, RuntimeError, ConfigError, SafetensorError) as error:
+        raise InputError(f"{expected}; found something else ({error}); {way_out}") from error
+    return Localizer(spec, network.eval())
+
+
+def statistics_of(videos: Sequence[np.ndarray]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each number over all rows; a number that never changes is scaled by 1."""
+    rows = np.concatenate(videos).astype(np.float64)
+    spread = rows.std(axis=0)
+    return tuple(rows.mean(axis=0).tolist()), tuple(np.where(spread > 1e-6, spread, 1.0).tolist())
