@@ -11,9 +11,10 @@ import numpy as np
 
 from lineact.bundle import load_bundle
 from lineact.bundle.manifest import read_manifest
-from lineact.bundle.networks import at_hand
+from lineact.bundle.networks import Precision, at_hand
 from lineact.bundle.pair import Bundle
 from lineact.context import Past
+from lineact.errors import InputError
 from lineact.runtime.frame import Frame
 from lineact.runtime.pixels import Pixels
 from lineact.runtime.results import TOP_ACTIONS, FrameResult, TrackedHand
@@ -22,15 +23,32 @@ from lineact.runtime.stages import overlapped
 from lineact.runtime.stillness import block_means, greatest_change
 from lineact.runtime.tracks import Track, Tracks
 
+# Greatest differences of logits and of scores from those stored with a bundle's samples. A release is held to stricter
+# ones; beyond these the machine computes something else.
+MOST_OFF: dict[Precision, tuple[float, float]] = {
+    "f32": (0.01, 0.01),
+    "f16": (0.2, 0.05),
+    "bf16": (1.0, 0.2),
+    "int8": (2.0, 0.5),
+}
+
 
 def open_bundle(folder: Path, settings: RecogniseSettings) -> Bundle:
     """Loads a bundle as it was released, but with the station's threads, and in f32 where its CPU lacks the precision.
 
     Raises:
-        InputError: where a file is missing or altered, or the manifest is none.
+        InputError: where a file is missing or altered, the manifest is none, or the networks answer otherwise on this
+            machine than where they were released.
     """
     setup = at_hand(read_manifest(folder).setup)
-    return load_bundle(folder, dataclasses.replace(setup, threads=settings.threads))
+    bundle = load_bundle(folder, dataclasses.replace(setup, threads=settings.threads))
+    found, most = (bundle.logits_difference(), bundle.scores_difference()), MOST_OFF[setup.precision]
+    if not (found[0] <= most[0] and found[1] <= most[1]):  # not a number is a difference, too
+        raise InputError(
+            f"{folder}: expected the stored samples' logits within {most[0]:g} and scores within {most[1]:g}, found "
+            f"{found[0]:.3g} and {found[1]:.3g} ({bundle.setup.name}); release with another release.setup"
+        )
+    return bundle
 
 
 @dataclass
