@@ -59,7 +59,12 @@ def bench_live(line: str, clip: str, seconds: float, hours: float) -> list[list[
     if facts.duration_s is None:
         raise InputError(f"{path}: expected a video that tells its length, found none; copy it to .mp4")
     bundle = bundle_of(line)
-    kind = read_manifest(bundle).classifier.kind
+    spec = read_manifest(bundle).classifier
+    if len(spec.lags_s) > 1:
+        raise ConfigError(
+            f"line {line}: expected a classifier of single crops, which the plain way can call, found strips"
+        )
+    kind = spec.kind
     classifier = artefact_folder("distil" if kind == "student" else "train_teacher", line)
     frames = round(facts.duration_s * facts.fps)
     job = LiveJob(path, bundle, artefact_folder("train_detector", line), (classifier, kind), frames)

@@ -11,8 +11,10 @@ import numpy as np
 
 from lineact.bundle import load_bundle
 from lineact.bundle.manifest import read_manifest
-from lineact.bundle.networks import at_hand
+from lineact.bundle.networks import Precision, at_hand
 from lineact.bundle.pair import Bundle
+from lineact.context import Past
+from lineact.errors import InputError
 from lineact.runtime.frame import Frame
 from lineact.runtime.pixels import Pixels
 from lineact.runtime.results import TOP_ACTIONS, FrameResult, TrackedHand
@@ -21,15 +23,32 @@ from lineact.runtime.stages import overlapped
 from lineact.runtime.stillness import block_means, greatest_change
 from lineact.runtime.tracks import Track, Tracks
 
+# Greatest differences of logits and of scores from those stored with a bundle's samples. A release is held to stricter
+# ones; beyond these the machine computes something else.
+MOST_OFF: dict[Precision, tuple[float, float]] = {
+    "f32": (0.01, 0.01),
+    "f16": (0.2, 0.05),
+    "bf16": (1.0, 0.2),
+    "int8": (2.0, 0.5),
+}
+
 
 def open_bundle(folder: Path, settings: RecogniseSettings) -> Bundle:
     """Loads a bundle as it was released, but with the station's threads, and in f32 where its CPU lacks the precision.
 
     Raises:
-        InputError: where a file is missing or altered, or the manifest is none.
+        InputError: where a file is missing or altered, the manifest is none, or the networks answer otherwise on this
+            machine than where they were released.
     """
     setup = at_hand(read_manifest(folder).setup)
-    return load_bundle(folder, dataclasses.replace(setup, threads=settings.threads))
+    bundle = load_bundle(folder, dataclasses.replace(setup, threads=settings.threads))
+    found, most = (bundle.logits_difference(), bundle.scores_difference()), MOST_OFF[setup.precision]
+    if not (found[0] <= most[0] and found[1] <= most[1]):  # not a number is a difference, too
+        raise InputError(
+            f"{folder}: expected the stored samples' logits within {most[0]:g} and scores within {most[1]:g}, found "
+            f"{found[0]:.3g} and {found[1]:.3g} ({bundle.setup.name}); release with another release.setup"
+        )
+    return bundle
 
 
 @dataclass
@@ -126,19 +145,22 @@ class _Naming:
         self._bundle = bundle
         self._settings = settings
         self._tracks = Tracks(settings)
+        self._size_wh: tuple[int, int] | None = None
+        self._past: Past[Pixels] = Past(bundle.lags_s)
 
     def name(self, seen: _Seen) -> FrameResult:
         spec = self._bundle.manifest.classifier
         at_s = seen.frame.pts_s
+        pictures = self._with_past(seen)
         followed = self._tracks.follow(seen.boxes_xyxy_px, at_s)
         changed, crops_rgb = [], []
         for track, _ in followed:
-            crop = seen.pixels.crop(track.box_xyxy_px, spec.crop_context, spec.crop_side_px)
-            blocks = block_means(crop.grey)
+            strip = [picture.crop(track.box_xyxy_px, spec.crop_context, spec.crop_side_px) for picture in pictures]
+            blocks = block_means(np.concatenate([crop.grey for crop in strip]))
             if not self._is_same(track, blocks, at_s):
                 track.blocks, track.classified_s = blocks, at_s
                 changed.append(track)
-                crops_rgb.append(crop.rgb())
+                crops_rgb.append(np.concatenate([crop.rgb() for crop in strip]))
         for track, answer in zip(changed, self._classify(crops_rgb), strict=True):
             track.answer = answer
         hands = tuple(
@@ -146,6 +168,12 @@ class _Naming:
             for (track, passed_s), score in zip(followed, seen.scores, strict=True)
         )
         return FrameResult(seen.frame, hands, seen.looked, len(changed), time.monotonic())
+
+    def _with_past(self, seen: _Seen) -> list[Pixels]:
+        """The pictures that a hand's strip is cut from, newest first; of another size they show other places."""
+        if seen.pixels.size_wh != self._size_wh:
+            self._size_wh, self._past = seen.pixels.size_wh, Past(self._bundle.lags_s)
+        return self._past.add(seen.frame.pts_s, seen.pixels)
 
     def _classify(self, crops_rgb: list[np.ndarray]) -> np.ndarray:
         return self._bundle.classify(np.stack(crops_rgb)) if crops_rgb else np.zeros((0, len(self._bundle.labels)))

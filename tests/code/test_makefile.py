@@ -54,6 +54,9 @@ def test_the_other_targets_pass_on_what_is_set(make):
         "host=",
         "token_file=",
     ]
+    assert make("publish", "LINE=demo", "TO=/srv/a b")[1:] == ["flows.publish", "line=demo", "to=/srv/a b"]
+    benched = make("bench-live", "LINE=demo", "CLIP=/clips/a b.mp4", "HOURS=1")[1:]
+    assert benched == ["flows.bench_live", "line=demo", "clip=/clips/a b.mp4", "hours=1"]
     exported = make("review-export", "LINE=press a", "ALL=yes")[1:]
     assert exported == ["flows.review_export", "line=press a", "all=yes"]
     shared = make("review", "LINE=demo", "HOST=0.0.0.0", "TOKEN_FILE=/keys/a b")[1:]

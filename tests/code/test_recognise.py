@@ -1,6 +1,8 @@
 """The recogniser: what it skips changes nothing that matters, and without skipping it says what the bundle says."""
 
 import dataclasses
+import json
+import shutil
 import threading
 
 import numpy as np
@@ -9,6 +11,8 @@ import pytest
 from lineact.boxes import iou_matrix
 from lineact.bundle import load_bundle
 from lineact.bundle.processing import fit_into
+from lineact.errors import InputError
+from lineact.files import write_json
 from lineact.runtime.frame import Frame
 from lineact.runtime.recognise import Recogniser, open_bundle
 from lineact.runtime.settings import RecogniseSettings
@@ -111,6 +115,18 @@ def test_an_iteration_that_is_given_up_leaves_no_thread(bundle, frames):
     next(results)
     results.close()
     assert not [thread for thread in set(threading.enumerate()) - before if thread.name != "source"]
+
+
+def test_networks_that_answer_otherwise_than_at_the_release_are_refused(bundle, tmp_path):
+    copy = tmp_path / "bundle"
+    shutil.copytree(bundle, copy)
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["crops"][1]["logits"][0] += 0.1
+    write_json(copy / "manifest.json", manifest)
+    with pytest.raises(
+        InputError, match=r"stored samples' logits within 0.01 .*, found 0.1 and .* \(openvino_f32_1t\)"
+    ):
+        open_bundle(copy, RecogniseSettings())
 
 
 def test_threads_are_the_stations_own(bundle):

@@ -6,8 +6,11 @@ import pytest
 from lineact.boxes import crop_square
 from lineact.bundle import load_bundle
 from lineact.bundle.networks import Setup
-from lineact.context import ContextParams
+from lineact.context import ContextParams, Past
 from lineact.errors import InputError
+from lineact.runtime.frame import Frame
+from lineact.runtime.recognise import Recogniser, open_bundle
+from lineact.runtime.settings import RecogniseSettings
 from tests.released_pair import CROP_SIDE_PX, EXPORT, INPUT_WH, LABELS, export_pair, run_export, smooth_noise
 
 LOOKS_BACK = dataclasses.replace(EXPORT, short_context=ContextParams(1.0, 3))
@@ -58,3 +61,23 @@ def test_what_was_before_changes_the_answer(with_context, pictures):
 def test_a_classifier_of_other_crops_than_the_settings_say_is_refused(with_context, tmp_path):
     with pytest.raises(InputError, match=r"expected a classifier of 1 crops, as dataset\.short_context says"):
         run_export(EXPORT, with_context, tmp_path / "export")
+
+
+def test_the_runtime_looks_as_far_back(with_context, pictures):
+    """Every frame's probabilities are those of the strip out of the frames before it."""
+    bundle = with_context / "export/bundle"
+    settings = RecogniseSettings(skip_still_frames=False, skip_same_crops=False, smooth_s=0.0)
+    pair = open_bundle(bundle, settings)
+    past: Past[np.ndarray] = Past(pair.lags_s)
+    height, width = pictures[0].shape[:2]
+    shown = [pictures[index % len(pictures)] for index in range(12)]
+    frames = [Frame(index, image, index / 4, 0.0, 0.0, width, height) for index, image in enumerate(shown)]
+    answers = set()
+    for result, image_rgb in zip(Recogniser(pair, settings).recognise(frames), shown, strict=True):
+        _, *earlier = past.add(result.frame.pts_s, image_rgb)
+        expected = load_bundle(bundle).recognise(image_rgb, earlier)
+        assert [hand.action for hand in result.hands] == [hand.action for hand in expected]
+        for hand, other in zip(result.hands, expected, strict=True):
+            assert hand.confidence == pytest.approx(other.confidence, abs=1e-4)
+            answers.add(round(hand.confidence, 3))
+    assert len(answers) > len(pictures)  # the same picture after others is answered otherwise
