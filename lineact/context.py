@@ -8,6 +8,7 @@ older crops show the place before the hand was there.
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from lineact.boxes import crop_square
 
 KEPT_PER_LAG = 4  # frames kept between two lags: a crop is at most that part of a lag older than it should be
 SAME_TIME_S = 1e-6
+Picture = TypeVar("Picture")
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,8 @@ class ContextParams:
         return tuple(self.context_s * step / (self.context_crops - 1) for step in range(self.context_crops))
 
 
-class Past:
-    """The frames of one recording or camera that a strip may still need.
+class Past(Generic[Picture]):
+    """The pictures of one recording or camera that a strip may still need, in whatever form they are kept.
 
     Args:
         lags_s: ages of a strip's crops, growing from 0.
@@ -54,29 +56,29 @@ class Past:
     def __init__(self, lags_s: Sequence[float]) -> None:
         self._lags_s = tuple(lags_s)
         self._apart_s = self._lags_s[1] / KEPT_PER_LAG if len(self._lags_s) > 1 else 0.0
-        self._kept: deque[tuple[float, np.ndarray]] = deque()
+        self._kept: deque[tuple[float, Picture]] = deque()
 
-    def add(self, pts_s: float, image_rgb: np.ndarray) -> list[np.ndarray]:
+    def add(self, pts_s: float, picture: Picture) -> list[Picture]:
         """Takes the next frame.
 
         Args:
             pts_s: its time, later than those before.
-            image_rgb: uint8, H x W x 3; it is kept, not copied.
+            picture: it is kept, not copied.
 
         Returns:
-            For each lag the newest kept frame that is at least so old, the given one first. Before there is one so old,
-            the oldest.
+            For each lag the newest kept picture that is at least so old, the given one first. Before there is one so
+            old, the oldest.
         """
         while len(self._kept) > 1 and self._kept[1][0] <= pts_s - self._lags_s[-1] + SAME_TIME_S:
             self._kept.popleft()
-        frames = [image_rgb]
+        pictures = [picture]
         for lag_s in self._lags_s[1:]:
-            old_enough = [image for kept_s, image in self._kept if kept_s <= pts_s - lag_s + SAME_TIME_S]
-            oldest = self._kept[0][1] if self._kept else image_rgb
-            frames.append(old_enough[-1] if old_enough else oldest)
+            old_enough = [kept for kept_s, kept in self._kept if kept_s <= pts_s - lag_s + SAME_TIME_S]
+            oldest = self._kept[0][1] if self._kept else picture
+            pictures.append(old_enough[-1] if old_enough else oldest)
         if len(self._lags_s) > 1 and (not self._kept or pts_s - self._kept[-1][0] >= self._apart_s - SAME_TIME_S):
-            self._kept.append((pts_s, image_rgb))
-        return frames
+            self._kept.append((pts_s, picture))
+        return pictures
 
 
 def crop_strip(pictures_rgb: Sequence[np.ndarray], box_xyxy_px: np.ndarray, context: float, side_px: int) -> np.ndarray:

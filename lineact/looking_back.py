@@ -31,7 +31,7 @@ def read_with_past(
             yield frame, [frame.image_rgb]
         return
     times_s = [frame.pts_s for frame in read_frames(path, wanted_pts_s)]  # as the file has them, and all are there
-    past, wanted = Past(lags_s), deque(times_s)
+    past, wanted = Past[np.ndarray](lags_s), deque(times_s)
     for frame in read_frames(path):
         if not wanted:
             return

@@ -13,6 +13,7 @@ from lineact.bundle import load_bundle
 from lineact.bundle.manifest import read_manifest
 from lineact.bundle.networks import at_hand
 from lineact.bundle.pair import Bundle
+from lineact.context import Past
 from lineact.runtime.frame import Frame
 from lineact.runtime.pixels import Pixels
 from lineact.runtime.results import TOP_ACTIONS, FrameResult, TrackedHand
@@ -126,19 +127,22 @@ class _Naming:
         self._bundle = bundle
         self._settings = settings
         self._tracks = Tracks(settings)
+        self._past = Past[Pixels](bundle.lags_s)
 
     def name(self, seen: _Seen) -> FrameResult:
         spec = self._bundle.manifest.classifier
         at_s = seen.frame.pts_s
         followed = self._tracks.follow(seen.boxes_xyxy_px, at_s)
+        now, *earlier = self._past.add(at_s, seen.pixels)
         changed, crops_rgb = [], []
         for track, _ in followed:
-            crop = seen.pixels.crop(track.box_xyxy_px, spec.crop_context, spec.crop_side_px)
+            cut = (track.box_xyxy_px, spec.crop_context, spec.crop_side_px)
+            crop = now.crop(*cut)
             blocks = block_means(crop.grey)
-            if not self._is_same(track, blocks, at_s):
+            if earlier or not self._is_same(track, blocks, at_s):  # what was before may have changed
                 track.blocks, track.classified_s = blocks, at_s
                 changed.append(track)
-                crops_rgb.append(crop.rgb())
+                crops_rgb.append(np.concatenate([crop.rgb(), *(picture.crop(*cut).rgb() for picture in earlier)]))
         for track, answer in zip(changed, self._classify(crops_rgb), strict=True):
             track.answer = answer
         hands = tuple(

@@ -64,7 +64,7 @@ def test_no_context_is_one_crop_of_now():
 @given(st.floats(5, 60), st.floats(0.2, 3), st.integers(2, 5), st.integers(10, 120))
 def test_the_past_is_never_newer_than_its_lag_nor_much_older(fps, context_s, crops, count):
     lags_s = ContextParams(context_s, crops).lags_s
-    past = Past(lags_s)
+    past = Past[np.ndarray](lags_s)
     for index in range(count):
         now_s = index / fps
         found_s = [float(picture[0, 0, 0]) / fps for picture in past.add(now_s, np.full((1, 1, 1), index, float))]
