@@ -16,8 +16,7 @@ from flows import command_line
 from flows.pipeline import refuse_without_recordings
 from lineact.annotations import AnnotatedTruth, read_annotations
 from lineact.dataset import DatasetParams
-from lineact.dataset.frames import Frames
-from lineact.dataset.today import stamp_now
+from lineact.dataset.today import today_of
 from lineact.decisions import NG, Decision, frame_item, read_decisions, standing, write_decisions
 from lineact.errors import InputError
 from lineact.looks import stamped
@@ -72,8 +71,8 @@ def answer_from_annotations(line: str, annotations: Path) -> int:
     added = [decision for decision in answers if _content(decision) not in known]
     written_at = stamp(datetime.fromtimestamp(annotations.stat().st_mtime, UTC))
     added = [replace(decision, decided_at=written_at) for decision in added]
-    holdout = Holdout(params.holdout, videos)
-    made_under = stamp_now(standing([*earlier, *added]), params.accepted_by, Frames(frames), holdout)
+    today = today_of(queue, boxes, frames, Holdout(params.holdout, videos), params.min_iou)
+    made_under = today.stamp(standing([*earlier, *added]), params.accepted_by)
     write_decisions(path, [*earlier, *stamped(added, made_under)])
     return len(added)
 

@@ -78,9 +78,9 @@ class Certifier:
         self._line = line
         self._params = params
         self._found = found
-        self._certifying = found.asked.certifying
         self._today = found.today(Holdout(params.holdout, found.videos), params.min_iou)
-        self._named_by: tuple[Decision, ...] | None = None
+        self._labelled_by: _Answered = ()
+        self._reviewed: Judged | None = None
         self._asked: tuple[tuple[Decision, ...], AskedAudits] | None = None
 
     def stamp(self, decisions: Decisions) -> str:
@@ -89,23 +89,36 @@ class Certifier:
 
     def certificate(self, decisions: Decisions) -> Certificate:
         """By these decisions, in the file yet or not; replaced ones tell what a look was made under."""
-        certifies = set(self._certifying)
-        named_by = _in_order(one for one in decisions.rows if one.item_id not in certifies)
-        if named_by != self._named_by:
-            self._reviewed = _review(self._found, Decisions(named_by, (), ()), self._params)
-            self._named_by = named_by
-        answers = {one.item_id: one.decided for one in decisions.rows if one.item_id in certifies}
-        decided = self._reviewed.resolved.crop_actions | answers
-        spent = spent_looks(decisions, self._certifying, self._today, self._reviewed.resolved.stamp)
-        return certify(self._reviewed.labelling.accepted, self._certifying, decided, spent, self._params)
+        reviewed, looks = self._review(decisions)
+        # the crops may have been labelled when others were looked at
+        others = {item: said for item, said in reviewed.resolved.crop_actions.items() if item not in self._certifying}
+        spent = spent_looks(decisions, self._today, self.stamp(decisions))
+        certifying = self._found.asked.certifying
+        return certify(reviewed.labelling.accepted, certifying, others | looks, spent, self._params)
+
+    @property
+    def _certifying(self) -> frozenset[str]:
+        return self._today.certifying
+
+    def _review(self, decisions: Decisions) -> tuple[Judged, dict[str, str]]:
+        """How crops are labelled, and what is said by now of those that certify: that changes no label."""
+        answered = self._today.answered(decisions.rows)
+        looks = {row.item_id for row in decisions.rows if answered.get(row.item_id) in self._certifying}
+        labelled_by = tuple(
+            (row, answered.get(row.item_id, "")) for row in _in_order(decisions.rows) if row.item_id not in looks
+        )
+        if self._reviewed is None or labelled_by != self._labelled_by:
+            self._reviewed = _review(self._found, decisions, self._params)
+            self._labelled_by = labelled_by
+        return self._reviewed, {answered[row.item_id]: row.decided for row in decisions.rows if row.item_id in looks}
 
     def waiting(self, decisions: Decisions) -> Waiting:
         """What a person still has to decide after these decisions."""
         certificate = self.certificate(decisions)
-        certifies = set(self._certifying)
-        resolved = self._reviewed.resolved
-        answered = resolved.answered | {one.item_id for one in decisions.rows if one.item_id in certifies}
-        return still_waiting(self._found, replace(resolved, answered=answered), certificate, self._params)
+        reviewed, looks = self._review(decisions)
+        answered = reviewed.resolved.answered - self._certifying | looks.keys()
+        resolved = replace(reviewed.resolved, answered=answered)
+        return still_waiting(self._found, resolved, certificate, self._params)
 
     def asked_audits(self, decisions: Decisions) -> AskedAudits:
         """Which random crops are still asked after these decisions, as the gate would say it.
@@ -132,6 +145,9 @@ class Certifier:
             refuse_undecided(self.waiting(decided), self._params, self._line)
         except AwaitingReview as awaiting:
             raise AwaitingReview(f"{awaiting}{_pending_in_journal(self._line)}") from None
+
+
+_Answered = tuple[tuple[Decision, str], ...]  # rows, and which item of today each answers
 
 
 def _in_order(rows: Iterable[Decision]) -> tuple[Decision, ...]:

@@ -15,8 +15,7 @@ from flows import command_line
 from flows.gate import decisions_of, is_simulated
 from flows.pipeline import refuse_without_recordings
 from lineact.dataset import DatasetParams
-from lineact.dataset.frames import Frames
-from lineact.dataset.today import stamp_now
+from lineact.dataset.today import today_of
 from lineact.decisions import Decisions
 from lineact.errors import ConfigError, InputError
 from lineact.exchange import Heard
@@ -26,7 +25,7 @@ from lineact.exchange.decide import KnownLine, Result, Unsaid, decide
 from lineact.exchange.label_studio import read_label_studio
 from lineact.exchange.merge import Merged, add_imported
 from lineact.exchange.yolo import read_yolo
-from lineact.schema import FRAMES, QUEUE, VIDEOS, read_table
+from lineact.schema import BOXES, FRAMES, QUEUE, VIDEOS, read_table
 from lineact.settings import from_mapping
 from lineact.splits import Holdout
 from tasks.stage import section_of
@@ -67,14 +66,18 @@ def import_labels(line: str, form: str, path: Path, reviewer: str, numbered_from
     folder = Path("data") / line
     videos = read_table(folder / "ingest" / "videos.parquet", VIDEOS)
     frames = read_table(folder / "ingest" / "frames.parquet", FRAMES)
-    known = KnownLine(videos, frames, read_table(folder / "queue" / "queue.parquet", QUEUE), numbered_from)
+    queue = read_table(folder / "queue" / "queue.parquet", QUEUE)
+    known = KnownLine(videos, frames, queue, numbered_from)
     if not path.exists():
         raise InputError(f"{path}: expected what {form} exported, found nothing there")
     changed = datetime.fromtimestamp(_changed_s(path), UTC).isoformat(timespec="seconds")
     result = decide(READERS[form](path, known), known, params.actions, Unsaid(reviewer or form, changed), path)
 
+    boxes = read_table(folder / "detect" / "boxes.parquet", BOXES)
+    today = today_of(queue, boxes, frames, Holdout(params.holdout, videos), params.min_iou)
+
     def stamp(decisions: Decisions) -> str:
-        return stamp_now(decisions, params.accepted_by, Frames(frames), Holdout(params.holdout, videos))
+        return today.stamp(decisions, params.accepted_by)
 
     return result, add_imported(decisions_of(line), params.actions, result.decisions, stamp)
 

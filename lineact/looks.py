@@ -20,7 +20,8 @@ def stamp_of(settings: str, decided: Iterable[Decision]) -> str:
 
     Args:
         settings: see `DatasetParams.accepted_by`.
-        decided: rows that stand and can change a label: names, crops and frames of the training part, no random crops.
+        decided: rows that stand and can change a label: names, crops and frames of the training part, those that
+            calibrate too; none of the random crops that certify.
     """
     said = sorted((row.item_id, row.decided, row.shown if row.task == "group" else "") for row in decided)
     text = "\0".join(part for row in said for part in row)

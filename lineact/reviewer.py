@@ -14,6 +14,7 @@ from lineact.boxes import iou_matrix
 from lineact.decisions import MIXED, NG, Decision, HandBox, text_of_boxes
 from lineact.groups import shown_basis
 from lineact.looks import stamp_of, stamped
+from lineact.queue import CERTIFIES
 
 SIMULATED = "simulated reviewer"  # the name of one who answers from the simulator's truth
 SHIFT = 0.4  # a wrong box is moved by this share of its size: IoU with the right one is then under 0.5
@@ -138,9 +139,9 @@ def answer_queue(queue: pa.Table, boxes: pa.Table, truth: Truth, reviewer: Revie
                 basis=shown_basis(item),
             )
         )
-        if item["task"] != "audit" and not item["holdout"]:
+        if item["reason"] != CERTIFIES and not item["holdout"]:
             naming.append(answers.decisions[-1])
-    # as if the random crops came last, wherever the queue has them: no answer knows of another
+    # as if those that certify came last, wherever the queue has them: no answer knows of another
     decisions = stamped(answers.decisions, stamp_of(reviewer.settings, naming))
     return Answers(decisions, answers.wrong, answers.unanswered)
 

@@ -12,9 +12,7 @@ import pyarrow as pa
 from lineact.context import ContextParams
 from lineact.dataset import DatasetParams, LabelParams
 from lineact.dataset.accepted import label_the_rest
-from lineact.dataset.frames import Frames
 from lineact.dataset.labels import Found, Resolved
-from lineact.dataset.today import stamp_now
 from lineact.decisions import Decision, standing
 from lineact.embed import Embedded, EmbedParams, Encoder, embed_boxes
 from lineact.files import sha256_of_file
@@ -142,10 +140,13 @@ def labels_of(found: Found, resolved: Resolved, holdout: Holdout, params: Datase
     return label_the_rest(found, resolved, holdout, params).accepted.labels()
 
 
-def looked_at_last(line: "Line", decided: Sequence[Decision], settings: str | None = None) -> list[Decision]:
+def looked_at_last(
+    line: "Line", found: Found, decided: Sequence[Decision], settings: str | None = None
+) -> list[Decision]:
     """Decisions whose random crops were looked at after all the others, under these settings (else today's)."""
     under = dataset_params().accepted_by if settings is None else settings
-    return stamped(decided, stamp_now(standing(decided), under, Frames(line.frames), line.holdout))
+    today = found.today(line.holdout, dataset_params().min_iou)
+    return stamped(decided, today.stamp(standing(decided), under))
 
 
 def colour_encoder() -> Encoder:

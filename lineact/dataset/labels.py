@@ -85,7 +85,8 @@ class Found:
 
     def today(self, holdout: Holdout, min_iou: float) -> Today:
         """What decisions can answer."""
-        return Today(self._bases, self.placed_boxes, self._frames_by_key, holdout, min_iou)
+        certifying = frozenset(self.asked.certifying)
+        return Today(self._bases, self.placed_boxes, self._frames_by_key, holdout, min_iou, certifying)
 
 
 @dataclass(frozen=True)
@@ -197,7 +198,7 @@ def resolve(found: Found, decisions: Decisions, holdout: Holdout, params: Datase
         resolved.problems.append(Problem(words[-1].item_id, words[-1].task, "disputed", detail))
     today = found.today(holdout, params.min_iou)
     resolved.stamp = today.stamp(decisions, params.accepted_by)
-    resolved.spent = spent_looks(decisions, found.asked.certifying, today, resolved.stamp)
+    resolved.spent = spent_looks(decisions, today, resolved.stamp)
     for decision in decisions.rows:
         if today.bases.get(decision.item_id) not in (None, decision.shown):
             detail = "what was shown has changed since" + ("; decide it again" if decision.task == "group" else "")

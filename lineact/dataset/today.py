@@ -2,16 +2,18 @@
 
 A look at a random crop certifies labels that did not depend on it: those of the settings and decisions under which it
 was made (`lineact.looks`). Looks under others are spent: they certify nothing. Random crops that nobody had looked at
-by then are as good as ever.
+by then are as good as ever. What a row is goes by the part its crop has today: an answer to a crop that certifies today
+changes no label, by whatever task it was given; any other answer on the training part does, those that calibrate too.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pyarrow as pa
 
 from lineact.attach import answered_items
+from lineact.dataset.asked import asked_of
 from lineact.dataset.frames import Frames, PlacedBoxes
 from lineact.decisions import WITHDRAWN, Decision, Decisions, frame_key, frame_of_item
 from lineact.looks import settings_in, stamp_in, stamp_of
@@ -43,6 +45,7 @@ class Today:
         frames: of all recordings.
         holdout: which of them train.
         min_iou: see `answered_items`.
+        certifying: box ids of the random crops that certify.
     """
 
     bases: QueueBases
@@ -50,34 +53,51 @@ class Today:
     frames: Frames
     holdout: Holdout
     min_iou: float
+    certifying: frozenset[str]
 
     def answered(self, decisions: Iterable[Decision]) -> dict[str, str]:
         """See `answered_items`."""
         return answered_items(decisions, self.bases, self.boxes, self.min_iou)
 
+    def looks(self, decisions: Iterable[Decision]) -> dict[str, str]:
+        """Which crops that certify some decisions answer: decision's item id to the crop's.
+
+        Args:
+            decisions: the latest of each item.
+        """
+        frames = {box_id.split("#")[0] for box_id in self.certifying}
+        near = [row for row in decisions if row.task in ("crop", "audit") and row.item_id.split("#")[0] in frames]
+        return {item_id: box_id for item_id, box_id in self.answered(near).items() if box_id in self.certifying}
+
     def stamp(self, decisions: Decisions, settings: str) -> str:
-        """See `stamp_now`."""
-        return stamp_now(decisions, settings, self.frames, self.holdout)
+        """The stamp of looks made now, see `stamp_of`.
+
+        Args:
+            decisions: those made so far.
+            settings: see `DatasetParams.accepted_by`.
+        """
+        looks = self.looks(decisions.rows)
+        rows = (row for row in decisions.rows if row.item_id not in looks)
+        return stamp_of(settings, [row for row in rows if row.task == "group" or self._trains(row)])
+
+    def _trains(self, row: Decision) -> bool:
+        key = frame_key(*frame_of_item(row.item_id)) if row.task == "box" else row.item_id.split("#")[0]
+        frame = self.frames.get(key)
+        return frame is not None and self.holdout.part_of(*frame) == "train"
 
 
-def stamp_now(decisions: Decisions, settings: str, frames: Frames, holdout: Holdout) -> str:
-    """The stamp of looks made now, see `stamp_of`.
+def today_of(queue: pa.Table, boxes: pa.Table, frames: pa.Table, holdout: Holdout, min_iou: float) -> Today:
+    """What decisions can answer, from tables.
 
     Args:
-        decisions: those made so far.
-        settings: see `DatasetParams.accepted_by`.
-        frames: of all recordings.
-        holdout: which of them train.
+        queue: schema QUEUE.
+        boxes: frame, id, place and `dropped_by` of schema BOXES.
+        frames: recording and time of schema FRAMES.
+        holdout: see `Today`.
+        min_iou: likewise.
     """
-
-    def can_change_labels(row: Decision) -> bool:
-        if row.task in ("group", "audit"):
-            return row.task == "group"
-        key = frame_key(*frame_of_item(row.item_id)) if row.task == "box" else row.item_id.split("#")[0]
-        frame = frames.get(key)
-        return frame is not None and holdout.part_of(*frame) == "train"
-
-    return stamp_of(settings, [row for row in decisions.rows if can_change_labels(row)])
+    certifying = frozenset(asked_of(queue).certifying)
+    return Today(QueueBases(queue), PlacedBoxes(boxes), Frames(frames), holdout, min_iou, certifying)
 
 
 @dataclass(frozen=True)
@@ -95,7 +115,7 @@ class Spent:
     looks: tuple[int, ...] = ()
 
 
-def spent_looks(decisions: Decisions, certifying: Collection[str], today: Today, stamp: str) -> Spent:
+def spent_looks(decisions: Decisions, today: Today, stamp: str) -> Spent:
     """Which looks certify nothing any more.
 
     What was seen once is seen: a crop counts under today's stamp only where nobody answered it under another one, taken
@@ -104,17 +124,17 @@ def spent_looks(decisions: Decisions, certifying: Collection[str], today: Today,
 
     Args:
         decisions: all of them, replaced and withdrawn ones too.
-        certifying: box ids of the crops that certify.
         today: what they answer.
         stamp: of looks made now, see `Today.stamp`.
     """
-    looks = set(certifying)
-    frames = {item.split("#")[0] for item in looks}
-    near = [row for row in decisions.rows if row.task in ("crop", "audit") and row.item_id.split("#")[0] in frames]
-    item_of = today.answered(near)
-    rows = (row for row in decisions.usable if row.task in ("crop", "audit") and row.decided != WITHDRAWN)
-    made = {(item_of.get(row.item_id, row.item_id), stamp_in(row.basis)) for row in rows}
-    others = {(item, under) for item, under in made if item in looks and under != stamp}
+    rows = [row for row in decisions.usable if row.task in ("crop", "audit") and row.decided != WITHDRAWN]
+    crop_of = today.looks({row.item_id: row for row in rows}.values()) | today.looks(decisions.rows)
+    made = {
+        (crop_of[row.item_id], stamp_in(row.basis) if row.task == "audit" else "")
+        for row in rows
+        if row.item_id in crop_of
+    }
+    others = {(item, under) for item, under in made if under != stamp}
     elsewhere = frozenset(item for item, under in others if settings_in(under) != settings_in(stamp))
     counts = Counter(under for _, under in others)
     return Spent(frozenset(item for item, _ in others), elsewhere, tuple(sorted(counts.values())))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from threading import RLock
 
 from lineact.dataset.awaiting import AskedAudits
-from lineact.decisions import DISAGREEMENT, WITHDRAWN, Decision, Decisions
+from lineact.decisions import DISAGREEMENT, WITHDRAWN, Decision, Decisions, standing
 from lineact.errors import LineactError
 from lineact.looks import stamped
 from lineact.review.answers import Answer, decision_of
@@ -192,7 +192,8 @@ class Session:
 
         def rows() -> list[Decision]:
             self._state.refresh()
-            return [row for one, decision in zip(given, made, strict=True) for row in self._new_row(one, decision)]
+            new = [row for one, decision in zip(given, made, strict=True) for row in self._new_row(one, decision)]
+            return stamped(new, self._stamp_with(new)) if any(row.task == "audit" for row in new) else new
 
         with self._lock:
             self._state.journal.add(rows)
@@ -223,9 +224,12 @@ class Session:
         suggested = DISAGREEMENT if settles else decision.suggested
         row = replace(decision, item_id=self._state.row_id(given.item_id), suggested=suggested)
         newest = self._state.newest(given.item_id)
-        return stamped([later_than(row, newest) if newest else row], self._stamp_now() if row.task == "audit" else "")
+        return [later_than(row, newest) if newest else row]
 
-    def _stamp_now(self) -> str:
+    def _stamp_with(self, new: Sequence[Decision]) -> str:
+        """The stamp of looks that are saved together with these rows: as if they came last."""
+        if any(row.item_id not in self._state.certifying for row in new):
+            return self._stamp_after(standing([*self._state.decisions_now().usable, *new]))
         now = self._state.naming, self._settings_now()
         if self._stamp_of != now:
             self._stamp, self._stamp_of = self._stamp_after(self._state.decisions_now()), now

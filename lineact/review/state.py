@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from lineact.attach import Boxes, answered_items
+from lineact.dataset.asked import asked_of
 from lineact.decisions import (
     MIXED,
     NG,
@@ -108,8 +109,9 @@ class ReviewState:
         decisions: decisions.csv.
         journal: the line's.
         reviewer: who looks.
+        certifying: random crops that certify the labels.
         changes: grows with every row that is taken in.
-        naming: likewise with those that answer no random crop.
+        naming: likewise with those that may change which labels there are: all but looks at crops that certify.
     """
 
     queue: QueueIndex
@@ -123,6 +125,7 @@ class ReviewState:
     pending: int = 0
     changes: int = 0
     naming: int = 0
+    certifying: frozenset[str] = frozenset()
     _read: tuple = ()
     _seen_up_to: int = 0
     _rows: dict[str, list[Decision]] = field(default_factory=dict)
@@ -136,6 +139,7 @@ class ReviewState:
     _sets: list[ItemSet] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.certifying = frozenset(asked_of(self.queue.table).certifying)
         self._needless = np.zeros(self.queue.table.num_rows, bool)
 
     def refresh(self) -> None:
@@ -167,7 +171,7 @@ class ReviewState:
         changed = {}
         for row in rows:
             self.changes += 1
-            self.naming += row.task != "audit"
+            self.naming += row.item_id not in self.certifying
             self._rows.setdefault(row.item_id, []).append(row)
             changed[row.item_id] = row.task
             if row.reviewer == self.reviewer and row.decided != WITHDRAWN and row.seconds:  # taken back, imported: 0 s
@@ -195,6 +199,7 @@ class ReviewState:
         if all(item_id in self.boxes for item_id in ids):
             self._answer(ids, {word.item_id: word.item_id for word in words})
             return
+        self.naming += 1  # another row on the frame may change what these answer
         today = answered_items(words, {}, self.boxes, self.min_iou)
         self._answer([*ids, *(box_id for box_id, _ in self.boxes.on(frame))], today)
 

@@ -203,10 +203,13 @@ def test_looks_certify_what_they_were_made_under(line, found, decided, when):
     disputed = rows_of(decided, names[:1], decided_at=when, reviewer="bob", decided="wipe")
     assert spent_of(line, found, decided + disputed) > 0
     held_out = {row["item_id"] for row in found.queue.to_pylist() if row["holdout"]}
-    nameless = held_out | set(asked.calibrating)
-    rest = [one for one in decided if one.item_id not in nameless]
+    rest = [one for one in decided if one.item_id not in held_out]
     assert spent_of(line, found, rest) == 0  # these change no label
-    assert spent_of(line, found, rest + rows_of(decided, nameless, decided_at=when)) == 0
+    assert spent_of(line, found, rest + rows_of(decided, held_out, decided_at=when)) == 0
+    calibrating = asked.calibrating[:1]  # these move lambda
+    assert spent_of(line, found, [one for one in decided if one.item_id not in calibrating]) > 0
+    assert spent_of(line, found, decided + rows_of(decided, calibrating, decided_at=LATER, decided="withdrawn")) > 0
+    assert spent_of(line, found, decided + rows_of(decided, calibrating, decided_at=LATER)) == 0
     assert spent_of(line, found, [one for one in decided if one.item_id not in set(asked.certifying)]) == 0
 
 
@@ -218,7 +221,7 @@ def test_after_another_name_fresh_looks_certify_and_what_was_seen_is_seen(line, 
     names = names_of(decided)
     first = set(certifying[:30])
     others = [one for one in decided if one.item_id not in {*certifying, *names}]
-    before = looked_at_last(line, [*others, *rows_of(decided, first)])  # two groups have no name yet
+    before = looked_at_last(line, found, [*others, *rows_of(decided, first)])  # two groups have no name yet
     named = before + rows_of(decided, names)
     plain, spent = labelling_of(line, found, decided), labelling_of(line, found, named)
     certificate = spent.certificate
@@ -230,7 +233,7 @@ def test_after_another_name_fresh_looks_certify_and_what_was_seen_is_seen(line, 
     assert certificate.next_items[0] == certifying[30]
     said = words_of(certificate, 0.1, "press_a")
     assert f"{certificate.spent} earlier looks certify nothing any more ({certificate.spent} under other names" in said
-    twice = looked_at_last(line, named + rows_of(decided, first, decided_at=LATER))
+    twice = looked_at_last(line, found, named + rows_of(decided, first, decided_at=LATER))
     again = before + rows_of(decided, names) + rows_of(twice, first)
     seen = labelling_of(line, found, again).certificate
     assert (seen.spent, seen.pooled.looked) == (certificate.spent, 0)
@@ -240,7 +243,7 @@ def test_after_another_name_fresh_looks_certify_and_what_was_seen_is_seen(line, 
 
 
 def test_looks_under_other_settings_or_without_a_stamp_certify_nothing(line, found, decided):
-    elsewhere = looked_at_last(line, decided, "0ther5et")
+    elsewhere = looked_at_last(line, found, decided, "0ther5et")
     certificate = labelling_of(line, found, elsewhere).certificate
     assert (certificate.spent, certificate.by_settings, certificate.pooled.looked) == (45, 45, 0)
     said = words_of(certificate, 0.1, "press_a")
@@ -256,11 +259,11 @@ def test_looks_under_other_settings_or_without_a_stamp_certify_nothing(line, fou
 def test_what_answers_a_random_crop_by_another_task_is_no_look(line, found, decided):
     certifying = asked_of(found.queue).certifying
     doubtful_then = [replace(one, task="crop") if one.item_id in certifying[:3] else one for one in decided]
-    certificate = labelling_of(line, found, looked_at_last(line, doubtful_then)).certificate
+    certificate = labelling_of(line, found, looked_at_last(line, found, doubtful_then)).certificate
     assert certificate.spent == len(labelling_of(line, found, decided).accepted.of(certifying[:3]))
 
 
-def test_looks_that_find_their_crops_again_after_another_detection_certify(line, embedded, decided):
+def test_another_detection_asks_other_random_crops_so_that_earlier_looks_are_spent(line, embedded, decided):
     def moved(table):
         """Every box a pixel to the left, under another id."""
         rows = table.to_pylist()
@@ -275,12 +278,15 @@ def test_looks_that_find_their_crops_again_after_another_detection_certify(line,
     labelled = Labelled(line.frames, boxes, again.crops, matched.crops, matched.templates)
     queue = build_queue(labelled, line.holdout, queue_params(audit_calibrate=20))
     found = replace(line.found(again, matched, queue), boxes=boxes)
-    labelling = labelling_of(line, found, decided)
-    certificate = labelling.certificate
-    doubtful_then = [one.item_id for one in decided if one.task == "crop"]
-    assert certificate.spent <= len(doubtful_then)  # the random order is another: some of these are in it now
-    assert sum(one.item_id in set(asked_of(queue).certifying) for one in decided) == 0
-    assert certificate.pooled.looked + certificate.uncounted > 0
+    certificate = labelling_of(line, found, decided).certificate
+    today = found.today(line.holdout, dataset_params().min_iou)
+    seen = set(today.looks(standing(decided).rows).values())
+    assert seen
+    assert sum(one.item_id in asked_of(queue).certifying for one in decided) == 0
+    assert 0 < certificate.spent <= len(seen)  # others calibrate now than then
+    assert not seen & set(certificate.next_items)  # and what was seen is seen
+    again = looked_at_last(line, found, decided)
+    assert labelling_of(line, found, again).certificate.spent == 0
 
 
 def test_more_certifying_crops_leave_names_and_looks_as_they_are(line, found, embedded, decided):

@@ -149,7 +149,7 @@ def reviewed(request, line, embedded):
 @pytest.mark.parametrize("left_out", [None, "box", "crop", "group"])
 def test_the_same_crops_get_the_same_labels_as_one_by_one(line, reviewed, left_out):
     found, decided = reviewed
-    some = looked_at_last(line, [one for one in decided if one.task != left_out])
+    some = looked_at_last(line, found, [one for one in decided if one.task != left_out])
     params = dataset_params()
     resolved = resolve(found, standing(some), line.holdout, params)
     labelling = label_the_rest(found, resolved, line.holdout, params)

@@ -1,6 +1,7 @@
 """The review gate of the flows, from files: what each policy waits for, and the certificate of today's decisions."""
 
 import os
+import random
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,17 +13,21 @@ import pytest
 
 from flows import gate
 from flows.gate import certificate_of, certifier_of, decisions_of, found_of, pass_gate
+from flows.review_line import read_reviewed
 from flows.review_quality import Quality
 from lineact.certificate import Target, bound_of
-from lineact.dataset.accepted import level_after
+from lineact.dataset.accepted import label_the_rest, level_after
 from lineact.dataset.asked import Asked
-from lineact.dataset.awaiting import likely_audits, words_of
-from lineact.decisions import BadRow, Decisions, standing, write_decisions
+from lineact.dataset.awaiting import likely_audits, refuse_undecided, still_waiting, words_of
+from lineact.dataset.labels import resolve
+from lineact.decisions import BadRow, Decisions, read_decisions, standing, write_decisions
 from lineact.errors import AwaitingReview, InputError
 from lineact.queue import CALIBRATES, CERTIFIES
+from lineact.review.session import Given
 from lineact.reviewer import answer_queue
 from lineact.schema import QUEUE, read_table, write_table
 from lineact.simulate_review import SimulatedTruth
+from lineact.splits import Holdout
 from tasks.dataset import dataset
 from tests.labelled_line import Line, dataset_params, match_params, queue_params, review_params, section_of
 from tests.reviewed_line import LINE, configure
@@ -242,3 +247,148 @@ def test_the_gate_stays_shut_where_the_stage_would_refuse_the_rows(reviewed):
     write_decisions(decisions_of(LINE), decided, [BadRow(0, "", "", "no row")] * len(decided))
     with pytest.raises(InputError, match=rf"{len(decided)} of {2 * len(decided)} rows are unusable"):
         pass_gate(LINE)
+
+
+# --- page, gate and stage
+
+
+@pytest.fixture
+def page_of(reviewed):
+    """Opens the review page anew on a queue."""
+
+    def forget():
+        for path in (decisions_of(LINE), *Path("data", LINE, "review").glob("journal.sqlite*")):
+            path.unlink(missing_ok=True)
+
+    reviewed("required")
+    forget()
+    yield lambda: read_reviewed(LINE, "ann")
+    forget()
+
+
+def say(page, item_id, decided):
+    (item,) = page.session.show([item_id])
+    page.session.answer([Given(item_id, decided, 1.0, item.seen_mine, settles=False)])
+
+
+def judged(page):
+    """The certificate, page, gate and stage being of one mind."""
+    page.session.export()
+    decisions = page.session.decisions()
+    certificate = certificate_of(LINE)
+    params = gate.params_of(LINE)
+    told = page.quality.told(decisions)
+    assert told["words"] == words_of(certificate, params.max_label_error, LINE)
+    assert page.quality._certifier.certificate(decisions) == certificate  # what was labelled before told the same
+    verdicts = set()
+    for judge in (lambda: page.quality._certifier.pass_gate(), lambda: pass_gate(LINE), lambda: stage_of(params)):
+        try:
+            judge()
+            verdicts.add("")
+        except AwaitingReview as awaiting:
+            verdicts.add(str(awaiting))
+    assert len(verdicts) == 1
+    return certificate
+
+
+def stage_of(params):
+    """What the stage `dataset` judges."""
+    decided = read_decisions(decisions_of(LINE), params.actions)
+    found = found_of(LINE)
+    holdout = Holdout(params.holdout, found.videos)
+    resolved = resolve(found, decided, holdout, params)
+    certificate = label_the_rest(found, resolved, holdout, params).certificate
+    refuse_undecided(still_waiting(found, resolved, certificate, params), params, LINE)
+
+
+def answer_the_rest(page, said):
+    """Answers everything that waits, random crops last, each by itself."""
+    of_task = sorted(found_of(LINE).queue.to_pylist(), key=lambda item: (item["task"] == "audit", item["priority"]))
+    for item in of_task:
+        (shown,) = page.session.show([item["item_id"]])
+        if not shown.decided:
+            say(page, item["item_id"], said[item["item_id"]])
+
+
+def test_crops_that_were_doubtful_in_an_earlier_queue_certify_nothing_and_spend_nothing(reviewed, page_of):
+    doubtful = [replace(one, reviewer="ann") for one in reviewed("required") if one.task != "audit"]
+    write_decisions(decisions_of(LINE), doubtful)
+    said = {one.item_id: one.decided for one in reviewed("sampled")}  # the queue is made anew
+    before = {one.item_id for one in doubtful if one.item_id in found_of(LINE).asked.certifying}
+    assert before
+    page = page_of()
+    answer_the_rest(page, said)
+    certificate = judged(page)
+    assert certificate.pooled.met
+    assert certificate.spent <= len(before)
+    again = next(iter(before))  # a row of its own takes the place of the earlier one: no label changes
+    looked = certificate.pooled.looked
+    say(page, again, "wipe" if said[again] != "wipe" else "screw")
+    assert judged(page).pooled.looked == looked
+    page = page_of()
+    assert judged(page).pooled.looked == looked
+
+
+def test_looks_between_which_a_doubtful_crop_of_before_was_answered_anew_count(reviewed, page_of):
+    decided = [replace(one, reviewer="ann") for one in reviewed("required")]
+    said = {one.item_id: one.decided for one in decided}
+    first, *others = found_of(LINE).asked.certifying
+    rows = [one for one in decided if one.item_id not in others]
+    write_decisions(decisions_of(LINE), [replace(one, task="crop") if one.item_id == first else one for one in rows])
+    page = page_of()
+    for item_id in (*others[:20], first, *others[20:]):
+        say(page, item_id, said[item_id] if item_id != first else "NG")
+    certificate = judged(page)
+    assert (certificate.spent, certificate.pooled.looked) == (1, len(others))
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_whatever_is_answered_queued_and_set_all_agree_and_fresh_crops_certify(project, page_of, seed):
+    dice = random.Random(seed)
+    said = {}
+    policy, settings = "required", "5e771465"
+    changes: dict[str, int] = {}
+
+    def queue_anew():
+        folder, line, embedded, matched = project
+        queue = line.queue(embedded, matched, queue_params(policy=policy, **changes))
+        write_table(queue, folder / "data" / LINE / "queue" / "queue.parquet", QUEUE)
+        configure(folder, dataset=section_of(dataset_params(policy=policy, accepted_by=settings)))
+        reviewer = review_params().reviewer
+        right = answer_queue(queue, line.boxes, SimulatedTruth(line.truth, 0.4), reviewer).decisions
+        said.update({one.item_id: one.decided for one in right})
+        return page_of()
+
+    page = queue_anew()
+    judged(page)
+    for step in range(5):
+        items = found_of(LINE).queue.to_pylist()
+        for item in dice.sample(items, 25) + [item for item in items if item["task"] == "group"] * (step == 1):
+            item_id = item["item_id"]
+            what = dice.choice(["right", "right", "right", "wrong", "withdrawn"])
+            if item["task"] == "box" and what == "wrong":
+                what = "right"
+            wrong = dice.choice(["screw", "wipe", "NG"])
+            say(page, item_id, {"right": said[item_id], "wrong": wrong}.get(what, what))
+        judged(page)
+        match dice.choice(["queue", "settings", "policy", "nothing"]):
+            case "queue":
+                changes = dice.choice([{"seed": step}, {"audit_certify": 30}, {"audit_calibrate": 9}, {"crops": 3}])
+            case "settings":
+                settings = dice.choice(["5e771465", "07435e77"])
+            case "policy":
+                policy = dice.choice(["required", "sampled"])
+        page = queue_anew()
+        judged(page)
+    for item in found_of(LINE).queue.to_pylist():
+        if item["task"] != "audit":
+            say(page, item["item_id"], said[item["item_id"]])
+    for item_id in found_of(LINE).asked.calibrating:
+        say(page, item_id, said[item_id])
+    fresh = {one for one in found_of(LINE).asked.certifying if not page.session.show([one])[0].seen}
+    answer_the_rest(page, said)
+    certificate = judged(page)
+    decisions = page.session.decisions()
+    accepted = page.quality._certifier._reviewed.labelling.accepted.of(tuple(fresh))
+    assert certificate.pooled.looked + certificate.uncounted >= len(accepted)
+    assert len(decisions.rows) >= len(found_of(LINE).queue)
