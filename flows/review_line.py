@@ -176,7 +176,7 @@ def _carry_names(session: Session, found: Found, min_iou: float) -> Carried:
     carried: list[Carried] = []
 
     def rows(decisions: Decisions) -> Sequence[Decision]:
-        carried.append(carried_names(decisions, found, min_iou))
+        carried.append(carried_names(decisions, found, min_iou, session.ever_given()))
         return carried[0].rows
 
     session.add(rows)

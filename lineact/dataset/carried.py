@@ -7,7 +7,7 @@ the reviewer who gave it, so that it can be seen, answered otherwise and taken b
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from lineact.attach import attach
 from lineact.dataset.labels import Found
-from lineact.decisions import MIXED, Decision, Decisions
+from lineact.decisions import MIXED, Decision, Decisions, agreed, words_on
 from lineact.groups import CARRIED, shown_basis
 from lineact.review.journal import stamp
 
@@ -40,20 +40,23 @@ class Carried:
         return [*over, *(f"{item_id} is to be named again: it {why}" for item_id, why in self.asked_again.items())]
 
 
-def carried_names(decisions: Decisions, found: Found, min_iou: float) -> Carried:
+def carried_names(decisions: Decisions, found: Found, min_iou: float, ever: Iterable[Decision] = ()) -> Carried:
     """Which groups of today that nobody named have a name all the same.
 
     Args:
         decisions: those made so far.
         found: the tables.
+        ever: rows that were given once, in `decisions` yet or not: what somebody removed there stays removed.
         min_iou: a crop that was shown is found again at this IoU, see `attach`.
     """
     items = found.queue.filter(pc.equal(found.queue["task"], "group")).to_pylist()
     today = {item["item_id"]: item for item in items}
-    names = [row for row in decisions.rows if row.task == "group"]
-    earlier = [row for row in names if row.item_id not in today or today[row.item_id]["basis"] != row.shown]
-    settled = {row.item_id for row in names} - {row.item_id for row in earlier}
+    given = [row for row in decisions.usable if row.task == "group"]  # withdrawn ones too: a name taken back stays so
+    settled = {row.item_id for row in [*given, *ever] if _shown_today(row, today)}
     settled |= {words[-1].item_id for words in decisions.disputed}
+    earlier = [row for row in _last_words(given) if not _shown_today(row, today)]
+    if not earlier:
+        return Carried((), {})
     group_of = _groups_of({box_id for row in earlier for box_id in row.members}, found, min_iou)
     counts = [Counter(group_of[box_id] for box_id in row.members if box_id in group_of) for row in earlier]
     rows, asked_again = [], {}
@@ -68,6 +71,19 @@ def carried_names(decisions: Decisions, found: Found, min_iou: float) -> Carried
         else:
             rows.append(_carried(today[item_id], said[0][1]))
     return Carried(tuple(rows), asked_again)
+
+
+def _shown_today(row: Decision, today: Mapping[str, dict]) -> bool:
+    return row.task == "group" and row.item_id in today and today[row.item_id]["basis"] == row.shown
+
+
+def _last_words(given: Iterable[Decision]) -> list[Decision]:
+    """Names that stand of what was shown: numbers are used again, so a later row may tell of other crops."""
+    of_shown: dict[tuple[str, str], list[Decision]] = {}
+    for row in given:
+        of_shown.setdefault((row.item_id, row.shown), []).append(row)
+    words = [words_on(rows) for rows in of_shown.values()]
+    return [word for said in words for word in (said if not agreed(said) else said[-1:])]
 
 
 def _against(item_id: str, said: list[tuple[int, Decision, Counter[str]]]) -> str:

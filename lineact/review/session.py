@@ -247,10 +247,16 @@ class Session:
 
         def rows() -> Sequence[Decision]:
             self._state.refresh()
-            return make(self._state.decisions_now())
+            newest = self._state.newest
+            made = [(row, newest(row.item_id)) for row in make(self._state.decisions_now())]
+            return [later_than(row, last) if last else row for row, last in made]
 
         with self._lock:
             self._state.journal.add(rows)
+
+    def ever_given(self) -> list[Decision]:
+        """All rows that were answered here, in decisions.csv still or not."""
+        return self._state.journal.rows_after(0)[0]
 
     def decisions(self) -> Decisions:
         """All that was answered, in decisions.csv yet or not."""

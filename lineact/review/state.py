@@ -333,7 +333,8 @@ class ReviewState:
 
     def newest(self, item_id: str) -> datetime | None:
         """When an item was decided last; None where it never was. Other machines' clocks may be ahead."""
-        return max(map(decided_at, self._rows_for(item_id)), default=None)
+        rows = [*self._rows_for(item_id), *self._rows.get(item_id, [])]  # a group's: of other pictures too
+        return max(map(decided_at, rows), default=None)
 
     def my_word(self, item_id: str) -> Decision | None:
         """What this reviewer says of an item."""

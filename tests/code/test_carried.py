@@ -8,7 +8,7 @@ import pytest
 
 from flows.review_line import read_reviewed
 from lineact.dataset.carried import LEAST_MEMBERS, carried_names
-from lineact.decisions import box_of_id, read_decisions, standing
+from lineact.decisions import box_of_id, read_decisions, standing, write_decisions
 from lineact.groups import CARRIED, shown_basis
 from lineact.review.session import Given
 from lineact.reviewer import answer_queue
@@ -195,3 +195,62 @@ def renumber_groups(folder):
             item["suggested"] = f"group:{(int(item['suggested'].removeprefix('group:')) + 1) % 3}"
     write_table(pa.Table.from_pylist(items, schema=QUEUE), path, QUEUE)
     assert np.unique([item["basis"] for item in items if item["task"] == "group"]).size == 3
+
+
+def test_a_name_against_still_counts_when_its_number_names_another_group(before):
+    """Numbers are used again: what was said of the crops shown under one before holds on."""
+    found, names = before
+    screw, wipe = named(names, "screw", "wipe")
+    today = one_group(found, [*screw.members[:4], *wipe.members[:2]])
+    assert list(carry([screw, wipe], today).asked_again) == ["group:77"]
+    number_again = replace(
+        wipe, decided="NG", basis=f"{'f' * 16}/{' '.join(wipe.members[2:])}", decided_at="2030-01-01T00:00:00+00:00"
+    )
+    carried = carry([screw, wipe, number_again], today)
+    assert (carried.rows, list(carried.asked_again)) == ((), ["group:77"])
+
+
+def test_a_carried_name_that_is_taken_back_or_removed_stays_so(before):
+    found, names = before
+    screw = named(names, "screw")[0]
+    today = one_group(found, screw.members)
+    (row,) = carry([screw], today).rows
+    taken_back = replace(row, decided="withdrawn", suggested="", decided_at="2031-01-01T00:00:00+00:00")
+    assert carry([screw, row, taken_back], today).rows == ()
+    assert carried_names(standing([screw]), today, 0.5, ever=[row]).rows == ()
+
+
+def test_a_carried_row_that_is_deleted_from_the_file_is_not_made_again(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    named_and_renumbered(tmp_path)
+    read_reviewed(LINE, "bob").session.export()
+    path = decisions_file(tmp_path)
+    kept = [line for line in path.read_text().splitlines(keepends=True) if CARRIED not in line]
+    path.write_text("".join(kept))
+    assert read_reviewed(LINE, "bob").carried.rows == ()
+
+
+def test_names_go_over_once_where_another_machines_clock_was_ahead(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    named_and_renumbered(tmp_path)
+    path = decisions_file(tmp_path)
+    rows = read_decisions(path, ("screw", "wipe")).usable
+    ahead = [replace(row, decided_at=f"2099{row.decided_at[4:]}") if row.task == "group" else row for row in rows]
+    write_decisions(path, ahead)
+    for journal in path.parent.glob("journal.sqlite*"):  # it stays on the other machine
+        journal.unlink()
+    page = read_reviewed(LINE, "bob")
+    assert len(page.carried.rows) == 3
+    assert all(item.decided for item in page.session.page("group", 0, 9).items)
+    page.session.export()
+    assert read_reviewed(LINE, "bob").carried.rows == ()
+
+
+def named_and_renumbered(folder):
+    """A line whose groups got names and then other numbers."""
+    groups = [row for row in write_project(folder) if row["task"] == "group"]
+    reviewed = read_reviewed(LINE, "ann")
+    for row, said in zip(groups, ("screw", "wipe", "NG"), strict=True):
+        reviewed.session.answer([given(row["item_id"], said)])
+    reviewed.session.export()
+    renumber_groups(folder / "data" / LINE)
