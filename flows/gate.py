@@ -19,7 +19,7 @@ from lineact.dataset.today import spent_looks
 from lineact.decisions import Decision, Decisions, read_decisions
 from lineact.errors import AwaitingReview, ConfigError
 from lineact.review.export import journal_path
-from lineact.review.journal import Journal
+from lineact.review.journal import pending_in
 from lineact.settings import from_mapping
 from lineact.splits import Holdout
 from tasks.stage import section_of
@@ -181,11 +181,9 @@ def _pending_in_journal(line: str) -> str:
     path = journal_path(decisions_of(line))
     if not path.is_file():
         return ""
-    journal = Journal(path)
-    rows, _ = journal.rows_after(journal.written_up_to)
-    journal.close()
-    told = f"; {len(rows)} answers are in {path} alone: `make review-export LINE={line}` writes them to decisions.csv"
-    return told if rows else ""
+    count = pending_in(path)
+    told = f"; {count} answers are in {path} alone: `make review-export LINE={line}` writes them to decisions.csv"
+    return told if count else ""
 
 
 def _review(found: Found, decisions: Decisions, params: DatasetParams) -> Judged:

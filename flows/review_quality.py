@@ -1,11 +1,12 @@
 """What the review has certified so far, and what comes after it, for the review page."""
 
 from dataclasses import asdict
-from threading import RLock
+from threading import Lock
 from typing import Any
 
 from flows.after_review import start_training
 from flows.gate import Certifier, params_of
+from lineact.dataset import DatasetParams
 from lineact.dataset.awaiting import AskedAudits, words_of
 from lineact.dataset.labels import Found
 from lineact.decisions import Decisions
@@ -27,28 +28,27 @@ class Quality:
         self._params = params_of(line)
         self._now = Certifier(line, found, self._params)
         self._read = -1  # when params.yaml was written that was read last, nanoseconds
-        self._lock = RLock()
+        self._settings_lock = Lock()  # short: an answer that is being saved, and all who write, wait for it
+        self._labelling_lock = Lock()  # as long as all crops are labelled
 
-    @property
-    def _certifier(self) -> Certifier:
-        written = PARAMS_FILE.stat().st_mtime_ns
-        if written != self._read:
-            params = params_of(self._line)
-            if params != self._params:
-                self._params, self._now = params, Certifier(self._line, self._found, params)
-            self._read = written
-        return self._now
+    def _now_by_settings(self) -> tuple[DatasetParams, Certifier]:
+        """Today's settings and who certifies by them: somebody may change params.yaml while the page is open."""
+        with self._settings_lock:
+            written = PARAMS_FILE.stat().st_mtime_ns
+            if written != self._read:
+                params = params_of(self._line)
+                if params != self._params:
+                    self._params, self._now = params, Certifier(self._line, self._found, params)
+                self._read = written
+            return self._params, self._now
 
     def settings_now(self) -> str:
         """See `DatasetParams.accepted_by`."""
-        with self._lock:
-            _ = self._certifier
-            return self._params.accepted_by
+        return self._now_by_settings()[0].accepted_by
 
     def stamp(self, decisions: Decisions) -> str:
-        """Of looks at random crops after these decisions, see `lineact.looks`."""
-        with self._lock:
-            return self._certifier.stamp(decisions)
+        """Of looks at random crops after these decisions, see `lineact.looks`. Nothing is labelled for it."""
+        return self._now_by_settings()[1].stamp(decisions)
 
     def told(self, decisions: Decisions) -> dict[str, Any]:
         """The certificate in words, and its bounds, pooled and by action.
@@ -56,9 +56,10 @@ class Quality:
         Args:
             decisions: those in the file and those in the journal.
         """
-        with self._lock:
-            certificate = self._certifier.certificate(decisions)
-            max_label_error = self._params.max_label_error
+        params, certifier = self._now_by_settings()
+        max_label_error = params.max_label_error
+        with self._labelling_lock:
+            certificate = certifier.certificate(decisions)
         bounds = {"all together": certificate.pooled} | certificate.actions
         return {
             "words": words_of(certificate, max_label_error, self._line),
@@ -72,8 +73,9 @@ class Quality:
         Args:
             decisions: as `told`.
         """
-        with self._lock:
-            return self._certifier.asked_audits(decisions)
+        certifier = self._now_by_settings()[1]
+        with self._labelling_lock:
+            return certifier.asked_audits(decisions)
 
     def what_comes_next(self) -> str:
         """Starts training where the gate lets the line through, else says what it waits for; decisions.csv is written.
@@ -83,8 +85,9 @@ class Quality:
         """
         line = self._line
         try:
-            with self._lock:
-                self._certifier.pass_gate()
+            certifier = self._now_by_settings()[1]
+            with self._labelling_lock:
+                certifier.pass_gate()
         except LineactError as error:
             return str(error)
         except (OSError, ValueError) as error:  # the decisions are written all the same

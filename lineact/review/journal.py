@@ -7,7 +7,7 @@ rows after it are pending.
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import astuple, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -138,6 +138,20 @@ class Journal:
             self._connection.close()
 
 
+def pending_in(path: Path) -> int:
+    """How many rows of a journal are not in decisions.csv yet. It waits for nobody who writes, and changes nothing.
+
+    Raises:
+        InputError: where the file is something else.
+    """
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=WAIT_S)) as connection:
+            query = "SELECT count(*) FROM answers WHERE number > (SELECT up_to FROM written)"
+            return connection.execute(query).fetchone()[0]
+    except sqlite3.DatabaseError as error:
+        raise _told(error, path) from error
+
+
 def _identity_of(path: Path) -> tuple[int, int] | None:
     try:
         status = path.stat()
@@ -161,4 +175,6 @@ def stamp(when: datetime) -> str:
 def _told(error: sqlite3.DatabaseError, path: Path) -> Exception:
     if "disk is full" in str(error):
         return FullDiskError(path)
+    if "locked" in str(error):
+        return InputError(f"{path}: another command has been writing to it for {WAIT_S:g} s; try again when it is done")
     return InputError(f"{path}: expected a journal of answers, found: {error}; move the file away if it is not one")

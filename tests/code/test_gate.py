@@ -2,6 +2,7 @@
 
 import os
 import random
+import threading
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +24,7 @@ from lineact.dataset.labels import resolve
 from lineact.decisions import BadRow, Decisions, read_decisions, standing, write_decisions
 from lineact.errors import AwaitingReview, InputError
 from lineact.queue import CALIBRATES, CERTIFIES
+from lineact.review import journal
 from lineact.review.session import Given
 from lineact.reviewer import answer_queue
 from lineact.schema import QUEUE, read_table, write_table
@@ -279,9 +281,9 @@ def judged(page):
     params = gate.params_of(LINE)
     told = page.quality.told(decisions)
     assert told["words"] == words_of(certificate, params.max_label_error, LINE)
-    assert page.quality._certifier.certificate(decisions) == certificate  # what was labelled before told the same
+    assert page.quality._now.certificate(decisions) == certificate  # what was labelled before told the same
     verdicts = set()
-    for judge in (lambda: page.quality._certifier.pass_gate(), lambda: pass_gate(LINE), lambda: stage_of(params)):
+    for judge in (lambda: page.quality._now.pass_gate(), lambda: pass_gate(LINE), lambda: stage_of(params)):
         try:
             judge()
             verdicts.add("")
@@ -389,6 +391,57 @@ def test_whatever_is_answered_queued_and_set_all_agree_and_fresh_crops_certify(p
     answer_the_rest(page, said)
     certificate = judged(page)
     decisions = page.session.decisions()
-    accepted = page.quality._certifier._reviewed.labelling.accepted.of(tuple(fresh))
+    accepted = page.quality._now._reviewed.labelling.accepted.of(tuple(fresh))
     assert certificate.pooled.looked + certificate.uncounted >= len(accepted)
     assert len(decisions.rows) >= len(found_of(LINE).queue)
+
+
+# --- several at once
+
+
+def test_answers_are_saved_while_the_crops_are_labelled_for_somebody_else(reviewed, page_of, monkeypatch):
+    decided = reviewed("required")
+    certifying = found_of(LINE).asked.certifying
+    write_decisions(decisions_of(LINE), [one for one in decided if one.item_id not in certifying])
+    page = page_of()
+    labelling, saved = threading.Event(), threading.Event()
+    label = gate.label_the_rest
+    seen = []
+
+    def slowly(*given):
+        labelling.set()
+        seen.append(saved.wait(20))
+        return label(*given)
+
+    monkeypatch.setattr(gate, "label_the_rest", slowly)
+    finishing = threading.Thread(target=page.quality.told, args=(page.session.decisions(),))
+    finishing.start()
+    assert labelling.wait(20)
+    page.quality.settings_now()
+    assert page.quality.stamp(page.session.decisions())
+    saved.set()
+    finishing.join()
+    assert seen == [True]
+
+
+def test_the_gate_is_judged_while_an_answer_is_being_saved(reviewed, page_of, monkeypatch):
+    decided = reviewed("required")
+    certifying = found_of(LINE).asked.certifying
+    write_decisions(decisions_of(LINE), [one for one in decided if one.item_id not in certifying])
+    page = page_of()
+    say(page, certifying[0], "screw")
+    monkeypatch.setattr(journal, "WAIT_S", 0.1)
+    told = []
+
+    def judge(_decisions):
+        for judged_by in (pass_gate, lambda _: page.quality._now.pass_gate()):
+            with pytest.raises(AwaitingReview, match=r"1 answers are in .* alone"):
+                judged_by(LINE)
+        with pytest.raises(InputError, match=r"another command has been writing to it for 0\.1 s; try again") as locked:
+            journal.Journal(page.session._state.journal.path)
+        told.append(str(locked.value))
+        return []
+
+    page.session.add(judge)
+    assert told
+    assert "move the file away" not in told[0]
