@@ -100,6 +100,7 @@ class Certificate:
         uncounted: answers that wait for one that was left out before them.
         spent: accepted labels looked at under other settings or decisions; they are in no bound any more.
         by_settings: how many of them under other settings.
+        unstamped: how many of them do not tell under which.
     """
 
     pooled: Bound
@@ -111,6 +112,7 @@ class Certificate:
     uncounted: int
     spent: int
     by_settings: int
+    unstamped: int
 
 
 @dataclass(frozen=True)
@@ -202,8 +204,8 @@ def certify(
     end = None if pooled.needed is None else counted + pooled.needed
     wanted = tuple(box_id for box_id in order[:end] if box_id not in decided)
     uncounted = len(order) - len(unseen) - counted
-    by_settings = len(gone & spent.by_settings)
-    return Certificate(pooled, actions, level, looks, tuple(unseen), wanted, uncounted, len(gone), by_settings)
+    of_spent = len(gone), len(gone & spent.by_settings), len(gone & spent.unstamped)
+    return Certificate(pooled, actions, level, looks, tuple(unseen), wanted, uncounted, *of_spent)
 
 
 def _bound(looks: Sequence[Look], population: int, target: Target) -> Bound:

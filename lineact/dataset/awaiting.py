@@ -182,9 +182,10 @@ def words_of(certificate: Certificate, max_label_error: float, line: str) -> str
 def _spent_words(certificate: Certificate) -> str:
     if not certificate.spent:
         return ""
-    others = certificate.spent - certificate.by_settings
+    others = certificate.spent - certificate.by_settings - certificate.unstamped
     made = [f"{others} under other names or decisions than today's"] if others else []
     made += [f"{certificate.by_settings} under other settings"] if certificate.by_settings else []
+    made += [f"{certificate.unstamped} without a stamp"] if certificate.unstamped else []
     return (
         f"; {certificate.spent} earlier looks certify nothing any more ({' and '.join(made)}): only random crops that "
         "nobody had seen by then do"

@@ -107,11 +107,13 @@ class Spent:
     Attributes:
         items: box ids of the random crops that were looked at so.
         by_settings: of these, the ones looked at under other settings.
-        looks: under each stamp but today's, how many random crops were looked at.
+        unstamped: likewise, the ones that were answered before looks were stamped, or by another task.
+        looks: under each stamp but today's, how many random crops were looked at, wherever these are today.
     """
 
     items: frozenset[str] = frozenset()
     by_settings: frozenset[str] = frozenset()
+    unstamped: frozenset[str] = frozenset()
     looks: tuple[int, ...] = ()
 
 
@@ -135,6 +137,10 @@ def spent_looks(decisions: Decisions, today: Today, stamp: str) -> Spent:
         if row.item_id in crop_of
     }
     others = {(item, under) for item, under in made if under != stamp}
-    elsewhere = frozenset(item for item, under in others if settings_in(under) != settings_in(stamp))
-    counts = Counter(under for _, under in others)
-    return Spent(frozenset(item for item, _ in others), elsewhere, tuple(sorted(counts.values())))
+    stamped = {(item, under) for item, under in others if under}
+    elsewhere = frozenset(item for item, under in stamped if settings_in(under) != settings_in(stamp))
+    unstamped = frozenset(item for item, _ in others) - {item for item, _ in stamped}
+    # of crops that no longer certify too, taken back or not: whoever draws others tries again
+    tried = {(row.item_id, stamp_in(row.basis)) for row in rows if row.task == "audit"}
+    counts = Counter(under for _, under in tried if under not in ("", stamp))
+    return Spent(frozenset(item for item, _ in others), elsewhere, unstamped, tuple(sorted(counts.values())))

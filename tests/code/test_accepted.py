@@ -250,7 +250,10 @@ def test_looks_under_other_settings_or_without_a_stamp_certify_nothing(line, fou
     assert "45 earlier looks certify nothing any more (45 under other settings): only random crops that nobody" in said
     assert "raise queue.audit_certify in conf/line/press_a.yaml" in said
     older = [replace(one, basis=one.shown) for one in decided]
-    assert spent_of(line, found, older) == 45
+    before = labelling_of(line, found, older).certificate
+    assert (before.spent, before.by_settings, before.unstamped) == (45, 0, 45)
+    assert before.level == level_after(0)
+    assert "(45 without a stamp)" in words_of(before, 0.1, "press_a")
     half = decided[:-20] + elsewhere[-20:]
     mixed = labelling_of(line, found, half).certificate
     assert (mixed.spent, mixed.pooled.looked) == (20, 25)
@@ -287,6 +290,26 @@ def test_another_detection_asks_other_random_crops_so_that_earlier_looks_are_spe
     assert not seen & set(certificate.next_items)  # and what was seen is seen
     again = looked_at_last(line, found, decided)
     assert labelling_of(line, found, again).certificate.spent == 0
+
+
+def test_crops_that_were_answered_as_doubtful_ones_are_no_try(line, found, decided):
+    first = asked_of(found.queue).certifying[:18]
+    doubtful_then = [replace(one, task="crop", basis=one.shown) if one.item_id in first else one for one in decided]
+    certificate = labelling_of(line, found, looked_at_last(line, found, doubtful_then)).certificate
+    assert (certificate.spent, certificate.by_settings, certificate.unstamped) == (18, 0, 18)
+    assert certificate.level == level_after(0)
+
+
+@pytest.mark.parametrize("withdrawn", [False, True])
+def test_other_random_crops_forget_no_try(line, found, embedded, decided, withdrawn):
+    looks = looked_at_last(line, found, decided, "0ther5et")
+    if withdrawn:
+        looks += [replace(one, decided="withdrawn", decided_at=LATER) for one in looks if one.task == "audit"]
+    matched = line.match(embedded, match_params())
+    for seed in (0, 1, 2):
+        queue = line.queue(embedded, matched, queue_params(audit_calibrate=20, audit_certify=20, seed=seed))
+        certificate = labelling_of(line, line.found(embedded, matched, queue), looks).certificate
+        assert certificate.level == level_after(1)
 
 
 def test_more_certifying_crops_leave_names_and_looks_as_they_are(line, found, embedded, decided):
