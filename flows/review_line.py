@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from lineact.dataset.carried import Carried, carried_names
 from lineact.dataset.labels import Found
 from lineact.decisions import Decision, Decisions, box_of_id
 from lineact.errors import InputError
+from lineact.files import sha256_of_file
 from lineact.review.export import journal_path, read_written
 from lineact.review.journal import Journal
 from lineact.review.pictures import Crops, Frames
@@ -23,6 +25,8 @@ from lineact.review.queue_index import QueueIndex
 from lineact.review.session import Session
 from lineact.review.state import ReviewState
 from lineact.schema import sorted_by
+
+VERSION_DIGITS = 16
 
 
 class StaleError(InputError):
@@ -187,7 +191,13 @@ def _version_of(path: Path) -> str:
     if not path.is_file():
         return ""
     stat = path.stat()
-    return f"{stat.st_ino:x}-{stat.st_mtime_ns:x}"
+    return _hash_of(path.absolute(), stat.st_ino, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=8)
+def _hash_of(path: Path, _inode: int, _written_ns: int, _size: int) -> str:
+    """A file's hash, read again where the file is another one: the same queue may be copied or checked out anew."""
+    return sha256_of_file(path)[:VERSION_DIGITS]
 
 
 def _crops_of(path: Path, found: Found) -> Crops:

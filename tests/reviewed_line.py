@@ -1,7 +1,10 @@
 """A project folder whose line waits for review: recordings, boxes, crops and a queue, and no decisions yet."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -66,3 +69,16 @@ def forget_decisions(folder: Path) -> None:
     """Makes the line one that nobody has reviewed."""
     for path in decisions_file(folder).parent.glob("*"):
         path.unlink()
+
+
+@contextmanager
+def queue_made_anew(folder: Path) -> Iterator[None]:
+    """The queue's file has other bytes meanwhile."""
+    path = folder / "data" / LINE / "queue" / "queue.parquet"
+    before = path.read_bytes()
+    pq.write_table(pq.read_table(path), path, compression="none")
+    assert path.read_bytes() != before
+    try:
+        yield
+    finally:
+        path.write_bytes(before)

@@ -29,7 +29,15 @@ from tests.review_window import (
     saved_in,
     served,
 )
-from tests.reviewed_line import LINE, answers_of, configure, decisions_file, forget_decisions, write_project
+from tests.reviewed_line import (
+    LINE,
+    answers_of,
+    configure,
+    decisions_file,
+    forget_decisions,
+    queue_made_anew,
+    write_project,
+)
 
 SCREW, WIPE = ACTIONS
 BROKEN_OFF = (  # what a reply is called whose server was killed: none, or a part of it
@@ -309,14 +317,14 @@ def test_undo_goes_back_a_bounded_number_of_answers_and_a_full_storage_stops_non
     window.press("1")
     window.decided(1)
     window.page.evaluate("""() => {
-        const [key] = Object.keys(sessionStorage);
-        const kept = JSON.parse(sessionStorage[key]);
-        sessionStorage[key] = JSON.stringify({...kept, saved: Array(300).fill(kept.saved[0])});
+        const key = Object.keys(sessionStorage).find((one) => one.startsWith("review of"));
+        sessionStorage[key] = JSON.stringify(Array(300).fill(JSON.parse(sessionStorage[key])[0]));
     }""")
     window.page.reload()
     window.press("1")
     window.decided(2)
-    assert window.page.evaluate("JSON.parse(Object.values(sessionStorage)[0]).saved.length") == 200
+    lengths = "Object.values(sessionStorage).map((text) => JSON.parse(text).length).filter(Boolean)"
+    assert window.page.evaluate(lengths) == [200]
 
     window.page.evaluate("""() => {
         Storage.prototype.setItem = () => { throw new DOMException("full", "QuotaExceededError"); };
@@ -350,15 +358,13 @@ def test_undo_forgets_what_is_refused_for_good_and_what_was_answered_in_another_
     window.press("2")
     window.decided(2)
     server.kill()
-    path = server.folder / "data" / LINE / "queue" / "queue.parquet"
-    before = path.stat()
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
-    server.start()
-    window.page.reload()
-    window.decided(2)
-    window.press("u")
-    window.says("Nothing to undo")
-    assert len(saved_in(server.folder)) == 2
+    with queue_made_anew(server.folder):
+        server.start()
+        window.page.reload()
+        window.decided(2)
+        window.press("u")
+        window.says("Nothing to undo")
+        assert len(saved_in(server.folder)) == 2
 
 
 def test_boxes_are_moved_resized_and_added_by_mouse_and_by_keys(open_window, started):
@@ -650,6 +656,23 @@ def test_unsaved_boxes_are_kept_while_looking_elsewhere_and_through_a_reload(ope
     assert [box[4] for box in json.loads(saved_in(server.folder)[frame])] == [WIPE, SCREW]
 
 
+def test_unsaved_boxes_outlast_a_queue_that_is_made_anew(open_window, started):
+    server, _ = started
+    window = open_window()
+    window.look_at("frames")
+    frame = window.item_id
+    window.drag(240, 20, 290, 60)
+    window.press("1")
+    server.kill()
+    with queue_made_anew(server.folder):
+        server.start()
+        window.page.reload()
+        window.look_at("frames")
+        assert window.item_id == frame
+        window.state("changed, not saved")
+    forgive(window, *BROKEN_OFF)
+
+
 def test_a_box_without_action_and_a_frame_without_box_are_not_saved_by_enter(open_window, started):
     server, _ = started
     window = open_window()
@@ -937,16 +960,11 @@ def test_an_unusable_row_is_named_and_work_goes_on(open_window, started):
 def test_a_queue_made_anew_is_told_and_nothing_is_saved(open_window, started):
     server, _ = started
     window = open_window()
-    path = server.folder / "data" / LINE / "queue" / "queue.parquet"
-    before = path.stat()
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
-    try:
+    with queue_made_anew(server.folder):
         window.press("1")
         window.says("Not saved: ")
         window.says("the queue was made anew while this page was open")
         window.state("not decided")
-    finally:
-        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert journal_rows(server.folder) == []
     forgive(window, "409")
 
@@ -955,10 +973,7 @@ def test_a_page_of_an_earlier_queue_is_told_to_reload_and_answers_then(open_wind
     server, _ = started
     window = open_window()
     server.kill()
-    path = server.folder / "data" / LINE / "queue" / "queue.parquet"
-    before = path.stat()
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
-    try:
+    with queue_made_anew(server.folder):
         server.start()  # as after another labelling; the window stayed open
         window.press("1")
         window.says("Not saved: this page shows an earlier queue: reload it (F5)")
@@ -968,8 +983,6 @@ def test_a_page_of_an_earlier_queue_is_told_to_reload_and_answers_then(open_wind
         expect(window.page.locator("#question")).not_to_be_empty()
         window.press("1")
         window.decided(1)
-    finally:
-        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     forgive(window, "409", *BROKEN_OFF)
 
 

@@ -9,7 +9,7 @@ import {HELP, keyOf, keyOfLabel, labelOfKey} from "./keys.js";
 import {forget, lookAhead, pageAt, pictureOf, sizeOf} from "./pages.js";
 import * as single from "./single.js";
 import {
-  DISAGREEMENTS, LOOKING_ONLY, app, certifiedInWords, inWordsOf, kept, names, recall, setOf, showProgress, titleOf, viewOf,
+  DISAGREEMENTS, LOOKING_ONLY, app, badRowsInWords, certifiedInWords, inWordsOf, kept, names, recall, setOf, showProgress, titleOf, viewOf,
 } from "./state.js";
 
 const SCROLLING = /^(space|arrow.*|page.*|home|end|backspace|['/])$/; // the browser has meanings of its own for these
@@ -42,7 +42,7 @@ async function open(name, place = 0, {waiting = false, message = "", itemId = ""
   try {
     asked = await pageAt(name, place, countOf(name), waiting);
   } catch (error) {
-    return say(`The page cannot be shown: ${error.message}. Is the command still running?`, true);
+    return say(`The page cannot be shown: ${error.message}${error.told ? "" : ". Is the command still running?"}`, true);
   }
   page = asked;
   if (page.progress) app.progress = page.progress;
@@ -312,10 +312,12 @@ for (const name of ["help", "quality", "loop"]) at(`${name}-close`).onclick = ()
 at("help").querySelector("table").append(...HELP.map(([keys, text]) => element("tr", {},
   element("th", {scope: "row"}, element("kbd", {}, keys)), element("td", {}, text))));
 
-inTurn(() => readLine().then((line) => {
+inTurn(() => readLine().then(async (line) => {
   app.line = line;
   app.progress = line;
   recall();
   const first = app.progress.sets.find((one) => one.waiting) || app.progress.sets[0];
-  return open(first.name, 0, {waiting: true, message: line.carried.join(". ")});
+  const bad = badRowsInWords();
+  await open(first.name, 0, {waiting: true});
+  if (line.carried.length) say([bad, ...line.carried].filter(Boolean).join(". "), Boolean(bad));
 }).catch((error) => say(`The line cannot be shown: ${error.message}`, true)));

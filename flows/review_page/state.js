@@ -11,21 +11,24 @@ export const app = {line: null, progress: null, name: "", place: 0};
 let toldOfBadRows = false;
 export let kept = {drafts: {}, saved: []}; // unsaved boxes by item, and answers given, the last one last
 
-// In another queue a group's number names other pictures: what was answered there is not taken back here.
-const storageKey = () => `review of ${app.line.line} by ${app.line.reviewer} of queue ${app.line.version}`;
+// A frame is the same in every queue, but a group's number names other pictures: answers to it are not taken back here.
+const draftsKey = () => `unsaved boxes of ${app.line.line} by ${app.line.reviewer}`;
+const savedKey = () => `review of ${app.line.line} by ${app.line.reviewer} of queue ${app.line.version}`;
 
 // Where the storage is full a reload begins anew: what was kept before is outdated.
 export function keep() {
   try {
-    sessionStorage.removeItem(storageKey());
-    sessionStorage.setItem(storageKey(), JSON.stringify(kept));
+    for (const key of [draftsKey(), savedKey()]) sessionStorage.removeItem(key);
+    sessionStorage.setItem(draftsKey(), JSON.stringify(kept.drafts));
+    sessionStorage.setItem(savedKey(), JSON.stringify(kept.saved));
   } catch (error) {
     console.info(`Not kept for a reload: ${error.message}`);
   }
 }
 
 export function recall() {
-  kept = JSON.parse(sessionStorage.getItem(storageKey())) || kept;
+  const recalled = (key) => JSON.parse(sessionStorage.getItem(key));
+  kept = {drafts: recalled(draftsKey()) || {}, saved: recalled(savedKey()) || []};
 }
 
 export const setOf = (name) => app.progress.sets.find((one) => one.name === name);
@@ -51,6 +54,13 @@ export function inWordsOf(task, decided) {
   return `${actions.length} ${actions.length === 1 ? "hand" : "hands"} (${actions.join(", ")})`;
 }
 
+export function badRowsInWords() {
+  const [first, ...more] = app.progress.bad;
+  if (!first) return "";
+  const said = `decisions.csv, row ${first.row}, column "${first.column}": ${first.found}; left out`;
+  return more.length ? `${said}, with ${more.length} more rows` : said;
+}
+
 export function showProgress(open) {
   const {total, decided, unasked, seconds_left: left, unknown, disputed, bad} = app.progress;
   const who = app.line.simulated ? "simulated" : app.line.reviewer;
@@ -65,9 +75,8 @@ export function showProgress(open) {
   const views = Object.keys(VIEWS).filter((view) => view !== DISAGREEMENTS || disputed || app.name === DISAGREEMENTS);
   at("views").replaceChildren(...views.map((view) => viewButton(view, disputed, open)));
   showSets(open);
-  const first = bad[0] && `decisions.csv, row ${bad[0].row}, column "${bad[0].column}": ${bad[0].found}; left out`;
-  at("line").title = first || "";
-  if (first && !toldOfBadRows) say(bad.length > 1 ? `${first}, with ${bad.length - 1} more rows` : first, true);
+  at("line").title = badRowsInWords();
+  if (bad.length && !toldOfBadRows) say(badRowsInWords(), true);
   toldOfBadRows = true;
 }
 
