@@ -13,11 +13,11 @@ from flows.gate import decisions_of, found_of, is_simulated, params_of
 from flows.pipeline import refuse_without_recordings
 from flows.review_quality import Quality
 from lineact.dataset.awaiting import asks_audits, likely_audits
-from lineact.dataset.carried import Carried, carried_names
 from lineact.dataset.labels import Found
 from lineact.decisions import Decision, Decisions, box_of_id
 from lineact.errors import InputError
 from lineact.files import sha256_of_file
+from lineact.review.carried import Carried, carried_names
 from lineact.review.export import journal_path, read_written
 from lineact.review.journal import Journal
 from lineact.review.pictures import Crops, Frames

@@ -7,9 +7,9 @@ import pyarrow as pa
 import pytest
 
 from flows.review_line import read_reviewed
-from lineact.dataset.carried import LEAST_MEMBERS, carried_names
 from lineact.decisions import box_of_id, read_decisions, standing, write_decisions
 from lineact.groups import CARRIED, shown_basis
+from lineact.review.carried import LEAST_MEMBERS, carried_names
 from lineact.review.session import Given
 from lineact.reviewer import answer_queue
 from lineact.schema import CROPS, QUEUE, TEMPLATES, read_table, write_table
