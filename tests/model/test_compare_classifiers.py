@@ -363,7 +363,11 @@ def test_what_is_missing_or_wrong_is_named_with_the_way_out():
         line_of("left")
     Path("data/right/dataset/holdout_crops.parquet").unlink()
     params = yaml.safe_load(Path("params.yaml").read_text())
-    params["lines"]["right"]["dataset"] = {"context": 1.8, "crop_px": 24}
+    params["lines"]["right"]["dataset"] = {
+        "context": 1.8,
+        "crop_px": 24,
+        "short_context": {"context_s": 0.0, "context_crops": 4},
+    }
     Path("params.yaml").write_text(yaml.safe_dump(params))
     Path("data/right/raw").mkdir()
     with pytest.raises(InputError, match=r"holdout\.parquet: expected truth on held-out frames, found nothing"):
