@@ -62,10 +62,10 @@ def test_an_environment_with_the_extra_edge_alone_runs_a_bundle(recorded, tmp_pa
     environment = tmp_path / "station"
     venv.create(environment, with_pip=True)
     python = environment / "bin" / "python"
-    install = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", f"{source}[edge]"]
+    install = [python, "-I", "-m", "pip", "install", "-q", "--disable-pip-version-check", f"{source}[edge]"]
     done = subprocess.run(install, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    listed = subprocess.run([python, "-m", "pip", "list", "--format", "json"], capture_output=True, text=True)
+    listed = subprocess.run([python, "-I", "-m", "pip", "list", "--format", "json"], capture_output=True, text=True)
     assert {package["name"] for package in json.loads(listed.stdout)} <= INSTALLED
     shutil.rmtree(source)
     events = run(python, ["-m", "lineact.runtime"], recorded, tmp_path / "events")

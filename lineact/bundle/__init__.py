@@ -1,6 +1,7 @@
 """The released pair: a detector of hands and a classifier of actions in one folder, and how a frame goes through them.
 
-The folder holds `manifest.json`, both networks as ONNX and as OpenVINO, and samples with the outputs they must give.
+The folder holds `manifest.json`, both networks as ONNX and as OpenVINO (there also quantised to int8), samples with the
+outputs they must give, and, once it was registered, `provenance.json`.
 Both networks take uint8 RGB images, N x H x W x 3; scaling to 0..1 and the classifier's mean and standard deviation
 are inside the graphs, so every runtime gets the same bytes. Imports no torch: this is what runs at the station.
 """
