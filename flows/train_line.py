@@ -37,11 +37,12 @@ def train_line(line: str, parent_id: str | None = None) -> list[StageResult]:
         if not has_recordings(line):
             return run_stages(training, line, run_id)
         ready_champion(line, run_id)
-        results = run_stages(training[: training.index("evaluate")], line, run_id)
+        measured = training.index("evaluate")
+        results = run_stages(training[:measured], line, run_id)
         # an older pin that is not here would stop `evaluate`, though there is nothing to compare
         if not is_champion(line) or lacks_pinned_bundle(line):
             pin_champion(line, run_id)
-        return results + run_stages(["evaluate"], line, run_id)
+        return results + run_stages(training[measured:], line, run_id)
 
 
 def main() -> None:
