@@ -38,6 +38,8 @@ OPEN_GATES = {
     "max_p95_ms": 1e6,
     "max_call_p99_ms": 1e6,
     "max_event_p95_ms": 1e6,
+    "min_event_f1": 0.0,
+    "max_false_events_per_h": 1e6,
     "min_gain_low": -1.0,
 }
 
