@@ -91,7 +91,8 @@ def project(line, embedded, tmp_path, monkeypatch):
     folder = tmp_path / "data" / "bench"
     line.write(folder, embedded, matched, line.queue(embedded, matched, queue_params()))
     section = {
-        "actions": list(ACTIONS), "policy": "required", "min_decided_share": 0.5, "max_label_error": 0.05,
+        "actions": list(ACTIONS), "accepted_by": "5e771465", "policy": "required", "min_decided_share": 0.5,
+        "max_label_error": 0.05,
         "min_holdout_frames": 5,
         "max_bad_share": 0.0, "min_iou": 0.5, "context": 1.5, "crop_px": 32, "detector_frames": 0, "jpeg_quality": 90,
         "short_context": {"context_s": 0.0, "context_crops": 4},
