@@ -41,13 +41,11 @@ class EvaluatePicturesParams:
 
 
 @dataclass(frozen=True)
-class EvaluateParams:
-    """Settings of the stage `evaluate`.
+class EvaluateParams(EvaluatePicturesParams):
+    """Settings of the stage `evaluate`, beside those that it shares with `evaluate_pictures`.
 
     Attributes:
         champion: the release to compare with, or none.
-        match_iou: a box counts as found from this IoU on, one to one, 0 to 1.
-        min_score: boxes from this score on enter mAP50, mAP50-95 and the precision-recall curve, 0 to 1.
         block_s: seconds that the bootstrap resamples as one.
         resamples: number of bootstrap samples.
         level: coverage of the interval, 0 to 1.
@@ -55,17 +53,14 @@ class EvaluateParams:
     """
 
     champion: ChampionParams | None
-    match_iou: float
-    min_score: float
     block_s: float
     resamples: int
     level: float
     seed: int
 
     def __post_init__(self) -> None:
-        if not 0 < self.match_iou <= 1:
-            raise ValueError(f"match_iou must be above 0 and at most 1, found {self.match_iou}")
-        if not 0 <= self.min_score < 1 or not 0 < self.level < 1:
-            raise ValueError("min_score must be 0 to below 1, level between 0 and 1")
+        super().__post_init__()
+        if not 0 < self.level < 1:
+            raise ValueError(f"level must lie between 0 and 1, found {self.level}")
         if self.resamples < 1 or not self.block_s > 0:
             raise ValueError("resamples must be at least 1, block_s above 0")

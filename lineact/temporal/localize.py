@@ -12,10 +12,8 @@ from pathlib import Path
 from lineact.errors import InputError, LineactError
 from lineact.files import write_csv, write_text
 from lineact.temporal.activitynet import rows_of, write_predictions
-from lineact.temporal.segments import Row, Segments, segments_of
+from lineact.temporal.segments import MEANT_SCORE, Row, Segments, segments_of
 from lineact.temporal.subtitles import srt_of, vtt_of
-
-MEANT_SCORE = 0.3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+MEANT_SCORE = 0.3  # predictions from here on are taken as meant, where nothing else is asked for
 END_TOLERANCE_S = 0.05  # a segment may end so much after its video, by the rounding of frame times
 
 

@@ -16,13 +16,12 @@ from lineact.temporal.heads.pyramid import padded
 from lineact.temporal.heads.targets import Targets, points_of, targets_of
 from lineact.temporal.localizer import Localizer, LocalizerSpec, build_network, statistics_of
 from lineact.temporal.segmentation import BACKGROUND, frame_labels
-from lineact.temporal.segments import Segments, faults_of
+from lineact.temporal.segments import MEANT_SCORE, Segments, faults_of
 from lineact.training.loop import Task, Validation, fit
 from lineact.training.settings import FitParams
 from lineact.training.state import EpochRecord, load_weights
 
 KEPT = "localizer"
-MEANT_SCORE = 0.3  # segments from here on are one label a row, in the validation after an epoch
 
 
 @dataclass(frozen=True)
