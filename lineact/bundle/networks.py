@@ -6,6 +6,8 @@ from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 
+from lineact.openvino_core import openvino_core
+
 Runtime = Literal["openvino", "onnxruntime", "tensorrt"]
 TENSORRT = "TensorrtExecutionProvider"
 Precision = Literal["f32", "bf16", "f16", "int8"]
@@ -48,10 +50,8 @@ def supported_precisions(runtime: Runtime) -> tuple[Precision, ...]:
         return ("f32",)  # other precisions would need other weights
     if runtime == "tensorrt":
         return ("f32", "f16") if _has_tensorrt() else ()
-    import openvino
-
     # Without the instructions OpenVINO takes another precision in silence, so ask first.
-    capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    capabilities = openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     names = {"f32": "FP32", "bf16": "BF16", "f16": "FP16", "int8": "INT8"}
     return tuple(precision for precision in get_args(Precision) if names[precision] in capabilities)
 
@@ -91,8 +91,6 @@ def open_network(folder: Path, name: str, setup: Setup) -> Network:
 
 
 def _open_with_openvino(path: Path, precision: Precision, threads: int) -> Network:
-    import openvino
-
     settings: dict[str, Any] = {
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": 1,
@@ -100,7 +98,7 @@ def _open_with_openvino(path: Path, precision: Precision, threads: int) -> Netwo
         "ENABLE_CPU_PINNING": False,  # else both networks sit on the same core
         "INFERENCE_PRECISION_HINT": precision,  # its own default is bf16 where the CPU has it
     }
-    request = openvino.Core().compile_model(path, "CPU", settings).create_infer_request()
+    request = openvino_core().compile_model(path, "CPU", settings).create_infer_request()
 
     def run(images: np.ndarray) -> np.ndarray:
         request.infer({0: images})

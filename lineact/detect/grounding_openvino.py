@@ -23,6 +23,7 @@ from transformers.utils import logging
 
 from lineact.errors import InputError
 from lineact.files import cache_folder, write_whole
+from lineact.openvino_core import openvino_core
 
 CODE_VERSION = 1  # raise it where the same model gives another network
 LIBRARIES = ("openvino", "torch", "transformers")
@@ -75,7 +76,7 @@ class OpenVinoNetwork:
             }
             path = self._stored(picture)
             with _way_out():
-                self._compiled[shape] = openvino.Core().compile_model(path, "CPU", settings)
+                self._compiled[shape] = openvino_core().compile_model(path, "CPU", settings)
         return self._compiled[shape]
 
     def _stored(self, picture: torch.Tensor) -> Path:

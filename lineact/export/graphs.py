@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from lineact.openvino_core import openvino_core
+
 if TYPE_CHECKING:
     from ultralytics.nn.tasks import DetectionModel
 
@@ -79,9 +81,7 @@ def write_onnx(graph: torch.nn.Module, path: Path, input_hw: tuple[int, int], *,
 
 def write_openvino(onnx_path: Path) -> None:
     """Converts an ONNX file to OpenVINO's .xml and .bin beside it, in f32; the same file gives the same bytes."""
-    import openvino
-
-    save_openvino(openvino.Core().read_model(onnx_path), onnx_path.with_suffix(".xml"))
+    save_openvino(openvino_core().read_model(onnx_path), onnx_path.with_suffix(".xml"))
 
 
 def save_openvino(model: Any, path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from lineact.export.graphs import save_openvino
+from lineact.openvino_core import openvino_core, signal_stack_kept
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,10 @@ def write_int8(folder: Path, calibration: Calibration) -> None:
 def _quantise(folder: Path, name: str, images_rgb: Sequence[np.ndarray], *, transformer: bool) -> None:
     os.environ["NNCF_CI"] = "1"  # else it reports its use over the network
     import nncf
-    import openvino
 
     nncf.set_log_level("ERROR")
-    model = openvino.Core().read_model(folder / f"{name}.xml")
-    with contextlib.redirect_stdout(io.StringIO()):  # bars, which no log can show
+    model = openvino_core().read_model(folder / f"{name}.xml")
+    with signal_stack_kept(), contextlib.redirect_stdout(io.StringIO()):  # bars, which no log can show
         quantised = nncf.quantize(
             model,
             nncf.Dataset([image_rgb[None] for image_rgb in images_rgb]),
