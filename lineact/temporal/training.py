@@ -9,32 +9,20 @@ import torch
 
 from lineact.errors import InputError
 from lineact.metrics import accuracy, confusion_matrix, macro_f1
-from lineact.temporal.features import ClipParams, Features
+from lineact.temporal.features import ClipParams
 from lineact.temporal.heads import DecodeParams, PyramidParams
 from lineact.temporal.heads.losses import pyramid_loss
 from lineact.temporal.heads.pyramid import padded
 from lineact.temporal.heads.targets import Targets, points_of, targets_of
 from lineact.temporal.localizer import Localizer, LocalizerSpec, build_network, statistics_of
+from lineact.temporal.parts import Example
 from lineact.temporal.segmentation import BACKGROUND, frame_labels
-from lineact.temporal.segments import MEANT_SCORE, Segments, faults_of
+from lineact.temporal.segments import MEANT_SCORE, faults_of
 from lineact.training.loop import Task, Validation, fit
 from lineact.training.settings import FitParams
 from lineact.training.state import EpochRecord, load_weights
 
 KEPT = "localizer"
-
-
-@dataclass(frozen=True)
-class Example:
-    """A video to learn or to validate with.
-
-    Attributes:
-        features: its rows.
-        truth: its segments; others' are ignored.
-    """
-
-    features: Features
-    truth: Segments
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ from lineact.temporal.features.student import PLACE, extract, row_of
 from lineact.temporal.heads import DecodeParams, PyramidParams
 from lineact.temporal.localize import in_order, main
 from lineact.temporal.localizer import load_localizer, save_localizer
+from lineact.temporal.parts import Example
 from lineact.temporal.segments import segments_of
 from lineact.temporal.subtitles import srt_of, vtt_of
-from lineact.temporal.training import Example, LocalizerTraining, train_localizer
+from lineact.temporal.training import LocalizerTraining, train_localizer
 from tests.generated_videos import scene, write_video
 from tests.training_sets import fit_params
 
