@@ -150,14 +150,16 @@ class NetworkExtractor:
         cost = Cost()
         counted = Counted()
         times_s: list[float] = []
-        rows: list[np.ndarray] = []
+        # One buffer: small arrays that stay would lie between the pictures' places, which then cannot be used again.
+        rows = bytearray()
         for clip_times_s, clips in self._batches(path, params, counted):
             times_s += clip_times_s
-            rows.append(self.network(clips))
-        if not rows:
+            rows += self.network(clips).tobytes()
+        if not times_s:
             raise too_short(path, params, counted.frames)
         duration_s = video_facts(path).duration_s or counted.end_s
-        return cost.of(Features(video, np.array(times_s), np.concatenate(rows), duration_s))
+        values = np.frombuffer(rows, np.float32).reshape(len(times_s), -1)
+        return cost.of(Features(video, np.array(times_s), values, duration_s))
 
     def _batches(self, path: Path, params: ClipParams, counted: "Counted") -> Iterator[tuple[list[float], np.ndarray]]:
         """Middle times of some clips, seconds from the first frame, and the clips."""
