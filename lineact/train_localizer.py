@@ -9,6 +9,7 @@ from lineact.files import cache_folder, sha256_of_tree, write_metrics
 from lineact.splits import HoldoutParams
 from lineact.temporal.activitynet import GroundTruth
 from lineact.temporal.features import ClipParams
+from lineact.temporal.features.opening import ExtractorParams
 from lineact.temporal.heads import DecodeParams, PyramidParams
 from lineact.temporal.parts import Parts, parts_of, read_examples
 from lineact.temporal.segments import Segments
@@ -24,7 +25,8 @@ class TrainLocalizerParams:
         holdout: what is held out.
         val_share: share of the training recordings that validates, 0 to below 1; 0: they validate themselves.
         labelled_share: share of those left whose segments are used, above 0 to 1, at least three recordings.
-        clips: how the features were made.
+        extractor: what made the features.
+        clips: how they were cut.
         head: the network.
         decode: what becomes of its answers.
         fit: the loop; a batch is of videos.
@@ -36,6 +38,7 @@ class TrainLocalizerParams:
     holdout: HoldoutParams
     val_share: float
     labelled_share: float
+    extractor: ExtractorParams
     clips: ClipParams
     head: PyramidParams
     decode: DecodeParams
@@ -83,7 +86,7 @@ def _train(params: TrainLocalizerParams, parts: Parts, folder: Path, finished: P
     from lineact.training.report import write_curves
 
     training = LocalizerTraining(params.head, params.decode, params.fit, params.noise, params.seed)
-    localizer, history = train(training, params.actions, params.clips, parts.train, parts.val, folder)
+    localizer, history = train(training, params.actions, params.extractor, params.clips, parts.train, parts.val, folder)
     save_localizer(finished, localizer)
     write_curves(finished / "plots", history)
     write_metrics(

@@ -9,15 +9,16 @@ from tasks.stage import run_stage
 
 
 def features(params: FeaturesParams, *, raw: Path, ingest: Path, export: Path, out: Path) -> None:
-    """Extracts rows of all recordings with the line's own released pair."""
+    """Extracts rows of all recordings."""
     videos = read_table(ingest / "videos.parquet", VIDEOS)
-    extracted = []
+    done = []
     for one in extract_line(params, export / "bundle", videos, raw, out / "rows"):
-        extracted.append(one)
+        done.append(one)
+        rows = len(one.features.times_s)
         print(
-            f"features: {one.video}: {one.rows} rows, {one.seconds / one.video_s:.3f} s for each of video", flush=True
+            f"features: {one.features.video}: {rows} rows, {one.real_time_factor:.3f} s a second of video", flush=True
         )
-    write_metrics(out, extraction_metrics(extracted))
+    write_metrics(out, extraction_metrics(done))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lineact.errors import InputError, LineactError
+from lineact.errors import ConfigError, InputError, LineactError
 from lineact.files import write_csv, write_text
 from lineact.temporal.activitynet import rows_of, write_predictions
 from lineact.temporal.segments import MEANT_SCORE, Row, Segments, segments_of
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m lineact.temporal.localize", description="Tells when each action of a video happened."
     )
     parser.add_argument("videos", nargs="+", metavar="VIDEO")
-    parser.add_argument("--bundle", type=Path, required=True, help="the released pair's folder")
+    parser.add_argument("--bundle", type=Path, help="the released pair's folder, which makes rows of the kind student")
     parser.add_argument("--localizer", type=Path, required=True, help="the trained localiser's folder")
     parser.add_argument("--out", type=Path, default=Path("segments"), help="folder of what is written (segments)")
     parser.add_argument("--min-score", type=float, default=MEANT_SCORE, help=f"surer segments alone ({MEANT_SCORE})")
@@ -49,17 +49,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _localize(bundle_folder: Path, localizer_folder: Path, videos: list[Path], out: Path, min_score: float) -> None:
-    from lineact.bundle import load_bundle
-    from lineact.temporal.features.student import extract
+def _localize(
+    bundle_folder: Path | None, localizer_folder: Path, videos: list[Path], out: Path, min_score: float
+) -> None:
+    from lineact.temporal.features.opening import extractor_of
     from lineact.temporal.localizer import load_localizer
 
     if missing := [str(path) for path in videos if not path.is_file()]:
         raise InputError(f"expected videos, found no file {', '.join(missing)}")
-    bundle, localizer = load_bundle(bundle_folder), load_localizer(localizer_folder)
+    localizer = load_localizer(localizer_folder)
+    extractor = extractor_of(localizer.spec.extractor, bundle_folder)
     found: list[Row] = []
     for path in videos:
-        extraction = extract(bundle, path, path.name, localizer.spec.clips)
+        extraction = extractor.extract(path, path.name, localizer.spec.clips)
         segments = localizer.segments(extraction.features)
         meant = in_order(segments.take(segments.scores >= min_score))
         found += rows_of(meant)
@@ -70,14 +72,21 @@ def _localize(bundle_folder: Path, localizer_folder: Path, videos: list[Path], o
     write_csv(out / "segments.csv", ("video", "start_s", "end_s", "action", "score"), rows)
 
 
-def _follow(bundle_folder: Path, localizer_folder: Path, address: str, min_score: float) -> None:
+def _follow(bundle_folder: Path | None, localizer_folder: Path, address: str, min_score: float) -> None:
     from lineact.bundle import load_bundle
     from lineact.runtime.settings import SourceSettings
     from lineact.runtime.sources import camera_name, open_source
+    from lineact.temporal.features.opening import STUDENT
     from lineact.temporal.follow import Follower, FollowParams
     from lineact.temporal.localizer import load_localizer
 
-    bundle, localizer = load_bundle(bundle_folder), load_localizer(localizer_folder)
+    localizer = load_localizer(localizer_folder)
+    if localizer.spec.extractor.name != STUDENT or bundle_folder is None:
+        raise ConfigError(
+            f"--follow: expected a localiser of rows that the released pair makes, and --bundle, found one of "
+            f"{localizer.spec.extractor.name} and {bundle_folder or 'no bundle'}"
+        )
+    bundle = load_bundle(bundle_folder)
     source = open_source(address, SourceSettings(mode="latest"))
     follower = Follower(localizer, camera_name(address), FollowParams(min_score=min_score))
     for row in followed(bundle, source, follower, localizer.spec.clips.fps):

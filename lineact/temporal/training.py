@@ -10,6 +10,7 @@ import torch
 from lineact.errors import InputError
 from lineact.metrics import accuracy, confusion_matrix, macro_f1
 from lineact.temporal.features import ClipParams
+from lineact.temporal.features.opening import ExtractorParams
 from lineact.temporal.heads import DecodeParams, PyramidParams
 from lineact.temporal.heads.losses import pyramid_loss
 from lineact.temporal.heads.pyramid import padded
@@ -47,6 +48,7 @@ class LocalizerTraining:
 def train_localizer(
     params: LocalizerTraining,
     labels: tuple[str, ...],
+    extractor: ExtractorParams,
     clips: ClipParams,
     train: Sequence[Example],
     val: Sequence[Example],
@@ -57,7 +59,8 @@ def train_localizer(
     Args:
         params: the settings.
         labels: actions to find.
-        clips: how the features were made.
+        extractor: what made the features.
+        clips: how they were cut.
         train: videos that teach.
         val: videos that choose the epoch.
         folder: of the training's state.
@@ -70,7 +73,8 @@ def train_localizer(
     """
     _check(labels, train, val)
     mean, scale = statistics_of([one.features.values for one in train])
-    spec = LocalizerSpec(labels, train[0].features.values.shape[1], clips, params.head, params.decode, mean, scale)
+    inputs = train[0].features.values.shape[1]
+    spec = LocalizerSpec(labels, inputs, extractor, clips, params.head, params.decode, mean, scale)
     torch.manual_seed(params.seed)
     localizer = Localizer(spec, build_network(spec))
     task = _Localizing(params, localizer, train, val)

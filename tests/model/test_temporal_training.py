@@ -9,6 +9,7 @@ import pytest
 from lineact.errors import InputError
 from lineact.temporal.average_precision import average_precision
 from lineact.temporal.features import ClipParams, Features, Rate, clips_of, read_features, write_features
+from lineact.temporal.features.opening import ExtractorParams
 from lineact.temporal.features.student import PLACE, extract, row_of
 from lineact.temporal.follow import Clips, Follower, FollowParams
 from lineact.temporal.heads import DecodeParams, PyramidParams
@@ -23,6 +24,7 @@ from tests.training_sets import fit_params
 
 LABELS = ("fix", "turn")
 CLIPS = ClipParams(fps=5.0, stack=1, step=1)
+STUDENT_ROWS = ExtractorParams("student", None, None, None, 1)
 PARAMS = LocalizerTraining(
     PyramidParams("temporalmaxer", 16, 3, 0, 1, 5, 3, 0.0, 1.5, 0.0),
     DecodeParams(0.01, 500, 50, 0.05, 0.5, 0.7),
@@ -51,7 +53,7 @@ TRAIN, VAL = [example(number) for number in range(12)], [example(number) for num
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    return train_localizer(PARAMS, LABELS, CLIPS, TRAIN, VAL, tmp_path_factory.mktemp("training"))
+    return train_localizer(PARAMS, LABELS, STUDENT_ROWS, CLIPS, TRAIN, VAL, tmp_path_factory.mktemp("training"))
 
 
 def test_it_finds_the_actions_of_videos_that_it_never_saw(trained):
@@ -83,8 +85,8 @@ def test_a_killed_training_ends_as_the_one_that_nobody_killed(trained, tmp_path,
 
     monkeypatch.setattr(loop, "save_state", dies)
     with pytest.raises(KeyboardInterrupt):
-        train_localizer(PARAMS, LABELS, CLIPS, TRAIN, VAL, tmp_path)
-    localizer, history = train_localizer(PARAMS, LABELS, CLIPS, TRAIN, VAL, tmp_path)
+        train_localizer(PARAMS, LABELS, STUDENT_ROWS, CLIPS, TRAIN, VAL, tmp_path)
+    localizer, history = train_localizer(PARAMS, LABELS, STUDENT_ROWS, CLIPS, TRAIN, VAL, tmp_path)
     assert history == trained[1]
     assert columns_of(localizer.segments(VAL[0].features)) == columns_of(trained[0].segments(VAL[0].features))
 
@@ -160,7 +162,7 @@ def test_a_video_without_any_action_has_no_sure_segment(trained):
 )
 def test_what_cannot_be_learnt_is_refused(train, val, told, tmp_path):
     with pytest.raises(InputError, match=told):
-        train_localizer(PARAMS, LABELS, CLIPS, train, val, tmp_path)
+        train_localizer(PARAMS, LABELS, STUDENT_ROWS, CLIPS, train, val, tmp_path)
 
 
 def test_clips_are_means_with_the_time_of_their_middle():
@@ -247,7 +249,7 @@ def test_the_command_writes_segments_subtitles_and_a_timeline(released, tmp_path
     assert features.values.shape == (20, PLACE * len(pair.labels) + 1)
     taught = Example(features, segments_of([("clip.mp4", 0.5, 1.5, "fix", 1.0), ("clip.mp4", 2.0, 3.5, "turn", 1.0)]))
     training = replace(PARAMS, fit=fit_params(epochs=2))
-    localizer, _ = train_localizer(training, LABELS, CLIPS, [taught], [taught], tmp_path / "training")
+    localizer, _ = train_localizer(training, LABELS, STUDENT_ROWS, CLIPS, [taught], [taught], tmp_path / "training")
     save_localizer(tmp_path / "localizer", localizer)
     folders = ["--bundle", str(released / "export/bundle"), "--localizer", str(tmp_path / "localizer")]
     out = tmp_path / "out"
