@@ -1,6 +1,7 @@
 """Scores a line's localiser on its held-out recordings, as ActivityNet does."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,8 +80,17 @@ def measure(
         InputError: where no held-out recording has segments to measure with.
     """
     parts = parts_of(read_examples(features, videos, truth), videos, params.holdout, 0.0, 1.0)
+    return measured_on(localizer, parts.holdout)
+
+
+def measured_on(localizer: Localizer, examples: Sequence[Example]) -> Measured:
+    """Localises videos whose segments are known.
+
+    Raises:
+        InputError: where none of them has a segment.
+    """
     actions = np.array(localizer.spec.labels)
-    held = [Example(one.features, one.truth.take(np.isin(one.truth.labels, actions))) for one in parts.holdout]
+    held = [Example(one.features, one.truth.take(np.isin(one.truth.labels, actions))) for one in examples]
     if not any(len(one.truth) for one in held):
         raise InputError(
             "expected held-out recordings with segments, found none; hold out others, or add their segments"

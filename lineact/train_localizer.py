@@ -2,18 +2,24 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from lineact.files import cache_folder, sha256_of_tree, write_metrics
+from lineact.files import cache_folder, write_metrics
 from lineact.splits import HoldoutParams
 from lineact.temporal.activitynet import GroundTruth
 from lineact.temporal.features import ClipParams
 from lineact.temporal.features.opening import ExtractorParams
 from lineact.temporal.heads import DecodeParams, PyramidParams
 from lineact.temporal.parts import Parts, parts_of, read_examples
-from lineact.temporal.segments import Segments
 from lineact.training.settings import FitParams
+
+if TYPE_CHECKING:
+    from lineact.temporal.localizer import Localizer
+    from lineact.training.state import EpochRecord
+
+CODE_VERSION = 1  # raise where the same settings would give another localiser
 
 
 @dataclass(frozen=True)
@@ -74,19 +80,38 @@ def train_localizer(
     parts = parts_of(
         read_examples(features, videos, truth), videos, params.holdout, params.val_share, params.labelled_share
     )
-    key = {"params": asdict(params), "features": sha256_of_tree(features), "truth": _rows(truth.segments)}
-    folder = cache_folder("train_localizer", key)
-    finish_once(folder, out, lambda finished: _train(params, parts, folder, finished))
+    folder = state_folder(params, parts)
+    finish_once(folder, out, lambda finished: _finish(params, parts, folder, finished))
 
 
-def _train(params: TrainLocalizerParams, parts: Parts, folder: Path, finished: Path) -> None:
-    from lineact.temporal.localizer import save_localizer
-    from lineact.temporal.training import LocalizerTraining
-    from lineact.temporal.training import train_localizer as train
-    from lineact.training.report import write_curves
+def state_folder(params: TrainLocalizerParams, parts: Parts) -> Path:
+    """Where a training's state is kept, so that a killed one goes on."""
+    seen = [[one.digest for one in part] for part in (parts.train, parts.unlabelled, parts.val)]
+    return cache_folder("train_localizer", {"code": CODE_VERSION, "params": asdict(params), "seen": seen})
+
+
+def train(params: TrainLocalizerParams, parts: Parts, folder: Path) -> "tuple[Localizer, list[EpochRecord]]":
+    """Trains on the parts of a line.
+
+    Args:
+        params: settings.
+        parts: examples.
+        folder: of the training's state.
+
+    Raises:
+        InputError: where segments cannot be, or lack an action.
+    """
+    from lineact.temporal.training import LocalizerTraining, train_localizer
 
     training = LocalizerTraining(params.head, params.decode, params.fit, params.noise, params.seed)
-    localizer, history = train(training, params.actions, params.extractor, params.clips, parts.train, parts.val, folder)
+    return train_localizer(training, params.actions, params.extractor, params.clips, parts.train, parts.val, folder)
+
+
+def _finish(params: TrainLocalizerParams, parts: Parts, folder: Path, finished: Path) -> None:
+    from lineact.temporal.localizer import save_localizer
+    from lineact.training.report import write_curves
+
+    localizer, history = train(params, parts, folder)
     save_localizer(finished, localizer)
     write_curves(finished / "plots", history)
     write_metrics(
@@ -101,8 +126,3 @@ def _train(params: TrainLocalizerParams, parts: Parts, folder: Path, finished: P
             "val_macro_f1": history[-1].val_macro_f1,
         },
     )
-
-
-def _rows(segments: Segments) -> list[list[object]]:
-    columns = (segments.videos, segments.start_s, segments.end_s, segments.labels)
-    return [list(row) for row in zip(*(column.tolist() for column in columns), strict=True)]

@@ -1,5 +1,7 @@
 """Who trains, who validates and who measures, of a line's recordings with their features and true segments."""
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +30,16 @@ class Example:
 
     features: Features
     truth: Segments
+
+    @property
+    def digest(self) -> str:
+        """Hex SHA-256 of all that a training sees of it."""
+        features, truth = self.features, self.truth
+        digest = hashlib.sha256(features.video.encode())
+        for column in (features.times_s, features.values, truth.start_s, truth.end_s):
+            digest.update(np.ascontiguousarray(column).tobytes())
+        digest.update(json.dumps([features.duration_s, truth.labels.tolist()]).encode())
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True)
