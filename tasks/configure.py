@@ -4,6 +4,7 @@ import argparse
 import hashlib
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -212,8 +213,13 @@ def read_yaml(path: Path) -> Any:
         raise ConfigError(f"{path}: expected YAML, found: {' '.join(str(error).split())}; {way_out}") from error
 
 
-def compose_line(conf: Path, line: str) -> dict[str, Any]:
+def compose_line(conf: Path, line: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """The resolved sections of one line, validated.
+
+    Args:
+        conf: folder of the settings.
+        line: its name.
+        overrides: Hydra's, e.g. "localizer=temporalmaxer".
 
     Raises:
         ConfigError: on an unknown key, a wrong type, a value out of range or a line that does not compose.
@@ -226,7 +232,7 @@ def compose_line(conf: Path, line: str) -> dict[str, Any]:
     where = f"{conf}/line/{line}.yaml"
     try:
         with initialize_config_dir(config_dir=str(conf.resolve()), version_base="1.3"):
-            composed = compose("config", overrides=[f"line={line}"])
+            composed = compose("config", overrides=[f"line={line}", *overrides])
             values: Any = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         raise ConfigError(f"{where}: does not compose: {' '.join(str(error).split())}") from error
