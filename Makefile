@@ -15,7 +15,7 @@ export PATH := $(CURDIR)/$(BIN):$(CURDIR)/$(UV_VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo lines test test-services try-label-studio system lint ui serve review review-export line activate \
-  export-labels import-labels compare-detectors compare-classifiers live publish soak bench-live bench-label bench-train \
+  export-labels import-labels compare-detectors compare-classifiers compare-localizers live publish soak bench-live bench-label bench-train \
   bench-review lock clean
 
 help:            ## these targets
