@@ -35,6 +35,7 @@ from lineact.settings import from_mapping
 from lineact.temporal.activitynet import read_ground_truth
 from lineact.temporal.features.extractors import EMBEDDED, I3D_FLOW, NAMES, TINY
 from lineact.temporal.features.opening import STUDENT
+from lineact.temporal.parts import of_recordings
 from lineact.train_localizer import TrainLocalizerParams
 from tasks.configure import LOCALIZED, compose_line, lists_of_lines
 
@@ -108,7 +109,9 @@ def station_of(line: str) -> Station:
     for path in (videos, segments, bundle):
         if not path.exists():
             raise InputError(f"{path}: expected it, found nothing; `python -m flows.retrain line={line}` makes it")
-    return Station(line, read_table(videos, VIDEOS), data / "raw", bundle, read_ground_truth(segments))
+    table = read_table(videos, VIDEOS)
+    truth = of_recordings(read_ground_truth(segments), table["name"].to_pylist())
+    return Station(line, table, data / "raw", bundle, truth)
 
 
 def choice_of(line: str, extractor: str, step: int | None, head: str, labelled: float, seed: int) -> Choice:

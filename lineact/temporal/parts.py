@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 import pyarrow as pa
@@ -70,20 +70,40 @@ def read_examples(folder: Path, videos: pa.Table, truth: GroundTruth) -> dict[st
     Args:
         folder: of the stage `features`.
         videos: schema VIDEOS.
-        truth: names the recordings as `videos` does; one that it does not name is left out.
+        truth: segments; a recording that it does not name is left out.
 
     Raises:
-        InputError: where the truth names none of the recordings, or others.
+        InputError: where the truth names a recording that the line does not have, or features are missing.
     """
-    names = videos["name"].to_pylist()
-    if strangers := sorted(set(truth.videos) - set(names)):
+    truth = of_recordings(truth, videos["name"].to_pylist())
+    return {
+        name: Example(read_features(features_path(folder, name)), _of(truth.segments, name)) for name in truth.videos
+    }
+
+
+def of_recordings(truth: GroundTruth, names: Sequence[str]) -> GroundTruth:
+    """The truth under the recordings' own names; a file's name without its suffix is known, too.
+
+    Args:
+        truth: as it was read.
+        names: of the line's recordings.
+
+    Raises:
+        InputError: where it names others, or one twice.
+    """
+    known = {str(PurePath(name).with_suffix("")): name for name in names} | {name: name for name in names}
+    if strangers := sorted(set(truth.videos) - set(known)):
         raise InputError(
             f"expected segments of the line's recordings ({', '.join(sorted(names))}), found some of "
             f"{', '.join(strangers)}; name them as the files under data/<line>/raw"
         )
-    return {
-        name: Example(read_features(features_path(folder, name)), _of(truth.segments, name)) for name in truth.videos
-    }
+    renamed = tuple(known[video] for video in truth.videos)
+    if len(set(renamed)) < len(renamed):
+        raise InputError(f"expected each recording once, found {', '.join(sorted(truth.videos))}; leave one out")
+    segments = truth.segments
+    videos = np.array([known[str(video)] for video in segments.videos], np.str_)
+    lengths_s = {known[video]: length_s for video, length_s in truth.duration_s.items()}
+    return GroundTruth(replace(segments, videos=videos), renamed, lengths_s)
 
 
 def parts_of(

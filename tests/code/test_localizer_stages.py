@@ -15,7 +15,7 @@ from lineact.simulate_segments import SimulateSegmentsParams, merged, true_segme
 from lineact.splits import HoldoutParams
 from lineact.temporal.activitynet import GroundTruth, rows_of
 from lineact.temporal.features import Features, write_features
-from lineact.temporal.parts import Example, between, evenly, features_path, parts_of, read_examples
+from lineact.temporal.parts import Example, between, evenly, features_path, of_recordings, parts_of, read_examples
 from lineact.temporal.segments import segments_of
 
 LAST = HoldoutParams((), 0.5, 1.0)
@@ -146,6 +146,18 @@ def test_segments_of_unknown_recordings_are_named(tmp_path):
     truth = GroundTruth(segments_of([("x.mp4", 0.0, 1.0, "fix", 1.0)]), ("x.mp4",), {"x.mp4": 2.0})
     with pytest.raises(InputError, match=r"found some of x\.mp4; name them as the files under data/<line>/raw"):
         read_examples(tmp_path, videos("a.mp4"), truth)
+
+
+def test_a_recording_is_known_without_its_suffix_and_named_once():
+    rows = [("shift/a", 0.0, 1.0, "fix", 1.0), ("b.mp4", 0.0, 1.0, "fix", 1.0)]
+    truth = GroundTruth(segments_of(rows), ("shift/a", "b.mp4"), {"shift/a": 2.0})
+    found = of_recordings(truth, ["shift/a.mp4", "b.mp4", "c.mp4"])
+    assert found.videos == ("shift/a.mp4", "b.mp4")
+    assert found.segments.videos.tolist() == ["shift/a.mp4", "b.mp4"]
+    assert found.duration_s == {"shift/a.mp4": 2.0}
+    twice = GroundTruth(segments_of([]), ("a", "a.mp4"), {})
+    with pytest.raises(InputError, match=r"each recording once, found a, a\.mp4"):
+        of_recordings(twice, ["a.mp4"])
 
 
 def test_examples_are_read_by_name(tmp_path):
