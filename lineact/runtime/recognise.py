@@ -21,7 +21,7 @@ from lineact.runtime.results import TOP_ACTIONS, FrameResult, TrackedHand
 from lineact.runtime.settings import RecogniseSettings
 from lineact.runtime.stages import overlapped
 from lineact.runtime.stillness import block_means, greatest_change
-from lineact.runtime.tracks import Track, Tracks
+from lineact.runtime.tracks import Track, Tracks, one_box_per_hand
 
 # Greatest differences of logits and of scores from those stored with a bundle's samples. A release is held to stricter
 # ones; beyond these the machine computes something else.
@@ -124,7 +124,8 @@ class _Looking:
             before = self._last[0]
             return _Seen(frame, pixels, before.boxes_xyxy_px, before.scores, looked=False)
         boxes_xyxy_px, scores = self._bundle.detect_fitted(fitted_rgb, placement)
-        seen = _Seen(frame, pixels, boxes_xyxy_px, scores, looked=True)
+        stay = one_box_per_hand(boxes_xyxy_px, self._settings.most_covered)
+        seen = _Seen(frame, pixels, boxes_xyxy_px[stay], scores[stay], looked=True)
         self._last = seen, blocks
         return seen
 

@@ -136,6 +136,8 @@ class RecogniseSettings:
         skip_same_crops: whether the classifier is spared where a hand's crop is as it last was.
         same_below: a crop is the same where no block of 8 x 8 of its pixels changed by this, grey levels.
         look_again_s: both run at least this often, whatever changed, seconds.
+        most_covered: of two boxes that share more than this part of the smaller one the less sure one is dropped: both
+            are of one hand, 0 to 1; 1 drops none.
         follow_within: a hand is the one whose last box's centre is nearest and at most so many box sides away.
         lost_after_s: a hand not seen for so long is another one when it comes back, seconds.
         smooth_s: probabilities follow a sudden change to 63 % within this, seconds; 0 for no smoothing.
@@ -147,6 +149,7 @@ class RecogniseSettings:
     skip_same_crops: bool = True
     same_below: float = 8.0
     look_again_s: float = 1.0
+    most_covered: float = 0.6
     follow_within: float = 1.0
     lost_after_s: float = 0.5
     smooth_s: float = 0.2
@@ -157,6 +160,8 @@ class RecogniseSettings:
         for name in ("still_below", "same_below", "look_again_s", "follow_within", "lost_after_s"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name}: expected more than 0, found {getattr(self, name)}")
+        if not 0 < self.most_covered <= 1:
+            raise ValueError(f"most_covered: expected more than 0 and at most 1, found {self.most_covered}")
         if self.smooth_s < 0:
             raise ValueError(f"smooth_s: expected at least 0, found {self.smooth_s}")
 
