@@ -167,6 +167,21 @@ class RecogniseSettings:
 
 
 @dataclass(frozen=True)
+class UpdateSettings:
+    """How new bundles are had while the station runs.
+
+    Attributes:
+        every_s: so often the address of the bundle is asked for a new one, seconds; 0 for never.
+    """
+
+    every_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        if self.every_s < 0:
+            raise ValueError(f"every_s: expected at least 0, found {self.every_s}")
+
+
+@dataclass(frozen=True)
 class RuntimeSettings:
     """All settings of one station.
 
@@ -178,6 +193,7 @@ class RuntimeSettings:
         mqtt: see `MqttSettings`.
         metrics: see `MetricsSettings`.
         view: see `ViewSettings`.
+        updates: see `UpdateSettings`.
     """
 
     source: SourceSettings = field(default_factory=SourceSettings)
@@ -187,6 +203,7 @@ class RuntimeSettings:
     mqtt: MqttSettings = field(default_factory=MqttSettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     view: ViewSettings = field(default_factory=ViewSettings)
+    updates: UpdateSettings = field(default_factory=UpdateSettings)
 
 
 def read_settings(path: Path) -> RuntimeSettings:

@@ -77,6 +77,11 @@ class Tracks:
             track.box_xyxy_px, track.seen_s = box_xyxy_px, at_s
         return found
 
+    def forget_answers(self) -> None:
+        """Another classifier takes over: the hands stay who they are, what they do is asked anew."""
+        for track in self._tracks:
+            track.blocks, track.classified_s, track.smoothed = None, -np.inf, None
+
     def _pair(self, boxes_xyxy_px: np.ndarray) -> dict[int, Track]:
         """Nearest pairs first, one to one; distances in sides of the boxes, so that camera and size do not matter."""
         if not (len(boxes_xyxy_px) and self._tracks):
