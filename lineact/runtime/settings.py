@@ -182,6 +182,25 @@ class UpdateSettings:
 
 
 @dataclass(frozen=True)
+class ViewCheckSettings:
+    """When the view counts as another one than in training. A bundle of an earlier lineact has nothing to compare with.
+
+    Attributes:
+        every_s: it is checked at the start and then so often, seconds; 0 for never.
+        most_moved: the camera was moved where most of the picture moved by more, in parts of its longer side.
+        least_seen: the view is covered where less of it is as in training, 0 to 1.
+    """
+
+    every_s: float = 30.0
+    most_moved: float = 0.004
+    least_seen: float = 0.45
+
+    def __post_init__(self) -> None:
+        if self.every_s < 0 or self.most_moved <= 0 or not 0 < self.least_seen <= 1:
+            raise ValueError("every_s must be at least 0, most_moved above 0, least_seen above 0 and at most 1")
+
+
+@dataclass(frozen=True)
 class RuntimeSettings:
     """All settings of one station.
 
@@ -194,6 +213,7 @@ class RuntimeSettings:
         metrics: see `MetricsSettings`.
         view: see `ViewSettings`.
         updates: see `UpdateSettings`.
+        view_check: see `ViewCheckSettings`.
     """
 
     source: SourceSettings = field(default_factory=SourceSettings)
@@ -204,6 +224,7 @@ class RuntimeSettings:
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     view: ViewSettings = field(default_factory=ViewSettings)
     updates: UpdateSettings = field(default_factory=UpdateSettings)
+    view_check: ViewCheckSettings = field(default_factory=ViewCheckSettings)
 
 
 def read_settings(path: Path) -> RuntimeSettings:

@@ -1,12 +1,14 @@
 """A station: one bundle on one camera, with the outputs that its settings ask for."""
 
 import logging
+import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from lineact.bundle.pair import Bundle
+from lineact.runtime.clock_check import clock_problems
 from lineact.runtime.events import Debouncer, Origin
 from lineact.runtime.locks import camera_lock, folder_lock
 from lineact.runtime.outputs.json_lines import EventFile, last_event
@@ -16,6 +18,10 @@ from lineact.runtime.run import EventOutput, ResultOutput, run
 from lineact.runtime.settings import RuntimeSettings
 from lineact.runtime.sources import Source, is_live, open_source
 from lineact.runtime.updates import ChangeOutput, Changes, Place, Updater, first_bundle
+from lineact.runtime.view_check import ViewWatch
+
+if TYPE_CHECKING:
+    from lineact.runtime.outputs.metrics import MetricsOutput
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +50,7 @@ class _Outputs(NamedTuple):
     events_to: list[EventOutput]
     results_to: list[ResultOutput]
     changes_to: list[ChangeOutput]
+    metrics: "MetricsOutput | None" = None
 
 
 def watch(station: Station, settings: RuntimeSettings, on_signal: Callable[[Callable[[], None]], None]) -> None:
@@ -66,6 +73,8 @@ def watch(station: Station, settings: RuntimeSettings, on_signal: Callable[[Call
         running = first_bundle(place, settings.recognise)
         bundle = running.bundle
         origin = Origin(bundle.manifest.line, station.camera, running.name)
+        for problem in clock_problems(time.time(), bundle.folder, station.out if is_live(station.source) else None):
+            log.error("%s", problem)
         log.info("line %s, camera %s, bundle %s, source %s, mode %s", *origin, source.address, source.mode)
         products = Products()
         outputs = _outputs(station, settings, origin, bundle, source, products, stack)
@@ -73,10 +82,21 @@ def watch(station: Station, settings: RuntimeSettings, on_signal: Callable[[Call
         on_signal(source.stop)
         recogniser = Recogniser(bundle, settings.recognise, running.name)
         debouncer = Debouncer(settings.events or bundle.manifest.events, origin, products.at)
-        changes = Changes(debouncer, settings.events, running.name, outputs.changes_to)
+
+        def show_view(state: str) -> None:
+            debouncer.view = state
+            if outputs.metrics:
+                outputs.metrics.show_view(state)
+
+        view_watch = ViewWatch(settings.view_check, show_view)
+        view_watch.expect(running.name, bundle)
+        view_watch.change(running.name)
+        outputs.results_to.append(stack.enter_context(closing(view_watch)))
+        changes = Changes(debouncer, settings.events, running.name, [*outputs.changes_to, view_watch])
 
         def switch(new: Running) -> None:
             changes.expect(new.name, new.bundle.manifest.events)
+            view_watch.expect(new.name, new.bundle)
             recogniser.switch(new)
 
         stack.enter_context(closing(Updater(place, settings.recognise, settings.updates.every_s, running, switch)))
@@ -114,6 +134,7 @@ def _outputs(
         outputs.events_to.append(metrics)
         outputs.results_to.append(metrics)
         outputs.changes_to.append(metrics)
+        outputs = outputs._replace(metrics=metrics)
     if settings.view.port:
         from lineact.runtime.outputs.view import LiveView
 

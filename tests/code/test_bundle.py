@@ -195,7 +195,7 @@ def test_an_incomplete_bundle_is_refused_by_name(copy, name):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda manifest: manifest | {"schema_version": 99}, "expected a bundle of version 3 or older, found 99"),
+        (lambda manifest: manifest | {"schema_version": 99}, "expected a bundle of version 4 or older, found 99"),
         (lambda manifest: manifest | {"surprise": 1}, "unknown key 'surprise'"),
         (lambda manifest: {name: value for name, value in manifest.items() if name != "classifier"}, "'classifier'"),
         (lambda manifest: manifest | {"files": {}}, "expected the hash of classifier.bin"),
