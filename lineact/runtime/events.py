@@ -56,8 +56,8 @@ class Event:
             "action": self.action,
             "start_s": round(self.start_s, 6),
             "end_s": round(self.end_s, 6),
-            "start_utc": _utc(self.start_utc_s),
-            "end_utc": _utc(self.start_utc_s + self.end_s - self.start_s),
+            "start_utc": utc_text(self.start_utc_s),
+            "end_utc": utc_text(self.start_utc_s + self.end_s - self.start_s),
             "confidence": round(self.confidence, 4),
             "hand": self.hand,
             "bundle": self.bundle,
@@ -66,7 +66,8 @@ class Event:
         }
 
 
-def _utc(seconds: float) -> str:
+def utc_text(seconds: float) -> str:
+    """ISO 8601 with milliseconds, of seconds since 1970."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from lineact.bundle.pair import Bundle
+from lineact.errors import InputError
+from lineact.runtime.bundles import fetch
 from lineact.runtime.clock_check import clock_problems
 from lineact.runtime.events import Debouncer, Origin
 from lineact.runtime.locks import camera_lock, folder_lock
 from lineact.runtime.outputs.json_lines import EventFile, last_event
 from lineact.runtime.products import Products
-from lineact.runtime.recognise import Recogniser, Running
+from lineact.runtime.recognise import Recogniser, Running, open_bundle
+from lineact.runtime.releases import name_of
 from lineact.runtime.run import EventOutput, ResultOutput, run
 from lineact.runtime.settings import RuntimeSettings
+from lineact.runtime.shadow import Shadow
 from lineact.runtime.sources import Source, is_live, open_source
 from lineact.runtime.updates import ChangeOutput, Changes, Place, Updater, first_bundle
 from lineact.runtime.view_check import ViewWatch
@@ -36,6 +40,7 @@ class Station(NamedTuple):
         camera: its name in events.
         out: folder of the events.
         annotated: a video to write, or none.
+        shadow: address of a challenger that runs beside the bundle and reports no events; "" for none.
     """
 
     bundle: str
@@ -44,6 +49,7 @@ class Station(NamedTuple):
     camera: str
     out: Path
     annotated: Path | None
+    shadow: str = ""
 
 
 class _Outputs(NamedTuple):
@@ -92,6 +98,10 @@ def watch(station: Station, settings: RuntimeSettings, on_signal: Callable[[Call
         view_watch.expect(running.name, bundle)
         view_watch.change(running.name)
         outputs.results_to.append(stack.enter_context(closing(view_watch)))
+        if station.shadow:
+            shadow = _shadow(station, settings, running, source)
+            outputs.results_to.append(stack.enter_context(closing(shadow)))
+            outputs.changes_to.append(shadow)
         changes = Changes(debouncer, settings.events, running.name, [*outputs.changes_to, view_watch])
 
         def switch(new: Running) -> None:
@@ -104,6 +114,16 @@ def watch(station: Station, settings: RuntimeSettings, on_signal: Callable[[Call
         reported = run(results, debouncer, outputs.events_to, outputs.results_to, source)
         log.info("%s: the end; %d events in %s", source.address, reported, station.out)
         log.info("frames: %s", ", ".join(f"{name} {value:.6g}" for name, value in vars(source.counts).items()))
+
+
+def _shadow(station: Station, settings: RuntimeSettings, running: Running, source: Source) -> Shadow:
+    """Loads the challenger; what is wrong with it is told at the start, not in the middle of a shift."""
+    folder = fetch(station.shadow, station.bundles)
+    challenger = Running(open_bundle(folder, settings.recognise), name_of(folder))
+    lines = [one.bundle.manifest.line for one in (running, challenger)]
+    if lines[0] != lines[1]:
+        raise InputError(f"{station.shadow}: expected a bundle of line {lines[0]}, found {lines[1]}")
+    return Shadow(challenger, settings.recognise, station.out, running.name, source.mode == "lossless")
 
 
 def _outputs(
