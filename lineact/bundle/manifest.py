@@ -5,14 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from lineact.bundle.networks import Setup
+from lineact.bundle.work import WorkSettings
 from lineact.context import ContextParams
 from lineact.errors import ConfigError, InputError
 from lineact.files import sha256_of_file
 from lineact.settings import from_mapping
 
 MANIFEST = "manifest.json"
-MANIFEST_VERSION = 3
-WITHOUT_EVENTS = 2  # the version before had none
+MANIFEST_VERSION = 4
+WITHOUT_WORK = 3  # the version before had none
+WITHOUT_EVENTS = 2  # and that before it no settings of events
 NETWORKS = ("detector", "classifier")
 NETWORK_FILES = tuple(f"{network}.{suffix}" for network in NETWORKS for suffix in ("onnx", "xml", "bin"))
 WAY_OUT = "copy the whole bundle again, or export it again with `dvc repro`"
@@ -131,6 +133,7 @@ class Manifest:
         files: SHA-256 of every other file, by its path inside the folder.
         crops: samples for the classifier.
         frames: samples for the detector.
+        work: the line's standard work; None where it has none.
     """
 
     schema_version: int
@@ -143,6 +146,7 @@ class Manifest:
     files: dict[str, str]
     crops: tuple[CropSample, ...]
     frames: tuple[FrameSample, ...]
+    work: WorkSettings | None = None
 
     @property
     def has_int8(self) -> bool:
@@ -183,7 +187,7 @@ def manifest_in(path: Path) -> Manifest:
             f"{path}: expected a bundle of version {MANIFEST_VERSION} or older, found {version}; update lineact on "
             "this machine, or release with the version that it has"
         )
-    elif version != MANIFEST_VERSION:
+    elif version not in (MANIFEST_VERSION, WITHOUT_WORK):
         raise InputError(f"{path}: expected a bundle of version {MANIFEST_VERSION}, found {version}; {WAY_OUT}")
     try:
         manifest = from_mapping(Manifest, values, str(path))

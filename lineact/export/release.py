@@ -286,6 +286,8 @@ def _write_manifest(
     frames: tuple[FrameSample, ...],
     folder: Path,
 ) -> None:
+    if params.work:
+        params.work.refuse_unknown(spec.labels, "release.work")
     preprocessing = spec.preprocessing
     classifier = ClassifierManifest(
         kind=params.classifier,
@@ -310,5 +312,6 @@ def _write_manifest(
         files=files,
         crops=crops,
         frames=frames,
+        work=params.work,
     )
     write_json(folder / MANIFEST, dataclasses.asdict(manifest))

@@ -15,9 +15,10 @@ from lineact.runtime.locks import camera_lock, folder_lock
 from lineact.runtime.outputs.json_lines import EventFile, last_event
 from lineact.runtime.products import Products
 from lineact.runtime.recognise import Recogniser, open_bundle
-from lineact.runtime.run import EventOutput, ResultOutput, run
+from lineact.runtime.run import PAUSE_S, EventOutput, ResultOutput, run
 from lineact.runtime.settings import RuntimeSettings
 from lineact.runtime.sources import Source, is_live, open_source
+from lineact.runtime.work.sense import WorkSense
 
 log = logging.getLogger(__name__)
 
@@ -68,13 +69,17 @@ def watch(station: Station, settings: RuntimeSettings, on_signal: Callable[[Call
         digits = identity_of(folder / MANIFEST, bundle.manifest)[:DIGITS]
         origin = Origin(bundle.manifest.line, station.camera, digits)
         log.info("line %s, camera %s, bundle %s, source %s, mode %s", *origin, source.address, source.mode)
+        standard = settings.work or bundle.manifest.work
+        if standard:
+            standard.refuse_unknown(bundle.labels, "work")
+        work = WorkSense(standard, origin) if standard else None
         products = Products()
         outputs = _outputs(station, settings, origin, bundle, source, products, stack)
         stack.enter_context(source)
         on_signal(source.stop)
-        results = Recogniser(bundle, settings.recognise).recognise(source)
+        results = Recogniser(bundle, settings.recognise).recognise_in_time(source, PAUSE_S)
         debouncer = Debouncer(settings.events or bundle.manifest.events, origin, products.at)
-        reported = run(results, debouncer, outputs.events_to, outputs.results_to, source)
+        reported = run(results, debouncer, outputs.events_to, outputs.results_to, source, work)
         log.info("%s: the end; %d events in %s", source.address, reported, station.out)
         log.info("frames: %s", ", ".join(f"{name} {value:.6g}" for name, value in vars(source.counts).items()))
 

@@ -25,7 +25,7 @@ from lineact.runtime.sources import open_source
 from lineact.video import read_frames
 from tests.generated_videos import write_video
 from tests.released_pair import smooth_noise
-from tests.station import ORIGIN, camera_of_bytes, hand, result_at
+from tests.station import ORIGIN, camera_of_bytes, frame_at, hand, result_at
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -264,3 +264,28 @@ def test_events_that_go_on_are_reported_where_the_source_fails():
     with pytest.raises(ConfigError, match="the camera is gone"):
         run(results(), debouncer, [kept], [], open_source("nowhere", SourceSettings()))
     assert kept.actions == ["pick"]
+
+
+def test_an_event_is_told_while_its_camera_is_silent():
+    """By time alone; the camera's next frames are of a time after it."""
+    kept: list = []
+
+    class Kept:
+        def write(self, event) -> None:
+            kept.append(event)
+
+        def close(self) -> None:
+            raise AssertionError("whoever opened it closes it")
+
+    def results():
+        now_s = time.monotonic()
+        for index in range(5):
+            frame = frame_at(index / 10)._replace(arrived_s=now_s)
+            yield result_at(index / 10, hand())._replace(frame=frame)
+        while not kept:
+            time.sleep(0.1)
+            yield None
+
+    source = open_source("rtsp://nobody/", SourceSettings())
+    assert run(results(), Debouncer(EventSettings(0.3, 0.5), ORIGIN, lambda _: ""), [Kept()], [], source) == 1
+    assert [(event.start_s, event.end_s) for event in kept] == [(0.0, pytest.approx(0.9))]
