@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from lineact.bundle.networks import Setup
+from lineact.bundle.work import WorkSettings
 from lineact.context import ContextParams
 from lineact.errors import ConfigError, InputError
 from lineact.files import sha256_of_file
@@ -12,7 +13,7 @@ from lineact.settings import from_mapping
 
 MANIFEST = "manifest.json"
 MANIFEST_VERSION = 4
-WITHOUT_VIEW = 3  # the version before had none
+WITHOUT_VIEW = 3  # the version before had neither a view nor the standard work
 WITHOUT_EVENTS = 2  # and that before it no settings of events
 NETWORKS = ("detector", "classifier")
 NETWORK_FILES = tuple(f"{network}.{suffix}" for network in NETWORKS for suffix in ("onnx", "xml", "bin"))
@@ -148,6 +149,7 @@ class Manifest:
         crops: samples for the classifier.
         frames: samples for the detector.
         view: of the training pictures; None where they show no one view, and in bundles of earlier versions.
+        work: the line's standard work; None where it has none.
     """
 
     schema_version: int
@@ -161,6 +163,7 @@ class Manifest:
     crops: tuple[CropSample, ...]
     frames: tuple[FrameSample, ...]
     view: ViewManifest | None = None
+    work: WorkSettings | None = None
 
     @property
     def has_int8(self) -> bool:

@@ -303,6 +303,8 @@ def _write_manifest(
     view: ViewManifest | None,
     folder: Path,
 ) -> None:
+    if params.work:
+        params.work.refuse_unknown(spec.labels, "release.work")
     preprocessing = spec.preprocessing
     classifier = ClassifierManifest(
         kind=params.classifier,
@@ -328,5 +330,6 @@ def _write_manifest(
         crops=crops,
         frames=frames,
         view=view,
+        work=params.work,
     )
     write_json(folder / MANIFEST, dataclasses.asdict(manifest))

@@ -10,7 +10,8 @@ from lineact.bundle.manifest import EventSettings
 from lineact.runtime.frame import Frame
 from lineact.runtime.results import FrameResult
 
-EVENT_VERSION = 1  # of the event's JSON form
+EVENT_VERSION = 2  # of the event's JSON form
+ACTION = "action"  # the kind of these events; others are of `lineact.runtime.work`
 TOLERANCE_S = 1e-6  # 0.7 - 0.4 is less than 0.3
 
 
@@ -51,6 +52,7 @@ class Event:
         return {
             "version": EVENT_VERSION,
             "event_id": self.event_id,
+            "kind": ACTION,
             "line": self.line,
             "camera": self.camera,
             "action": self.action,
@@ -69,6 +71,26 @@ class Event:
 def utc_text(seconds: float) -> str:
     """ISO 8601 with milliseconds, of seconds since 1970."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class Begun(NamedTuple):
+    """An event that still goes on.
+
+    Attributes:
+        hand: see `Event`; with the start it tells which event this becomes.
+        action: likewise.
+        start_s: likewise.
+        start_utc_s: likewise.
+        product: likewise.
+        until_s: the action has been seen until then, media seconds.
+    """
+
+    hand: int
+    action: str
+    start_s: float
+    start_utc_s: float
+    product: str
+    until_s: float
 
 
 class Origin(NamedTuple):
@@ -129,6 +151,16 @@ class _Hand:
         for run in (self._current, self._next):
             if run:
                 run.stop(at_s, self.settings.max_gap_s)
+        return self._over(at_s)
+
+    def wait(self, until_s: float) -> list[_Run]:
+        """No frame began until then: ends what has certainly ended, whenever the next one begins."""
+        for run in (self._current, self._next):
+            if run and until_s >= run.last_s + self.settings.max_gap_s:
+                run.stop(until_s, self.settings.max_gap_s)
+        return self._over(until_s)
+
+    def _over(self, at_s: float) -> list[_Run]:
         ended = self._promote()
         if self._next and self._is_over(self._next, at_s):
             self._next = None
@@ -156,6 +188,16 @@ class _Hand:
         ended = [self._current] if self._current else []
         self._current, self._next = self._next, None
         return ended
+
+    @property
+    def current(self) -> _Run | None:
+        """What counts as an event by now."""
+        return self._current
+
+    @property
+    def unsure_since_s(self) -> float | None:
+        """Since when it shows what may become an event, or not."""
+        return None if self._next is None else self._next.start_s
 
     def end(self, at_s: float) -> list[_Run]:
         """Nothing comes any more."""
@@ -187,6 +229,7 @@ class Debouncer:
         self._product_at = product_at
         self.view = "unchecked"
         self._hands: dict[int, _Hand] = {}
+        self._passed_s = float("-inf")
 
     def change(self, settings: EventSettings, bundle: str) -> None:
         """Another bundle recognises from the next frame on. What goes on keeps the name of the one it began with.
@@ -201,17 +244,53 @@ class Debouncer:
             hand.settings = settings
 
     def push(self, result: FrameResult) -> list[Event]:
-        """Takes a frame, later than all before, and returns the events that it ended, by their start."""
+        """Takes a frame, later than all before, and returns the events that it ended, by their start.
+
+        A frame of a time that `pass_time` has passed comes too late to be told of.
+        """
         frame = result.frame
-        events = [
-            event for number, hand in self._hands.items() for event in self._events(number, hand.pass_time(frame.pts_s))
-        ]
-        self._hands = {number: hand for number, hand in self._hands.items() if not hand.is_idle}
+        if frame.pts_s < self._passed_s:
+            return []
+        events = self._told({number: hand.pass_time(frame.pts_s) for number, hand in self._hands.items()})
         product = self._product_at(frame.arrived_s)
         for seen in result.hands:
             hand = self._hands.setdefault(seen.hand_id, _Hand(self._settings))
             hand.see(seen.action, seen.confidence, frame, product, self._origin.bundle)
+        return events
+
+    def pass_time(self, at_s: float) -> list[Event]:
+        """No frame came and none of a time before comes any more: returns the events that are over, by their start.
+
+        Args:
+            at_s: media seconds of now.
+        """
+        self._passed_s = max(at_s, self._passed_s)
+        return self._told({number: hand.wait(at_s) for number, hand in self._hands.items()})
+
+    def _told(self, ended: dict[int, list[_Run]]) -> list[Event]:
+        events = [event for number, runs in ended.items() for event in self._events(number, runs)]
+        self._hands = {number: hand for number, hand in self._hands.items() if not hand.is_idle}
         return sorted(events, key=lambda event: event.start_s)
+
+    def begun(self) -> tuple[Begun, ...]:
+        """The events that go on, by their hand."""
+        runs = [(number, hand.current) for number, hand in self._hands.items()]
+        return tuple(
+            Begun(
+                number, run.action, run.start_s, run.start_utc_s, run.product,
+                run.last_s if run.end_s is None else run.end_s,
+            )
+            for number, run in runs
+            if run is not None
+        )  # fmt: skip
+
+    def settled_s(self, at_s: float) -> float:
+        """Media seconds before which nothing begins any more that was not told of.
+
+        Args:
+            at_s: of the last frame.
+        """
+        return min([hand.unsure_since_s for hand in self._hands.values() if hand.unsure_since_s is not None] + [at_s])
 
     def close(self, at_s: float) -> list[Event]:
         """The source ended: returns the events that were still going on, by their start.

@@ -104,9 +104,20 @@ class Recogniser:
         Args:
             frames: of one camera; their `pts_s` rise.
         """
+        for result in self.recognise_in_time(frames, None):
+            if result is not None:
+                yield result
+
+    def recognise_in_time(
+        self, frames: Iterable[Frame], pause_s: float | None
+    ) -> Generator[FrameResult | None, None, None]:
+        """As `recognise`, and None wherever no result came for `pause_s`: time passes without a frame, too."""
         looking = _Looking(lambda: self._running, self._settings)
         naming = _Naming(self._settings)
-        for result in overlapped(frames, [looking.look, naming.name]):
+        for result in overlapped(frames, [looking.look, naming.name], pause_s):
+            if result is None:
+                yield None
+                continue
             self.counts.frames += 1
             self.counts.looked += result.looked
             self.counts.hands += len(result.hands)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from lineact.bundle.manifest import EventSettings
+from lineact.bundle.work import WorkSettings
 from lineact.errors import ConfigError
 from lineact.settings import from_mapping
 
@@ -208,6 +209,7 @@ class RuntimeSettings:
         source: see `SourceSettings`.
         recognise: see `RecogniseSettings`.
         events: when an action counts as an event; None for the bundle's own, with which it was evaluated.
+        work: the standard work; None for the bundle's own, if it has one.
         event_files: see `EventFileSettings`.
         mqtt: see `MqttSettings`.
         metrics: see `MetricsSettings`.
@@ -219,6 +221,7 @@ class RuntimeSettings:
     source: SourceSettings = field(default_factory=SourceSettings)
     recognise: RecogniseSettings = field(default_factory=RecogniseSettings)
     events: EventSettings | None = None
+    work: WorkSettings | None = None
     event_files: EventFileSettings = field(default_factory=EventFileSettings)
     mqtt: MqttSettings = field(default_factory=MqttSettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)

@@ -17,12 +17,13 @@ from lineact.runtime.outputs.json_lines import EventFile, last_event
 from lineact.runtime.products import Products
 from lineact.runtime.recognise import Recogniser, Running, open_bundle
 from lineact.runtime.releases import name_of
-from lineact.runtime.run import EventOutput, ResultOutput, run
+from lineact.runtime.run import PAUSE_S, EventOutput, ResultOutput, run
 from lineact.runtime.settings import RuntimeSettings
 from lineact.runtime.shadow import Shadow
 from lineact.runtime.sources import Source, is_live, open_source
 from lineact.runtime.updates import ChangeOutput, Changes, Place, Updater, first_bundle
 from lineact.runtime.view_check import ViewWatch
+from lineact.runtime.work.sense import WorkSense
 
 if TYPE_CHECKING:
     from lineact.runtime.outputs.metrics import MetricsOutput
@@ -82,6 +83,10 @@ def watch(station: Station, settings: RuntimeSettings, on_signal: Callable[[Call
         for problem in clock_problems(time.time(), bundle.folder, station.out if is_live(station.source) else None):
             log.error("%s", problem)
         log.info("line %s, camera %s, bundle %s, source %s, mode %s", *origin, source.address, source.mode)
+        standard = settings.work or bundle.manifest.work
+        if standard:
+            standard.refuse_unknown(bundle.labels, "work")
+        work = WorkSense(standard, origin) if standard else None
         products = Products()
         outputs = _outputs(station, settings, origin, bundle, source, products, stack)
         stack.enter_context(source)
@@ -102,16 +107,19 @@ def watch(station: Station, settings: RuntimeSettings, on_signal: Callable[[Call
             shadow = _shadow(station, settings, running, source)
             outputs.results_to.append(stack.enter_context(closing(shadow)))
             outputs.changes_to.append(shadow)
-        changes = Changes(debouncer, settings.events, running.name, [*outputs.changes_to, view_watch])
+        told = [*outputs.changes_to, view_watch, *([work] if work else [])]
+        changes = Changes(debouncer, settings.events, running.name, told)
 
         def switch(new: Running) -> None:
             changes.expect(new.name, new.bundle.manifest.events)
             view_watch.expect(new.name, new.bundle)
+            if not settings.work and new.bundle.manifest.work != bundle.manifest.work:
+                log.warning("the standard work of bundle %s counts from the next start on", new.name)
             recogniser.switch(new)
 
         stack.enter_context(closing(Updater(place, settings.recognise, settings.updates.every_s, running, switch)))
-        results = changes.follow(recogniser.recognise(source))
-        reported = run(results, debouncer, outputs.events_to, outputs.results_to, source)
+        results = changes.follow(recogniser.recognise_in_time(source, PAUSE_S))
+        reported = run(results, debouncer, outputs.events_to, outputs.results_to, source, work)
         log.info("%s: the end; %d events in %s", source.address, reported, station.out)
         log.info("frames: %s", ", ".join(f"{name} {value:.6g}" for name, value in vars(source.counts).items()))
 

@@ -217,10 +217,10 @@ class Changes:
         """This bundle comes; before its first frame."""
         self._settings_of[name] = settings
 
-    def follow(self, results: Iterable[FrameResult]) -> Iterator[FrameResult]:
+    def follow(self, results: Iterable[FrameResult | None]) -> Iterator[FrameResult | None]:
         """The results as they are; whoever must know is told before the first frame of another bundle."""
         for result in results:
-            if result.bundle != self._name:
+            if result is not None and result.bundle != self._name:
                 log.info(
                     "from %.3f s on (frame %d) bundle %s recognises",
                     result.frame.pts_s,

@@ -10,6 +10,7 @@ from lineact.runtime.events import Event, Origin
 from lineact.runtime.results import FrameResult
 from lineact.runtime.settings import MetricsSettings
 from lineact.runtime.sources.counts import SourceCounts
+from lineact.runtime.work.events import Reported
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -19,6 +20,7 @@ VIEW_STATES = ("unchecked", "ok", "moved", "covered")
 RATE_OVER_S = 10.0  # of the frames per second
 NG_OVER_HANDS = 1000  # of the share of irrelevant actions
 LATENCY_BUCKETS_S = (0.005, 0.01, 0.02, 0.03, 0.04, 0.06, 0.1, 0.2, 0.5, 1, 2, 5)
+CYCLE_BUCKETS_S = (5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300, 600)
 COUNTED = {
     "dropped": "Frames that came while the recogniser was busy",
     "broken": "Frames that did not decode whole",
@@ -57,6 +59,13 @@ class MetricsOutput:
             "From a frame's arrival to its result",
             buckets=LATENCY_BUCKETS_S,
             registry=registry,
+        )
+        self._cycles = Counter("lineact_cycles", "Finished cycles, seen whole or not", ["seen"], registry=registry)
+        self._deviations = Counter(
+            "lineact_deviations", "Differences from the standard work", ["kind", "action"], registry=registry
+        )
+        self._cycle_s = Histogram(
+            "lineact_cycle_seconds", "Cycles seen whole, start to end", buckets=CYCLE_BUCKETS_S, registry=registry
         )
         self._recent_s: deque[float] = deque()
         self._are_ng: deque[bool] = deque(maxlen=NG_OVER_HANDS)
@@ -111,9 +120,16 @@ class MetricsOutput:
         self._origin = self._origin._replace(bundle=bundle)
         self._model.labels(*self._origin).set(1)
 
-    def write(self, event: Event) -> None:
+    def write(self, event: Reported) -> None:
         """Counts an event."""
-        self._events.labels(event.action).inc()
+        if isinstance(event, Event):
+            self._events.labels(event.action).inc()
+        elif event.times is None:
+            self._deviations.labels(event.kind, event.action).inc()
+        else:
+            self._cycles.labels("whole" if event.times.whole else "partial").inc()
+            if event.times.whole:
+                self._cycle_s.observe(event.times.cycle_s)
 
     def close(self) -> None:
         """Serves no more."""
