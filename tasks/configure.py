@@ -243,8 +243,8 @@ def compose_line(conf: Path, line: str, overrides: Sequence[str] = ()) -> dict[s
         raise ConfigError(f"{where}: unknown key {', '.join(map(repr, unknown))}; known keys are {known}")
     lacking = LACKING.get(values["source"], frozenset())
     if not isinstance(values["localize"], bool) or (lacking and values["localize"]):
-        expected = "false, without recordings," if lacking else "true or false"
-        raise ConfigError(f"{where}: localize: expected {expected} found {values['localize']!r}")
+        expected = "false of a line without recordings" if lacking else "true or false"
+        raise ConfigError(f"{where}: localize: expected {expected}, found {values['localize']!r}")
     if not values["localize"]:
         lacking |= set(LOCALIZING)
     chosen = {name: values[name] for name in values if name in sections - lacking}
