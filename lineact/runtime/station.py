@@ -13,6 +13,7 @@ from lineact.runtime.bundles import fetch
 from lineact.runtime.clock_check import clock_problems
 from lineact.runtime.events import Debouncer, Origin
 from lineact.runtime.locks import camera_lock, folder_lock
+from lineact.runtime.outputs.feedback import FeedbackRing
 from lineact.runtime.outputs.json_lines import EventFile, last_event
 from lineact.runtime.products import Products
 from lineact.runtime.recognise import Recogniser, Running, open_bundle
@@ -107,12 +108,20 @@ def watch(station: Station, settings: RuntimeSettings, on_signal: Callable[[Call
             shadow = _shadow(station, settings, running, source)
             outputs.results_to.append(stack.enter_context(closing(shadow)))
             outputs.changes_to.append(shadow)
+        ring: FeedbackRing | None = None
+        if settings.privacy.store_crops:
+            spec = bundle.manifest.classifier
+            ring = FeedbackRing(station.out / "feedback", settings.feedback, settings.privacy, origin, spec)
+            outputs.results_to.append(stack.enter_context(closing(ring)))
+            outputs.changes_to.append(ring)
         told = [*outputs.changes_to, view_watch, *([work] if work else [])]
         changes = Changes(debouncer, settings.events, running.name, told)
 
         def switch(new: Running) -> None:
             changes.expect(new.name, new.bundle.manifest.events)
             view_watch.expect(new.name, new.bundle)
+            if ring:
+                ring.expect(new.name, new.bundle.manifest.classifier)
             if not settings.work and new.bundle.manifest.work != bundle.manifest.work:
                 log.warning("the standard work of bundle %s counts from the next start on", new.name)
             recogniser.switch(new)
