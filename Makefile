@@ -15,7 +15,7 @@ export PATH := $(CURDIR)/$(BIN):$(CURDIR)/$(UV_VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo lines test test-services try-label-studio system lint ui serve review review-export line activate \
-  export-labels import-labels compare-detectors compare-classifiers live publish soak bench-live bench-label bench-train \
+  export-labels import-labels compare-detectors compare-classifiers live harvest publish soak bench-live bench-label bench-train \
   bench-review lock clean
 
 help:            ## these targets
@@ -69,6 +69,9 @@ compare-classifiers: setup  ## LINES=demo,gi_d [SEEDS=0,1,2] [CHOICES=a,b] [STAR
 
 live: setup      ## LINE=demo [SOURCE=rtsp://...|/dev/video0|FILE] [PORT=8766]: the runtime with the line's release
 	$(BIN)/python -m flows.live line="$$LINE" source="$$SOURCE" port="$$PORT"
+
+harvest: setup   ## LINE=press_a [FROM=events/feedback]: what stations were unsure of becomes the next review's queue
+	$(BIN)/python -m flows.harvest line="$$LINE" from="$$FROM" && $(BIN)/python -m flows.label_line line="$$LINE"
 
 publish: setup   ## LINE=demo TO=/srv/bundles: the champion as files, for stations without the registry
 	$(BIN)/python -m flows.publish line="$$LINE" to="$$TO"
