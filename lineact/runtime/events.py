@@ -28,7 +28,7 @@ class Event:
         start_utc_s: seconds since 1970.
         confidence: mean over the frames that show it, 0 to 1.
         hand: the tracked hand's number.
-        bundle: the first 12 digits of the bundle's SHA-256.
+        bundle: the first 12 digits of the SHA-256 of the bundle with which it began.
         product: number of the product or cycle that it belongs to; "" where nobody tells one.
         event_id: unique: MQTT may deliver an event twice.
     """
@@ -106,6 +106,7 @@ class _Run:
     start_s: float
     start_utc_s: float
     product: str
+    bundle: str
     last_s: float  # of its last frame
     confidences: float = 0.0
     frames: int = 0
@@ -134,7 +135,7 @@ class _Hand:
     """
 
     def __init__(self, settings: EventSettings) -> None:
-        self._settings = settings
+        self.settings = settings
         self._current: _Run | None = None
         self._next: _Run | None = None
 
@@ -146,14 +147,14 @@ class _Hand:
         """A frame begins: the one before ends. Returns the run that ended for good, if one did."""
         for run in (self._current, self._next):
             if run:
-                run.stop(at_s, self._settings.max_gap_s)
+                run.stop(at_s, self.settings.max_gap_s)
         return self._over(at_s)
 
     def wait(self, until_s: float) -> list[_Run]:
         """No frame began until then: ends what has certainly ended, whenever the next one begins."""
         for run in (self._current, self._next):
-            if run and until_s >= run.last_s + self._settings.max_gap_s:
-                run.stop(until_s, self._settings.max_gap_s)
+            if run and until_s >= run.last_s + self.settings.max_gap_s:
+                run.stop(until_s, self.settings.max_gap_s)
         return self._over(until_s)
 
     def _over(self, at_s: float) -> list[_Run]:
@@ -166,20 +167,20 @@ class _Hand:
         return ended
 
     def _is_over(self, run: _Run, at_s: float) -> bool:
-        return run.end_s is not None and at_s - run.end_s > self._settings.max_gap_s + TOLERANCE_S
+        return run.end_s is not None and at_s - run.end_s > self.settings.max_gap_s + TOLERANCE_S
 
-    def see(self, action: str, confidence: float, frame: Frame, product: str) -> None:
+    def see(self, action: str, confidence: float, frame: Frame, product: str, bundle: str) -> None:
         """The frame shows this hand."""
         if self._current and action == self._current.action:
             self._current.add(frame.pts_s, confidence)
             self._next = None
             return
         if self._next is None or action != self._next.action:
-            self._next = _Run(action, frame.pts_s, frame.utc_s, product, frame.pts_s)
+            self._next = _Run(action, frame.pts_s, frame.utc_s, product, bundle, frame.pts_s)
         self._next.add(frame.pts_s, confidence)
 
     def _promote(self) -> list[_Run]:
-        if self._next is None or self._next.duration_s < self._settings.min_duration_s - TOLERANCE_S:
+        if self._next is None or self._next.duration_s < self.settings.min_duration_s - TOLERANCE_S:
             return []
         ended = [self._current] if self._current else []
         self._current, self._next = self._next, None
@@ -223,6 +224,18 @@ class Debouncer:
         self._hands: dict[int, _Hand] = {}
         self._passed_s = float("-inf")
 
+    def change(self, settings: EventSettings, bundle: str) -> None:
+        """Another bundle recognises from the next frame on. What goes on keeps the name of the one it began with.
+
+        Args:
+            settings: the new bundle's.
+            bundle: see `Event`.
+        """
+        self._settings = settings
+        self._origin = self._origin._replace(bundle=bundle)
+        for hand in self._hands.values():
+            hand.settings = settings
+
     def push(self, result: FrameResult) -> list[Event]:
         """Takes a frame, later than all before, and returns the events that it ended, by their start.
 
@@ -235,7 +248,7 @@ class Debouncer:
         product = self._product_at(frame.arrived_s)
         for seen in result.hands:
             hand = self._hands.setdefault(seen.hand_id, _Hand(self._settings))
-            hand.see(seen.action, seen.confidence, frame, product)
+            hand.see(seen.action, seen.confidence, frame, product, self._origin.bundle)
         return events
 
     def pass_time(self, at_s: float) -> list[Event]:
@@ -283,7 +296,7 @@ class Debouncer:
         return sorted(events, key=lambda event: event.start_s)
 
     def _events(self, hand: int, runs: list[_Run]) -> list[Event]:
-        line, camera, bundle = self._origin
+        line, camera, _ = self._origin
         return [
             Event(
                 line=line,
@@ -294,7 +307,7 @@ class Debouncer:
                 start_utc_s=run.start_utc_s,
                 confidence=run.confidences / run.frames,
                 hand=hand,
-                bundle=bundle,
+                bundle=run.bundle,
                 product=run.product,
             )
             for run in runs

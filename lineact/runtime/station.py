@@ -6,18 +6,17 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import NamedTuple
 
-from lineact.bundle.manifest import MANIFEST
 from lineact.bundle.pair import Bundle
-from lineact.bundle.provenance import identity_of
-from lineact.runtime.bundles import DIGITS, fetch
+from lineact.bundle.work import WorkSettings
 from lineact.runtime.events import Debouncer, Origin
 from lineact.runtime.locks import camera_lock, folder_lock
 from lineact.runtime.outputs.json_lines import EventFile, last_event
 from lineact.runtime.products import Products
-from lineact.runtime.recognise import Recogniser, open_bundle
+from lineact.runtime.recognise import Recogniser, Running
 from lineact.runtime.run import PAUSE_S, EventOutput, ResultOutput, run
 from lineact.runtime.settings import RuntimeSettings
 from lineact.runtime.sources import Source, is_live, open_source
+from lineact.runtime.updates import ChangeOutput, Changes, Place, Updater, first_bundle
 from lineact.runtime.work.sense import WorkSense
 
 log = logging.getLogger(__name__)
@@ -46,6 +45,7 @@ class Station(NamedTuple):
 class _Outputs(NamedTuple):
     events_to: list[EventOutput]
     results_to: list[ResultOutput]
+    changes_to: list[ChangeOutput]
 
 
 def watch(station: Station, settings: RuntimeSettings, on_signal: Callable[[Callable[[], None]], None]) -> None:
@@ -64,21 +64,34 @@ def watch(station: Station, settings: RuntimeSettings, on_signal: Callable[[Call
         stack.enter_context(folder_lock(station.out))
         if is_live(station.source):
             stack.enter_context(camera_lock(station.source, source.address))
-        folder = fetch(station.bundle, station.bundles)
-        bundle = open_bundle(folder, settings.recognise)
-        digits = identity_of(folder / MANIFEST, bundle.manifest)[:DIGITS]
-        origin = Origin(bundle.manifest.line, station.camera, digits)
+        place = Place(station.bundle, station.bundles, station.out)
+        running = first_bundle(place, settings.recognise)
+        bundle = running.bundle
+        origin = Origin(bundle.manifest.line, station.camera, running.name)
         log.info("line %s, camera %s, bundle %s, source %s, mode %s", *origin, source.address, source.mode)
-        standard = settings.work or bundle.manifest.work
-        if standard:
-            standard.refuse_unknown(bundle.labels, "work")
-        work = WorkSense(standard, origin) if standard else None
+
+        def standard_of(bundle: Bundle) -> WorkSettings | None:
+            standard = settings.work or bundle.manifest.work
+            if standard:
+                standard.refuse_unknown(bundle.labels, "work")
+            return standard
+
+        work = WorkSense(standard_of(bundle), origin)
         products = Products()
         outputs = _outputs(station, settings, origin, bundle, source, products, stack)
         stack.enter_context(source)
         on_signal(source.stop)
-        results = Recogniser(bundle, settings.recognise).recognise_in_time(source, PAUSE_S)
+        recogniser = Recogniser(bundle, settings.recognise, running.name)
         debouncer = Debouncer(settings.events or bundle.manifest.events, origin, products.at)
+        changes = Changes(debouncer, settings.events, running.name, [*outputs.changes_to, work])
+
+        def switch(new: Running) -> None:
+            changes.expect(new.name, new.bundle.manifest.events)
+            work.expect(new.name, standard_of(new.bundle))
+            recogniser.switch(new)
+
+        stack.enter_context(closing(Updater(place, settings.recognise, settings.updates.every_s, running, switch)))
+        results = changes.follow(recogniser.recognise_in_time(source, PAUSE_S))
         reported = run(results, debouncer, outputs.events_to, outputs.results_to, source, work)
         log.info("%s: the end; %d events in %s", source.address, reported, station.out)
         log.info("frames: %s", ", ".join(f"{name} {value:.6g}" for name, value in vars(source.counts).items()))
@@ -95,7 +108,7 @@ def _outputs(
 ) -> _Outputs:
     """Opens what the settings ask for. The event file comes first: it holds the truth that the others tell of."""
     event_file = stack.enter_context(closing(EventFile(station.out, settings.event_files)))
-    outputs = _Outputs([event_file], [])
+    outputs = _Outputs([event_file], [], [])
     waiting: Callable[[], int] = lambda: 0  # noqa: E731
     if settings.mqtt.host:
         from lineact.runtime.outputs.mqtt import MqttOutput
@@ -111,6 +124,7 @@ def _outputs(
         metrics = stack.enter_context(closing(MetricsOutput(settings.metrics, origin, source.counts, waiting)))
         outputs.events_to.append(metrics)
         outputs.results_to.append(metrics)
+        outputs.changes_to.append(metrics)
     if settings.view.port:
         from lineact.runtime.outputs.view import LiveView
 
@@ -118,6 +132,7 @@ def _outputs(
         log.info("live view: %s", view.url)
         outputs.events_to.append(view)
         outputs.results_to.append(view)
+        outputs.changes_to.append(view)
     if station.annotated:
         from lineact.runtime.outputs.annotated import AnnotatedVideo
 

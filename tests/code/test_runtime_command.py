@@ -22,6 +22,7 @@ from lineact.runtime.outputs.json_lines import CURRENT
 from lineact.runtime.run import run
 from lineact.runtime.settings import RuntimeSettings, SourceSettings
 from lineact.runtime.sources import open_source
+from lineact.runtime.work.sense import WorkSense
 from lineact.video import read_frames
 from tests.generated_videos import write_video
 from tests.released_pair import smooth_noise
@@ -53,6 +54,11 @@ def command(released, recording, tmp_path):
         return [*base, "--settings", settings, *more]
 
     return made
+
+
+def no_work() -> WorkSense:
+    """Of a line without a standard."""
+    return WorkSense(None, ORIGIN)
 
 
 def done(command: list[str]) -> subprocess.CompletedProcess:
@@ -262,7 +268,7 @@ def test_events_that_go_on_are_reported_where_the_source_fails():
     kept = Kept()
     debouncer = Debouncer(EventSettings(), ORIGIN, lambda _: "")
     with pytest.raises(ConfigError, match="the camera is gone"):
-        run(results(), debouncer, [kept], [], open_source("nowhere", SourceSettings()))
+        run(results(), debouncer, [kept], [], open_source("nowhere", SourceSettings()), no_work())
     assert kept.actions == ["pick"]
 
 
@@ -287,5 +293,6 @@ def test_an_event_is_told_while_its_camera_is_silent():
             yield None
 
     source = open_source("rtsp://nobody/", SourceSettings())
-    assert run(results(), Debouncer(EventSettings(0.3, 0.5), ORIGIN, lambda _: ""), [Kept()], [], source) == 1
+    debouncer = Debouncer(EventSettings(0.3, 0.5), ORIGIN, lambda _: "")
+    assert run(results(), debouncer, [Kept()], [], source, no_work()) == 1
     assert [(event.start_s, event.end_s) for event in kept] == [(0.0, pytest.approx(0.9))]

@@ -74,8 +74,9 @@ class MetricsOutput:
         share.set_function(lambda: sum(self._are_ng) / max(len(self._are_ng), 1))
         queued = Gauge("lineact_mqtt_waiting", "Events that the broker has not acknowledged", registry=registry)
         queued.set_function(waiting)
-        model = Gauge("lineact_model_info", "The bundle that runs", list(Origin._fields), registry=registry)
-        model.labels(*origin).set(1)
+        self._origin = origin
+        self._model = Gauge("lineact_model_info", "The bundle that runs", list(Origin._fields), registry=registry)
+        self._model.labels(*origin).set(1)
         registry.register(_SourceFigures(counts))
         try:
             self._server, self._thread = start_http_server(settings.port, settings.host, registry)
@@ -102,6 +103,12 @@ class MetricsOutput:
         self._recent_s.append(now_s)
         while self._recent_s[0] < now_s - RATE_OVER_S:
             self._recent_s.popleft()
+
+    def change(self, bundle: str) -> None:
+        """Another bundle runs."""
+        self._model.remove(*self._origin)
+        self._origin = self._origin._replace(bundle=bundle)
+        self._model.labels(*self._origin).set(1)
 
     def write(self, event: Reported) -> None:
         """Counts an event."""

@@ -94,6 +94,10 @@ class LiveView:
             self._newest = result
             self._changed.notify_all()
 
+    def change(self, bundle: str) -> None:
+        """Another bundle runs."""
+        self._origin = self._origin._replace(bundle=bundle)
+
     def write(self, event: Reported) -> None:
         """Lists an event."""
         self._events.appendleft(event.as_json())
