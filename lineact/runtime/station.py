@@ -133,6 +133,11 @@ def _outputs(
         outputs.events_to.append(view)
         outputs.results_to.append(view)
         outputs.changes_to.append(view)
+    if settings.kept_video.hours:
+        from lineact.runtime.outputs.kept_video import FOLDER, KeptVideo
+
+        kept = KeptVideo(station.out / FOLDER, settings.kept_video)
+        outputs.results_to.append(stack.enter_context(closing(kept)))
     if station.annotated:
         from lineact.runtime.outputs.annotated import AnnotatedVideo
 

@@ -7,6 +7,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from lineact.errors import InputError
 from lineact.runtime.shift.reading import Finding, Recording
 from lineact.runtime.sources.files import start_utc_s
@@ -17,8 +19,21 @@ MOST_S = 20.0  # a longer one is shown from its start on
 LONG_SIDE_PX = 480
 MOST_FPS = 12.5
 TICKS_PER_S = 90_000
+JPEG_QUALITY = 70
 
 log = logging.getLogger(__name__)
+
+
+class Clip(NamedTuple):
+    """A clip and a picture of it.
+
+    Attributes:
+        mp4: H.264, no sound.
+        jpeg: from its middle.
+    """
+
+    mp4: bytes
+    jpeg: bytes
 
 
 class Video(NamedTuple):
@@ -60,8 +75,8 @@ def videos_of(path: Path) -> list[Video]:
     return found
 
 
-def clip_of(finding: Finding, recording: Recording, videos: list[Video]) -> bytes | None:
-    """A clip as MP4 without sound; None where no video shows that time."""
+def clip_of(finding: Finding, recording: Recording, videos: list[Video]) -> Clip | None:
+    """A clip; None where no video shows that time."""
     place = _place(finding, recording, videos)
     if place is None:
         return None
@@ -88,12 +103,14 @@ def _place(finding: Finding, recording: Recording, videos: list[Video]) -> tuple
     return None
 
 
-def _cut(path: Path, from_s: float, to_s: float) -> bytes | None:
+def _cut(path: Path, from_s: float, to_s: float) -> Clip | None:
     import av
+    import cv2
 
     file = io.BytesIO()
     written: Any = None
-    with av.open(file, "w", format="mp4", options={"movflags": "faststart"}) as container:
+    still = np.zeros(0, np.uint8)
+    with av.open(file, "w", format="mp4") as container:
         for picture, at_s in _pictures(path, from_s, to_s):
             if written is None:
                 written = container.add_stream("libx264", options={"preset": "veryfast", "crf": "30", "g": "25"})
@@ -108,9 +125,14 @@ def _cut(path: Path, from_s: float, to_s: float) -> bytes | None:
             small.pts, small.time_base = round((at_s - first_s) * TICKS_PER_S), Fraction(1, TICKS_PER_S)
             small.pict_type = 0
             container.mux(written.encode(small))
+            if not still.size or at_s <= (from_s + to_s) / 2:
+                still = small.to_ndarray(format="bgr24")
         if written is not None:
             container.mux(written.encode(None))
-    return None if written is None else file.getvalue()
+    if written is None:
+        return None
+    jpeg = cv2.imencode(".jpg", still, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
+    return Clip(file.getvalue(), jpeg)
 
 
 def _pictures(path: Path, from_s: float, to_s: float) -> Iterator[tuple[Any, float]]:

@@ -14,7 +14,8 @@ from lineact.runtime.work.events import CYCLE
 
 COLOURS = ("#2f6db3", "#e08a1e", "#3d9a5f", "#a04fa0", "#c2504a", "#5f7d8c", "#8a6d2f", "#4aa3a8")
 IRRELEVANT_COLOUR = "#b8b8b8"
-WIDTH_PX, LABEL_PX, LANE_PX, MARK_PX = 1100, 150, 22, 18
+CYCLE_COLOUR, WRONG_COLOUR = "#dfe6ee", "#f6cdc6"
+WIDTH_PX, LABEL_PX, LANE_PX, MARK_PX = 900, 120, 22, 18
 STRIPS_S = (30, 60, 120, 300, 600, 900, 1800, 3600, 7200)  # a strip's length is one of these
 MOST_STRIPS = 12
 TICKS = 8
@@ -74,10 +75,20 @@ def _strip(
     for at_s in _ticks(from_s, length_s):
         parts.append(f'<line x1="{x(at_s):.1f}" x2="{x(at_s):.1f}" y1="{MARK_PX}" y2="{height}" class="tick"/>')
         parts.append(_text(x(at_s), height + 13, clock(at_s), "time"))
+    wrong = {mark.finding.cycle for mark in marks if mark.finding.kind != "idle"}
     for one in recording.findings:
         if one.kind == CYCLE and inside(one.start_s, one.end_s):
             says = f"{one.words}, {clock(one.start_s)}"
-            parts.append(_bar(x(one.start_s), x(one.end_s), MARK_PX, "#dfe6ee", says, "cycle"))
+            parts.append(
+                _bar(
+                    x(one.start_s),
+                    x(one.end_s),
+                    MARK_PX,
+                    WRONG_COLOUR if one.cycle in wrong else CYCLE_COLOUR,
+                    says,
+                    "cycle",
+                )
+            )
             if x(one.end_s) - x(one.start_s) > 26 and one.start_s >= from_s:
                 parts.append(_text(x(one.start_s) + 4, MARK_PX + 14, str(one.cycle), "number"))
     for act in recording.acts:

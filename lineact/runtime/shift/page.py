@@ -9,9 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from lineact.bundle.work import IRRELEVANT, WorkSettings
+from lineact.runtime.shift.clips import Clip
 from lineact.runtime.shift.drawing import Clock, Mark, colour_of, histogram, timeline
 from lineact.runtime.shift.figures import Figures
-from lineact.runtime.shift.reading import Recording
+from lineact.runtime.shift.reading import Finding, Recording
 from lineact.runtime.work.events import DEVIATIONS
 
 KINDS = {
@@ -24,7 +25,9 @@ KINDS = {
     "cycle_too_long": "over takt",
     "idle": "idle",
 }
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; media-src data:; base-uri 'none'; form-action 'none'"
+POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; media-src data:; img-src data:; base-uri 'none'; form-action 'none'"
+)
 STYLE = """
 body { font: 16px/1.45 system-ui, sans-serif; margin: 0 auto; max-width: 72rem; padding: 0 1rem 3rem; color: #1d2730; }
 h1 { font-size: 1.5rem; margin: 1.2rem 0 0.2rem; } h2 { font-size: 1.2rem; margin: 2rem 0 0.5rem; }
@@ -56,14 +59,14 @@ class Part(NamedTuple):
         recording: what was done; with at least one action.
         figures: of it.
         marks: its deviations, numbered over the page.
-        clips: MP4 by the number of the deviation.
+        clips: by the number of the deviation.
         left_out: so many deviations have no clip because the page would get too large.
     """
 
     recording: Recording
     figures: Figures
     marks: tuple[Mark, ...]
-    clips: dict[int, bytes]
+    clips: dict[int, Clip]
     left_out: int
 
 
@@ -155,7 +158,10 @@ def _tile(figure: str, words: str, wrong: bool = False) -> str:
 def _legend(part: Part) -> str:
     if not part.marks:
         return ""
-    return '<p class="about">Red marks are deviations; a click leads to the table. Point at a bar to see its times.</p>'
+    return (
+        '<p class="about">Red marks are deviations; a click leads to the table. Cycles with one are red, too. '
+        "Point at a bar to see its times.</p>"
+    )
 
 
 def _deviations(part: Part, work: WorkSettings | None, clock: Clock) -> str:
@@ -172,7 +178,7 @@ def _deviations(part: Part, work: WorkSettings | None, clock: Clock) -> str:
         product = f"<td>{escape(finding.product)}</td>" if shows_product else ""
         rows.append(
             f'<tr id="d{number}"><td class="n">{number}</td><td>{clock(finding.start_s)}</td>'
-            f"<td>{KINDS.get(finding.kind, escape(finding.kind))}</td><td>{escape(finding.words)}</td>"
+            f"<td>{KINDS.get(finding.kind, escape(finding.kind))}</td><td>{_words(finding, part.figures)}</td>"
             f'<td class="n">{finding.cycle}</td>{product}<td>{shown}</td></tr>'
         )
     product = "<th>product</th>" if shows_product else ""
@@ -189,9 +195,22 @@ def _deviations(part: Part, work: WorkSettings | None, clock: Clock) -> str:
     return f'{heading}<p class="about">{sums}</p><div class="wide"><table>{head}{"".join(rows)}</table></div>{left_out}'
 
 
-def _video(clip: bytes) -> str:
-    data = base64.b64encode(clip).decode()
-    return f'<video controls muted playsinline preload="metadata" src="data:video/mp4;base64,{data}"></video>'
+def _video(clip: Clip) -> str:
+    video, still = (base64.b64encode(content).decode() for content in clip)
+    return (
+        f'<video controls muted playsinline preload="none" poster="data:image/jpeg;base64,{still}" '
+        f'src="data:video/mp4;base64,{video}"></video>'
+    )
+
+
+def _words(finding: Finding, figures: Figures) -> str:
+    """What is said of a deviation; of idle time how long it was in the end."""
+    if finding.kind != "idle":
+        return escape(finding.words)
+    whole_s = next(
+        (end_s - start_s for start_s, end_s in figures.idle if start_s <= finding.end_s <= end_s + 1e-3), 0.0
+    )
+    return escape(f"no step for {_length(whole_s)}" if whole_s else finding.words)
 
 
 def _cycles(figures: Figures, takt_s: float | None, work: WorkSettings | None) -> str:
