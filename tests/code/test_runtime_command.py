@@ -180,6 +180,50 @@ def test_two_processes_do_not_share_a_folder(command):
     assert done(command()).returncode == 0  # the lock went with its process
 
 
+def test_two_processes_do_not_share_a_camera(command, recording, tmp_path):
+    with camera_of_bytes([recording.read_bytes()], hold_s=60) as address:
+        first = subprocess.Popen(
+            command(source=address), cwd=ROOT, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True
+        )  # fmt: skip
+        assert first.stderr is not None
+        assert "mode latest" in first.stderr.readline()
+        second = done(command(source=address, out=str(tmp_path / "others")))
+        first.kill()
+        first.communicate()
+    assert second.returncode == 16
+    assert f"another process has this camera (process {first.pid})" in second.stderr
+
+
+WORK = """
+[work]
+idle_s = 0.5
+[[work.steps]]
+action = "screw"
+"""
+
+
+def test_a_station_with_a_standard_reports_on_the_work_and_the_shift_report_reads_it(command, recording, tmp_path):
+    (tmp_path / "settings.toml").write_text(ALWAYS + WORK + "[kept_video]\nhours = 0.1\n")
+    ended = done(command())
+    assert ended.returncode == 0, ended.stderr
+    kinds = {event["kind"] for event in events_in(tmp_path / "events")}
+    assert "action" in kinds
+    assert kinds - {"action"}
+    assert len(list((tmp_path / "events" / "video").glob("*.mkv"))) == 1
+    page = str(tmp_path / "shift.html")
+    asked = ["--events", str(tmp_path / "events"), "--video", str(recording), "--out", page]
+    report = done([sys.executable, "-m", "lineact.runtime.shift", *asked])
+    assert report.returncode == 0, report.stderr
+    assert "<video" in Path(page).read_text()
+
+
+def test_a_step_that_the_bundle_does_not_know_is_refused(command, tmp_path):
+    (tmp_path / "settings.toml").write_text(WORK.replace("screw", "weld"))
+    ended = done(command())
+    assert ended.returncode == 2
+    assert "work: expected steps among the line's actions" in ended.stderr.splitlines()[-1]
+
+
 def test_kill_9_leaves_whole_events_and_the_next_start_goes_on(command, tmp_path):
     running = subprocess.Popen(
         command("--repeat", "--mode", "latest"), cwd=ROOT, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True

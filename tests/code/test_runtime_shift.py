@@ -4,6 +4,7 @@ import html
 import io
 import json
 import re
+import shutil
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 
@@ -14,13 +15,15 @@ import pytest
 from lineact.bundle.work import WorkSettings, WorkStep
 from lineact.errors import InputError
 from lineact.runtime.events import Event
+from lineact.runtime.outputs import kept_video
 from lineact.runtime.outputs.json_lines import EventFile
 from lineact.runtime.outputs.kept_video import KeptVideo
 from lineact.runtime.settings import EventFileSettings, KeptVideoSettings
 from lineact.runtime.shift.__main__ import main
-from lineact.runtime.shift.clips import clip_of, videos_of
+from lineact.runtime.shift.clips import Clip, clip_of, videos_of
 from lineact.runtime.shift.figures import figures_of
 from lineact.runtime.shift.reading import Act, Recording, read_recordings, with_work
+from lineact.runtime.work.events import Reported
 from lineact.runtime.work.replay import replay
 from lineact.temporal.activitynet import write_predictions
 from lineact.temporal.segments import segments_of
@@ -62,7 +65,7 @@ def shift_of(actions: str) -> list[Event]:
 def events(tmp_path):
     """A station's folder: a missing step, a wrong order, idle time; the last line is torn."""
     done = shift_of("ABCACABC ACBABCn")
-    said = [*done, *replay(done, WORK, ORIGIN)]
+    said: list[Reported] = [*done, *replay(done, WORK, ORIGIN)]
     file = EventFile(tmp_path / "events", EventFileSettings(rotate_mb=0.002))
     for one in said:
         file.write(one)
@@ -110,12 +113,13 @@ def written(tmp_path, *more: str) -> tuple[str, Page]:
     return out.read_text(), Page(out.read_text())
 
 
-def test_a_station_s_events_become_a_page(events, tmp_path):
+@pytest.mark.usefixtures("events")
+def test_a_station_s_events_become_a_page(tmp_path):
     text, page = written(tmp_path)
     found = [(row[2], row[3], row[5]) for row in page.rows if len(row) == 7 and row[0] != "no."]
     assert found == [
         ("missing step", "B is missing", "P<1>"),
-        ("idle", "no step for 7 s", "P<1>"),
+        ("idle", "no step for 7 s", ""),
         ("wrong order", "B came after C; expected before", "P<1>"),
     ]
     counts = {row[0]: row[1] for row in page.rows if len(row) == 5 and row[0] != "action"}
@@ -129,7 +133,8 @@ def test_a_station_s_events_become_a_page(events, tmp_path):
     assert {one["id"] for one in page.tags["tr"] if "id" in one} == {link[1:] for link in links}
 
 
-def test_the_standard_of_the_settings_goes_before_what_was_told(events, tmp_path):
+@pytest.mark.usefixtures("events")
+def test_the_standard_of_the_settings_goes_before_what_was_told(tmp_path):
     (tmp_path / "settings.toml").write_text(SETTINGS.replace("max_s = 4.0", "max_s = 1.5"))
     _, page = written(tmp_path, "--settings", str(tmp_path / "settings.toml"))
     kinds = [row[2] for row in page.rows if len(row) == 7]
@@ -167,6 +172,12 @@ def test_localised_segments_become_a_page(tmp_path, name):
     assert len(page.tags["video"]) == 1
 
 
+def greys_of(clip: Clip) -> list[float]:
+    """Mean brightness of its frames."""
+    with av.open(io.BytesIO(clip.mp4), "r") as container:
+        return [float(frame.to_ndarray(format="gray").mean()) for frame in container.decode(video=0)]
+
+
 def test_clips_show_the_time_of_their_deviation_and_can_be_left_out(events, tmp_path):
     """Each frame is brighter than the one before, so a clip tells which seconds it shows."""
     video = numbered_video(tmp_path / "top.mp4", 500, fps=10.0)
@@ -176,9 +187,8 @@ def test_clips_show_the_time_of_their_deviation_and_can_be_left_out(events, tmp_
     assert (missing.media_s, missing.end_s - missing.start_s) == (10.0, 5.0)
     clip = clip_of(missing, recording, videos)
     assert clip is not None
-    with av.open(io.BytesIO(clip.mp4)) as container:
-        frames = [frame.to_ndarray(format="gray").mean() for frame in container.decode(video=0)]
-    shown_s = [(grey - 20) / (235 - 20) * 49.9 for grey in (frames[0], frames[-1])]
+    greys = greys_of(clip)
+    shown_s = [(grey - 20) / (235 - 20) * 49.9 for grey in (greys[0], greys[-1])]
     assert shown_s == pytest.approx([8.5, 16.4], abs=0.4)
     _, page = written(tmp_path, "--video", str(video), "--clips", "2")
     assert len(page.tags["video"]) == 2
@@ -204,9 +214,7 @@ def test_a_station_keeps_a_bounded_video_from_which_clips_are_cut(events, tmp_pa
     wrong = next(one for one in recording.findings if one.kind == "wrong_order")
     clip = clip_of(wrong, recording, [video])
     assert clip is not None
-    with av.open(io.BytesIO(clip.mp4)) as container:
-        first = next(container.decode(video=0)).to_ndarray(format="gray").mean()
-    assert first * 2 / 10 == pytest.approx(wrong.start_s - BEGIN_UTC_S - 1.5, abs=0.6)
+    assert greys_of(clip)[0] * 2 / 10 == pytest.approx(wrong.start_s - BEGIN_UTC_S - 1.5, abs=0.6)
     later = wrong._replace(start_s=wrong.start_s + 3600)
     assert clip_of(later, recording, [video]) is None
 
@@ -221,6 +229,30 @@ def test_the_kept_video_stays_within_its_bounds(tmp_path):
     kept.close()
     assert len(list(tmp_path.iterdir())) == 3
     assert len(videos_of(tmp_path)) == 3
+
+
+@pytest.mark.parametrize("free_bytes", [1 << 60, None])
+def test_where_no_video_can_be_kept_the_station_goes_on(tmp_path, monkeypatch, caplog, free_bytes):
+    if free_bytes:
+        monkeypatch.setattr(kept_video, "LEAST_FREE_BYTES", free_bytes)
+    kept = KeptVideo(tmp_path / "video", KeptVideoSettings(hours=1.0))
+    if not free_bytes:
+        shutil.rmtree(tmp_path / "video")
+    for index in range(40):
+        kept.see(result_at(float(index), number=index))
+    kept.close()
+    assert caplog.text.count("no video is kept any more") == 1
+
+
+def test_a_clock_that_is_set_begins_another_kept_file(tmp_path):
+    kept = KeptVideo(tmp_path, KeptVideoSettings(hours=1.0, fps=1.0, long_side_px=64))
+    for index, utc_s in enumerate((0.0, 1.0, 3600.0, 3601.0, 100.0, 101.0)):
+        frame = frame_at(float(index), index)._replace(utc_s=BEGIN_UTC_S + utc_s)
+        while kept._waiting.full():
+            pass
+        kept.see(result_at(0.0)._replace(frame=frame))
+    kept.close()
+    assert [video.start_utc_s - BEGIN_UTC_S for video in videos_of(tmp_path)] == pytest.approx([0.0, 100.0, 3600.0])
 
 
 def test_figures():

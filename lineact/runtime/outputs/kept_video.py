@@ -2,19 +2,20 @@
 
 import logging
 import queue
+import shutil
 from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from lineact.files import is_full_disk
 from lineact.runtime.frame import Frame
 from lineact.runtime.results import FrameResult
 from lineact.runtime.settings import KeptVideoSettings
 
 FOLDER = "video"  # in the folder of events
 CHUNK_S = 60.0
+LEAST_FREE_BYTES = 500_000_000  # of the disk: events need room more than video does
 MOST_WAITING = 4  # frames
 MOST_STEP_S = 2.0  # after a longer pause, or where a clock was set, another file begins
 TICKS_PER_S = 90_000
@@ -25,8 +26,7 @@ log = logging.getLogger(__name__)
 class KeptVideo:
     """Writes files of a minute, named by their start in UTC, and removes the oldest. In a thread of its own.
 
-    Frames for which there is no time are left out; where the disk is full nothing is kept any more, and that is told:
-    events need the room.
+    Frames for which there is no time are left out. Where the disk gets full nothing more is kept, which is told once.
 
     Args:
         folder: made where it is missing.
@@ -41,7 +41,6 @@ class KeptVideo:
         self._last_s = float("-inf")
         self._reformatter = VideoReformatter()  # a frame's own one may be at work in another thread
         self._waiting: queue.Queue[Frame | None] = queue.Queue(MOST_WAITING)
-        self._failed = False
         folder.mkdir(parents=True, exist_ok=True)
         self._writer = Thread(target=self._write, name="kept video", daemon=True)
         self._writer.start()
@@ -60,19 +59,18 @@ class KeptVideo:
         self._writer.join()
 
     def _write(self) -> None:
-        frame: Frame | None = self._waiting.get()
-        while frame is not None:
-            try:
+        try:
+            frame: Frame | None = self._waiting.get()
+            while frame is not None and shutil.disk_usage(self._folder).free >= LEAST_FREE_BYTES:
                 frame = self._chunk(frame)
                 self._remove_old()
-            except Exception as error:
-                if not self._failed:
-                    full = is_full_disk(error, self._folder)
-                    log.error("%s: no video is kept any more (%s)", self._folder, "disk full" if full else error)
-                self._failed = True
-                while self._waiting.get() is not None:  # whoever puts must not wait for ever
-                    pass
-                return
+            reason = "" if frame is None else "the disk is nearly full"
+        except Exception as error:
+            reason = str(error)
+        if reason:
+            log.error("%s: no video is kept any more: %s; events go on", self._folder, reason)
+            while self._waiting.get() is not None:  # whoever puts must not wait for ever
+                pass
 
     def _chunk(self, first: Frame) -> Frame | None:
         """Writes one file; returns the first frame of the next one."""

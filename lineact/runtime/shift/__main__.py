@@ -64,7 +64,8 @@ def report(recordings: Sequence[Recording], work: WorkSettings | None, videos: S
     Raises:
         InputError: where nothing was done at all.
     """
-    idle_s = work.idle_s if work else IDLE_S
+    told_s = [one.end_s - one.start_s for recording in recordings for one in recording.findings if one.kind == "idle"]
+    idle_s = work.idle_s if work else min(told_s, default=IDLE_S)
     parts, number = [], 0
     for recording in recordings:
         if not recording.acts:

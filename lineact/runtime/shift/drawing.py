@@ -100,12 +100,17 @@ def _strip(
     for mark in marks:
         at_s = mark.finding.start_s
         if from_s <= at_s < from_s + length_s:
-            parts.append(
-                f'<a href="#d{mark.number}"><path d="M{x(at_s) - 7:.1f} 2h14l-7 14z" class="mark"/>'
-                f"<title>{escape(mark.finding.words)}</title>"
-                f"{_text(x(at_s) + 9, 13, str(mark.number), 'number')}</a>"
-            )
+            parts.append(_mark(mark, x(at_s)))
     return f'<svg viewBox="0 0 {WIDTH_PX} {height + 18}" role="img" class="strip">{"".join(parts)}</svg>'
+
+
+def _mark(mark: Mark, at: float) -> str:
+    """A triangle with the deviation's number, large enough for a finger, that leads to its row."""
+    return (
+        f'<a href="#d{mark.number}"><rect x="{at - 9:.1f}" y="0" width="36" height="{MARK_PX}" class="touch"/>'
+        f'<path d="M{at - 7:.1f} 2h14l-7 14z" class="mark"/><title>{escape(mark.finding.words)}</title>'
+        f"{_text(at + 9, 13, str(mark.number), 'number')}</a>"
+    )
 
 
 def histogram(cycles_s: np.ndarray, takt_s: float | None) -> str:

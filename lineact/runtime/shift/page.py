@@ -43,7 +43,7 @@ td.n, th.n { text-align: right; }
 svg.strip { width: 100%; min-width: 44rem; display: block; } svg.histogram { width: 100%; max-width: 35rem; }
 svg text { font: 12px system-ui, sans-serif; fill: #38434d; } svg .time, svg .axis { fill: #69757f; font-size: 11px; }
 svg .axis { text-anchor: middle; } svg .tick { stroke: #e2e7ec; } svg .takt { stroke: #c2504a; stroke-dasharray: 5 4; }
-svg .mark { fill: #c2302a; } svg .cycle { stroke: #b9c5d1; }
+svg .mark { fill: #c2302a; } svg .touch { fill: transparent; } svg .cycle { stroke: #b9c5d1; }
 .swatch { display: inline-block; width: 0.8rem; height: 0.8rem; border-radius: 0.2rem; margin-right: 0.4rem; }
 tr:target { background: #fff3c4; }
 video { width: 15rem; max-width: 100%; display: block; background: #000; border-radius: 0.3rem; }
