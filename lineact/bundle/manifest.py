@@ -13,7 +13,7 @@ from lineact.settings import from_mapping
 
 MANIFEST = "manifest.json"
 MANIFEST_VERSION = 4
-WITHOUT_WORK = 3  # the version before had none
+WITHOUT_VIEW = 3  # the version before had neither a view nor the standard work
 WITHOUT_EVENTS = 2  # and that before it no settings of events
 NETWORKS = ("detector", "classifier")
 NETWORK_FILES = tuple(f"{network}.{suffix}" for network in NETWORKS for suffix in ("onnx", "xml", "bin"))
@@ -119,6 +119,21 @@ class FrameSample:
 
 
 @dataclass(frozen=True)
+class ViewManifest:
+    """What the camera saw in training when nobody moved; see `lineact.view`.
+
+    Attributes:
+        file: PNG, grey.
+        size_wh: of the training pictures, pixels.
+        blocks_xy_px: upper left corners of the blocks that are compared.
+    """
+
+    file: str
+    size_wh: tuple[int, int]
+    blocks_xy_px: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
 class Manifest:
     """Everything `manifest.json` says.
 
@@ -133,6 +148,7 @@ class Manifest:
         files: SHA-256 of every other file, by its path inside the folder.
         crops: samples for the classifier.
         frames: samples for the detector.
+        view: of the training pictures; None where they show no one view, and in bundles of earlier versions.
         work: the line's standard work; None where it has none.
     """
 
@@ -146,6 +162,7 @@ class Manifest:
     files: dict[str, str]
     crops: tuple[CropSample, ...]
     frames: tuple[FrameSample, ...]
+    view: ViewManifest | None = None
     work: WorkSettings | None = None
 
     @property
@@ -187,13 +204,14 @@ def manifest_in(path: Path) -> Manifest:
             f"{path}: expected a bundle of version {MANIFEST_VERSION} or older, found {version}; update lineact on "
             "this machine, or release with the version that it has"
         )
-    elif version not in (MANIFEST_VERSION, WITHOUT_WORK):
+    elif version not in (MANIFEST_VERSION, WITHOUT_VIEW):
         raise InputError(f"{path}: expected a bundle of version {MANIFEST_VERSION}, found {version}; {WAY_OUT}")
     try:
         manifest = from_mapping(Manifest, values, str(path))
     except ConfigError as error:
         raise InputError(f"{error}; {WAY_OUT}") from error
     samples = {crop.file for crop in manifest.crops} | {frame.file for frame in manifest.frames}
+    samples |= {manifest.view.file} if manifest.view else set()
     for name in sorted({*NETWORK_FILES, *samples} - set(manifest.files)):
         raise InputError(f"{path}: expected the hash of {name}, found none; {WAY_OUT}")
     for name in manifest.files:

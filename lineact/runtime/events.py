@@ -30,6 +30,7 @@ class Event:
         hand: the tracked hand's number.
         bundle: the first 12 digits of the SHA-256 of the bundle with which it began.
         product: number of the product or cycle that it belongs to; "" where nobody tells one.
+        view: whether the camera saw what it saw in training when it ended: "ok", "moved", "covered" or "unchecked".
         event_id: unique: MQTT may deliver an event twice.
     """
 
@@ -43,6 +44,7 @@ class Event:
     hand: int
     bundle: str
     product: str
+    view: str = "unchecked"
     event_id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def as_json(self) -> dict[str, object]:
@@ -62,6 +64,7 @@ class Event:
             "hand": self.hand,
             "bundle": self.bundle,
             "product": self.product,
+            "view": self.view,
         }
 
 
@@ -213,6 +216,9 @@ class Debouncer:
         settings: see `EventSettings`.
         origin: what the events have in common.
         product_at: the product when a frame arrived, by `time.monotonic()`; an event has that of its first frame.
+
+    Attributes:
+        view: goes into the events that end from now on; see `Event`.
     """
 
     def __init__(
@@ -221,6 +227,7 @@ class Debouncer:
         self._settings = settings
         self._origin = origin
         self._product_at = product_at
+        self.view = "unchecked"
         self._hands: dict[int, _Hand] = {}
         self._passed_s = float("-inf")
 
@@ -309,6 +316,7 @@ class Debouncer:
                 hand=hand,
                 bundle=run.bundle,
                 product=run.product,
+                view=self.view,
             )
             for run in runs
         ]

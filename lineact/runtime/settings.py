@@ -14,6 +14,7 @@ from typing import Literal
 from lineact.bundle.manifest import EventSettings
 from lineact.bundle.work import WorkSettings
 from lineact.errors import ConfigError
+from lineact.privacy import Region, refuse_regions
 from lineact.settings import from_mapping
 
 Mode = Literal["latest", "lossless"]
@@ -204,6 +205,64 @@ class UpdateSettings:
 
 
 @dataclass(frozen=True)
+class ViewCheckSettings:
+    """When the view counts as another one than in training. A bundle of an earlier lineact has nothing to compare with.
+
+    Attributes:
+        every_s: it is checked at the start and then so often, seconds; 0 for never.
+        most_moved: the camera was moved where most of the picture moved by more, in parts of its longer side.
+        least_seen: the view is covered where less of it is as in training, 0 to 1.
+    """
+
+    every_s: float = 30.0
+    most_moved: float = 0.004
+    least_seen: float = 0.45
+
+    def __post_init__(self) -> None:
+        if self.every_s < 0 or self.most_moved <= 0 or not 0 < self.least_seen <= 1:
+            raise ValueError("every_s must be at least 0, most_moved above 0, least_seen above 0 and at most 1")
+
+
+@dataclass(frozen=True)
+class FeedbackSettings:
+    """Which crops are kept for the next review, and how many; see `PrivacySettings`, too.
+
+    Attributes:
+        below: crops whose action is less sure are kept, and those of NG, 0 to 1.
+        apart_s: of one hand at most one in so long, seconds.
+        most_mb: the oldest go where all take more, 10^6 bytes.
+        keep_days: and where they are older.
+    """
+
+    below: float = 0.6
+    apart_s: float = 5.0
+    most_mb: float = 100.0
+    keep_days: float = 30.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.below <= 1 or self.apart_s < 0 or self.most_mb <= 0 or self.keep_days <= 0:
+            raise ValueError("below must be from 0 to 1, apart_s at least 0, most_mb and keep_days above 0")
+
+
+@dataclass(frozen=True)
+class PrivacySettings:
+    """What of people is stored. Events tell neither who worked nor how well.
+
+    Attributes:
+        store_crops: whether crops are kept at all.
+        blur_faces: whether faces in kept crops are blurred; OpenCV 5 finds none, see `lineact.privacy`.
+        blur_regions: parts of the picture that are blurred in kept crops: x1, y1, x2, y2 in parts of its width, height.
+    """
+
+    store_crops: bool = True
+    blur_faces: bool = False
+    blur_regions: tuple[Region, ...] = ()
+
+    def __post_init__(self) -> None:
+        refuse_regions(self.blur_regions)
+
+
+@dataclass(frozen=True)
 class RuntimeSettings:
     """All settings of one station.
 
@@ -218,6 +277,9 @@ class RuntimeSettings:
         view: see `ViewSettings`.
         kept_video: see `KeptVideoSettings`.
         updates: see `UpdateSettings`.
+        view_check: see `ViewCheckSettings`.
+        feedback: see `FeedbackSettings`.
+        privacy: see `PrivacySettings`.
     """
 
     source: SourceSettings = field(default_factory=SourceSettings)
@@ -230,6 +292,9 @@ class RuntimeSettings:
     view: ViewSettings = field(default_factory=ViewSettings)
     kept_video: KeptVideoSettings = field(default_factory=KeptVideoSettings)
     updates: UpdateSettings = field(default_factory=UpdateSettings)
+    view_check: ViewCheckSettings = field(default_factory=ViewCheckSettings)
+    feedback: FeedbackSettings = field(default_factory=FeedbackSettings)
+    privacy: PrivacySettings = field(default_factory=PrivacySettings)
 
 
 def read_settings(path: Path) -> RuntimeSettings:

@@ -1,23 +1,34 @@
 """A station: one bundle on one camera, with the outputs that its settings ask for."""
 
 import logging
+import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from lineact.bundle.pair import Bundle
 from lineact.bundle.work import WorkSettings
+from lineact.errors import InputError
+from lineact.runtime.bundles import fetch
+from lineact.runtime.clock_check import clock_problems
 from lineact.runtime.events import Debouncer, Origin
 from lineact.runtime.locks import camera_lock, folder_lock
+from lineact.runtime.outputs.feedback import FeedbackRing
 from lineact.runtime.outputs.json_lines import EventFile, last_event
 from lineact.runtime.products import Products
-from lineact.runtime.recognise import Recogniser, Running
+from lineact.runtime.recognise import Recogniser, Running, open_bundle
+from lineact.runtime.releases import name_of
 from lineact.runtime.run import PAUSE_S, EventOutput, ResultOutput, run
 from lineact.runtime.settings import RuntimeSettings
+from lineact.runtime.shadow import Shadow
 from lineact.runtime.sources import Source, is_live, open_source
 from lineact.runtime.updates import ChangeOutput, Changes, Place, Updater, first_bundle
+from lineact.runtime.view_check import ViewWatch
 from lineact.runtime.work.sense import WorkSense
+
+if TYPE_CHECKING:
+    from lineact.runtime.outputs.metrics import MetricsOutput
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +43,7 @@ class Station(NamedTuple):
         camera: its name in events.
         out: folder of the events.
         annotated: a video to write, or none.
+        shadow: address of a challenger that runs beside the bundle and reports no events; "" for none.
     """
 
     bundle: str
@@ -40,12 +52,14 @@ class Station(NamedTuple):
     camera: str
     out: Path
     annotated: Path | None
+    shadow: str = ""
 
 
 class _Outputs(NamedTuple):
     events_to: list[EventOutput]
     results_to: list[ResultOutput]
     changes_to: list[ChangeOutput]
+    metrics: "MetricsOutput | None" = None
 
 
 def watch(station: Station, settings: RuntimeSettings, on_signal: Callable[[Callable[[], None]], None]) -> None:
@@ -68,6 +82,8 @@ def watch(station: Station, settings: RuntimeSettings, on_signal: Callable[[Call
         running = first_bundle(place, settings.recognise)
         bundle = running.bundle
         origin = Origin(bundle.manifest.line, station.camera, running.name)
+        for problem in clock_problems(time.time(), bundle.folder, station.out if is_live(station.source) else None):
+            log.error("%s", problem)
         log.info("line %s, camera %s, bundle %s, source %s, mode %s", *origin, source.address, source.mode)
 
         def standard_of(bundle: Bundle) -> WorkSettings | None:
@@ -83,10 +99,34 @@ def watch(station: Station, settings: RuntimeSettings, on_signal: Callable[[Call
         on_signal(source.stop)
         recogniser = Recogniser(bundle, settings.recognise, running.name)
         debouncer = Debouncer(settings.events or bundle.manifest.events, origin, products.at)
-        changes = Changes(debouncer, settings.events, running.name, [*outputs.changes_to, work])
+
+        def show_view(state: str) -> None:
+            debouncer.view = state
+            if outputs.metrics:
+                outputs.metrics.show_view(state)
+
+        view_watch = ViewWatch(settings.view_check, show_view)
+        view_watch.expect(running.name, bundle)
+        view_watch.change(running.name)
+        outputs.results_to.append(stack.enter_context(closing(view_watch)))
+        if station.shadow:
+            shadow = _shadow(station, settings, running, source)
+            outputs.results_to.append(stack.enter_context(closing(shadow)))
+            outputs.changes_to.append(shadow)
+        ring: FeedbackRing | None = None
+        if settings.privacy.store_crops:
+            spec = bundle.manifest.classifier
+            ring = FeedbackRing(station.out / "feedback", settings.feedback, settings.privacy, origin, spec)
+            outputs.results_to.append(stack.enter_context(closing(ring)))
+            outputs.changes_to.append(ring)
+        told = [*outputs.changes_to, view_watch, work]
+        changes = Changes(debouncer, settings.events, running.name, told)
 
         def switch(new: Running) -> None:
             changes.expect(new.name, new.bundle.manifest.events)
+            view_watch.expect(new.name, new.bundle)
+            if ring:
+                ring.expect(new.name, new.bundle.manifest.classifier)
             work.expect(new.name, standard_of(new.bundle))
             recogniser.switch(new)
 
@@ -95,6 +135,16 @@ def watch(station: Station, settings: RuntimeSettings, on_signal: Callable[[Call
         reported = run(results, debouncer, outputs.events_to, outputs.results_to, source, work)
         log.info("%s: the end; %d events in %s", source.address, reported, station.out)
         log.info("frames: %s", ", ".join(f"{name} {value:.6g}" for name, value in vars(source.counts).items()))
+
+
+def _shadow(station: Station, settings: RuntimeSettings, running: Running, source: Source) -> Shadow:
+    """Loads the challenger; what is wrong with it is told at the start, not in the middle of a shift."""
+    folder = fetch(station.shadow, station.bundles)
+    challenger = Running(open_bundle(folder, settings.recognise), name_of(folder))
+    lines = [one.bundle.manifest.line for one in (running, challenger)]
+    if lines[0] != lines[1]:
+        raise InputError(f"{station.shadow}: expected a bundle of line {lines[0]}, found {lines[1]}")
+    return Shadow(challenger, settings.recognise, station.out, running.name, source.mode == "lossless")
 
 
 def _outputs(
@@ -125,6 +175,7 @@ def _outputs(
         outputs.events_to.append(metrics)
         outputs.results_to.append(metrics)
         outputs.changes_to.append(metrics)
+        outputs = outputs._replace(metrics=metrics)
     if settings.view.port:
         from lineact.runtime.outputs.view import LiveView
 

@@ -6,16 +6,14 @@ import json
 import logging
 import shutil
 import threading
-from pathlib import Path
 
 import pytest
 
-from lineact.bundle.manifest import MANIFEST, EventSettings, manifest_in
-from lineact.bundle.provenance import identity_of, write_provenance
+from lineact.bundle.manifest import MANIFEST, EventSettings
 from lineact.errors import InputError
 from lineact.files import write_json
 from lineact.runtime import updates
-from lineact.runtime.bundles import CHAMPION, name_at
+from lineact.runtime.bundles import CHAMPION
 from lineact.runtime.errors import RegistryError
 from lineact.runtime.events import Debouncer
 from lineact.runtime.recognise import Recogniser, Running, open_bundle
@@ -23,47 +21,12 @@ from lineact.runtime.releases import REQUEST, STATE, Release, Releases, name_of,
 from lineact.runtime.rollback import roll_back
 from lineact.runtime.settings import RecogniseSettings
 from lineact.runtime.updates import Changes, Place, Updater, first_bundle
+from tests.published_bundles import Published, full_identity, variant
 from tests.station import ORIGIN, frame_at, hand, result_at
 from tests.station_services import wait_for
 
 SETTINGS = RecogniseSettings()
 NOWHERE = "models:/lineact-press_a@champion"
-
-
-def variant(bundle: Path, folder: Path, number: int, **wrong: object) -> Path:
-    """The same pair under another identity; `wrong` goes into its manifest."""
-    shutil.copytree(bundle, folder)
-    manifest = json.loads((folder / MANIFEST).read_text())
-    manifest["events"]["min_duration_s"] = 0.4 + number / 100
-    if "logit" in wrong:
-        manifest["crops"][0]["logits"][0] += wrong.pop("logit")
-    write_json(folder / MANIFEST, manifest | wrong)
-    write_provenance(folder, "press_a", {}, "run7")
-    return folder
-
-
-class Published:
-    """A published folder, to which versions are added."""
-
-    def __init__(self, bundle: Path, folder: Path) -> None:
-        self._bundle = bundle
-        self.folder = folder
-        self.publish(1)
-
-    def publish(self, number: int, **wrong: object) -> str:
-        if not (self.folder / str(number)).exists():
-            variant(self._bundle, self.folder / str(number), number, **wrong)
-        return self.name(number)
-
-    def name(self, number: int) -> str:
-        identity = name_at(str(self.folder / str(number)))
-        path = self.folder / str(number)
-        write_json(self.folder / CHAMPION, {"version": str(number), "bundle_sha256": full_identity(path)})
-        return identity
-
-
-def full_identity(folder: Path) -> str:
-    return identity_of(folder / MANIFEST, manifest_in(folder / MANIFEST))
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
 NG = "NG"
+VIEW_STATES = ("unchecked", "ok", "moved", "covered")
 RATE_OVER_S = 10.0  # of the frames per second
 NG_OVER_HANDS = 1000  # of the share of irrelevant actions
 LATENCY_BUCKETS_S = (0.005, 0.01, 0.02, 0.03, 0.04, 0.06, 0.1, 0.2, 0.5, 1, 2, 5)
@@ -77,6 +78,10 @@ class MetricsOutput:
         self._origin = origin
         self._model = Gauge("lineact_model_info", "The bundle that runs", list(Origin._fields), registry=registry)
         self._model.labels(*origin).set(1)
+        self._view = Gauge(
+            "lineact_view", "Whether the camera sees what it saw in training", ["state"], registry=registry
+        )
+        self.show_view("unchecked")
         registry.register(_SourceFigures(counts))
         try:
             self._server, self._thread = start_http_server(settings.port, settings.host, registry)
@@ -103,6 +108,11 @@ class MetricsOutput:
         self._recent_s.append(now_s)
         while self._recent_s[0] < now_s - RATE_OVER_S:
             self._recent_s.popleft()
+
+    def show_view(self, state: str) -> None:
+        """Whether the camera sees what it saw in training; see `Event`."""
+        for one in VIEW_STATES:
+            self._view.labels(one).set(one == state)
 
     def change(self, bundle: str) -> None:
         """Another bundle runs."""
