@@ -127,6 +127,27 @@ class ViewSettings:
 
 
 @dataclass(frozen=True)
+class KeptVideoSettings:
+    """What is kept of a camera's picture, for the clips of a shift report. It shows people at work.
+
+    Attributes:
+        hours: 0 for nothing; of a camera that stood still less time is in as many files.
+        most_mb: at most so much, 10^6 bytes.
+        fps: frames a second.
+        long_side_px: pictures are scaled down to this.
+    """
+
+    hours: float = 0.0
+    most_mb: float = 2000.0
+    fps: float = 5.0
+    long_side_px: int = 640
+
+    def __post_init__(self) -> None:
+        if self.hours < 0 or self.most_mb <= 0 or self.fps <= 0 or self.long_side_px < 16:
+            raise ValueError("hours must be at least 0, most_mb and fps above 0, long_side_px at least 16")
+
+
+@dataclass(frozen=True)
 class RecogniseSettings:
     """How frames are recognised.
 
@@ -254,6 +275,7 @@ class RuntimeSettings:
         mqtt: see `MqttSettings`.
         metrics: see `MetricsSettings`.
         view: see `ViewSettings`.
+        kept_video: see `KeptVideoSettings`.
         updates: see `UpdateSettings`.
         view_check: see `ViewCheckSettings`.
         feedback: see `FeedbackSettings`.
@@ -268,6 +290,7 @@ class RuntimeSettings:
     mqtt: MqttSettings = field(default_factory=MqttSettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     view: ViewSettings = field(default_factory=ViewSettings)
+    kept_video: KeptVideoSettings = field(default_factory=KeptVideoSettings)
     updates: UpdateSettings = field(default_factory=UpdateSettings)
     view_check: ViewCheckSettings = field(default_factory=ViewCheckSettings)
     feedback: FeedbackSettings = field(default_factory=FeedbackSettings)
