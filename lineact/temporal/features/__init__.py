@@ -120,9 +120,22 @@ def read_features(path: Path) -> Features:
         raise InputError(f"{path}: {expected}; found no file") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: {expected}; found something else ({error})") from error
+    check_features(path, features)
+    return features
+
+
+def check_features(path: Path, features: Features) -> None:
+    """Refuses rows that cannot be a video's.
+
+    Args:
+        path: of their file.
+        features: what was read.
+
+    Raises:
+        InputError: where rows and times do not fit each other or the video.
+    """
     if fault := _fault_of(features):
         raise InputError(f"{path}: {fault}; make the features of this video again")
-    return features
 
 
 def _fault_of(features: Features) -> str | None:

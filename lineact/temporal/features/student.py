@@ -1,15 +1,14 @@
 """Rows of the line's own released pair: which actions hands do, and where. Nearly free at a station that runs it."""
 
-import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from lineact.errors import InputError
 from lineact.temporal.features import ClipParams, Features, Rate, clips_of
+from lineact.temporal.features.extraction import Cost, Extraction, too_short
 from lineact.video import Frame, read_frames, video_facts
 
 PLACE = 5  # numbers of a hand for each label: how sure, where (x, y) and how large (width, height)
@@ -33,21 +32,25 @@ class Pair(Protocol):
 
 
 @dataclass(frozen=True)
-class Extraction:
-    """A video's features and what they cost.
+class StudentExtractor:
+    """Rows of the released pair, as `lineact.temporal.features.extraction.Extractor` asks for them.
 
     Attributes:
-        features: the rows.
-        seconds: that it took, decoding included.
+        pair: the released one.
+        identity: changes with the pair's files.
     """
 
-    features: Features
-    seconds: float
+    pair: Pair
+    identity: str
 
     @property
-    def real_time_factor(self) -> float:
-        """Seconds of work for each second of video."""
-        return self.seconds / self.features.duration_s
+    def key(self) -> Mapping[str, object]:
+        """All that decides the rows but the video and `ClipParams`."""
+        return {"student": self.identity}
+
+    def extract(self, path: Path, video: str, params: ClipParams) -> Extraction:
+        """Rows of a video; see `extract`."""
+        return extract(self.pair, path, video, params)
 
 
 def extract(pair: Pair, path: Path, video: str, params: ClipParams) -> Extraction:
@@ -62,16 +65,13 @@ def extract(pair: Pair, path: Path, video: str, params: ClipParams) -> Extractio
     Raises:
         InputError: where it is no video, or shorter than one clip.
     """
-    began_s = time.perf_counter()
+    cost = Cost()
     times_s, rows, end_s = frame_rows(pair, read_frames(path), params.fps)
     duration_s = video_facts(path).duration_s or end_s
     clip_times_s, values = clips_of(times_s, rows, params)
     if not len(values):
-        raise InputError(
-            f"{path}: expected a video of at least one clip, {params.stack} frames at {params.fps:g} a second, found "
-            f"{len(times_s)} frames; leave it out, or set a shorter stack"
-        )
-    return Extraction(Features(video, clip_times_s, values, duration_s), time.perf_counter() - began_s)
+        raise too_short(path, params, len(times_s))
+    return cost.of(Features(video, clip_times_s, values, duration_s))
 
 
 def frame_rows(pair: Pair, frames: Iterable[Frame], fps: float) -> tuple[np.ndarray, np.ndarray, float]:
