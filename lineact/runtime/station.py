@@ -187,7 +187,7 @@ def _outputs(
     if settings.kept_video.hours:
         from lineact.runtime.outputs.kept_video import FOLDER, KeptVideo
 
-        kept = KeptVideo(station.out / FOLDER, settings.kept_video)
+        kept = KeptVideo(station.out / FOLDER, settings.kept_video, settings.privacy)
         outputs.results_to.append(stack.enter_context(closing(kept)))
     if station.annotated:
         from lineact.runtime.outputs.annotated import AnnotatedVideo

@@ -18,7 +18,7 @@ from lineact.runtime.events import Event
 from lineact.runtime.outputs import kept_video
 from lineact.runtime.outputs.json_lines import EventFile
 from lineact.runtime.outputs.kept_video import KeptVideo
-from lineact.runtime.settings import EventFileSettings, KeptVideoSettings
+from lineact.runtime.settings import EventFileSettings, KeptVideoSettings, PrivacySettings
 from lineact.runtime.shift.__main__ import main
 from lineact.runtime.shift.clips import Clip, clip_of, videos_of
 from lineact.runtime.shift.figures import figures_of
@@ -199,7 +199,7 @@ def test_clips_show_the_time_of_their_deviation_and_can_be_left_out(events, tmp_
 
 def test_a_station_keeps_a_bounded_video_from_which_clips_are_cut(events, tmp_path):
     folder = tmp_path / "events" / "video"
-    kept = KeptVideo(folder, KeptVideoSettings(hours=1.0, fps=10.0, long_side_px=64))
+    kept = KeptVideo(folder, KeptVideoSettings(hours=1.0, fps=10.0, long_side_px=64), PrivacySettings())
     for index in range(450):
         grey = np.full((36, 64, 3), index // 2, np.uint8)
         frame = frame_at(index / 10, index, grey)._replace(utc_s=BEGIN_UTC_S + index / 10)
@@ -220,7 +220,9 @@ def test_a_station_keeps_a_bounded_video_from_which_clips_are_cut(events, tmp_pa
 
 
 def test_the_kept_video_stays_within_its_bounds(tmp_path):
-    kept = KeptVideo(tmp_path, KeptVideoSettings(hours=0.05, fps=1.0, long_side_px=64))  # three files
+    kept = KeptVideo(
+        tmp_path, KeptVideoSettings(hours=0.05, fps=1.0, long_side_px=64), PrivacySettings()
+    )  # three files
     for index in range(6):
         frame = frame_at(100.0 * index, index)._replace(utc_s=BEGIN_UTC_S + 100 * index)
         while kept._waiting.full():
@@ -235,7 +237,7 @@ def test_the_kept_video_stays_within_its_bounds(tmp_path):
 def test_where_no_video_can_be_kept_the_station_goes_on(tmp_path, monkeypatch, caplog, free_bytes):
     if free_bytes:
         monkeypatch.setattr(kept_video, "LEAST_FREE_BYTES", free_bytes)
-    kept = KeptVideo(tmp_path / "video", KeptVideoSettings(hours=1.0))
+    kept = KeptVideo(tmp_path / "video", KeptVideoSettings(hours=1.0), PrivacySettings())
     if not free_bytes:
         shutil.rmtree(tmp_path / "video")
     for index in range(40):
@@ -244,8 +246,19 @@ def test_where_no_video_can_be_kept_the_station_goes_on(tmp_path, monkeypatch, c
     assert caplog.text.count("no video is kept any more") == 1
 
 
+def test_what_must_not_be_recognised_is_blurred_in_the_kept_video(tmp_path):
+    noise = np.random.default_rng(1).integers(0, 255, (36, 64, 3), dtype=np.uint8)
+    kept = KeptVideo(tmp_path, KeptVideoSettings(hours=1.0), PrivacySettings(blur_regions=((0.0, 0.0, 0.5, 1.0),)))
+    kept.see(result_at(0.0)._replace(frame=frame_at(0.0, 0, noise)))
+    kept.close()
+    (path,) = tmp_path.iterdir()
+    with av.open(str(path), "r") as container:
+        grey = next(container.decode(video=0)).to_ndarray(format="gray").astype(float)
+    assert grey[:, :28].std() < 0.5 * grey[:, 36:].std()
+
+
 def test_a_clock_that_is_set_begins_another_kept_file(tmp_path):
-    kept = KeptVideo(tmp_path, KeptVideoSettings(hours=1.0, fps=1.0, long_side_px=64))
+    kept = KeptVideo(tmp_path, KeptVideoSettings(hours=1.0, fps=1.0, long_side_px=64), PrivacySettings())
     for index, utc_s in enumerate((0.0, 1.0, 3600.0, 3601.0, 100.0, 101.0)):
         frame = frame_at(float(index), index)._replace(utc_s=BEGIN_UTC_S + utc_s)
         while kept._waiting.full():

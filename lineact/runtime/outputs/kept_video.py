@@ -9,9 +9,10 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+from lineact.privacy import Blur
 from lineact.runtime.frame import Frame
 from lineact.runtime.results import FrameResult
-from lineact.runtime.settings import KeptVideoSettings
+from lineact.runtime.settings import KeptVideoSettings, PrivacySettings
 
 FOLDER = "video"  # in the folder of events
 CHUNK_S = 60.0
@@ -31,13 +32,15 @@ class KeptVideo:
     Args:
         folder: made where it is missing.
         settings: see `KeptVideoSettings`.
+        privacy: what is blurred in it, as in kept crops.
     """
 
-    def __init__(self, folder: Path, settings: KeptVideoSettings) -> None:
+    def __init__(self, folder: Path, settings: KeptVideoSettings, privacy: PrivacySettings) -> None:
         from av.video.reformatter import VideoReformatter
 
         self._folder = folder
         self._settings = settings
+        self._blur = Blur(privacy.blur_regions, privacy.blur_faces)
         self._last_s = float("-inf")
         self._reformatter = VideoReformatter()  # a frame's own one may be at work in another thread
         self._waiting: queue.Queue[Frame | None] = queue.Queue(MOST_WAITING)
@@ -91,9 +94,9 @@ class KeptVideo:
                 picture = frame.picture
                 if not isinstance(picture, av.VideoFrame):
                     picture = av.VideoFrame.from_ndarray(picture, "rgb24")
-                small = self._reformatter.reformat(picture, width, height, "yuv420p")
-                if small is picture:  # it belongs to others, who may read its time
-                    small = av.VideoFrame.from_ndarray(picture.to_ndarray(format="yuv420p"), "yuv420p")
+                small_rgb = self._reformatter.reformat(picture, width, height, "rgb24").to_ndarray()
+                blurred_rgb = self._blur.apply(small_rgb, (0, 0, width, height), (width, height))
+                small = av.VideoFrame.from_ndarray(blurred_rgb, "rgb24").reformat(format="yuv420p")
                 small.pts = round((frame.utc_s - first.utc_s) * TICKS_PER_S)
                 small.time_base = Fraction(1, TICKS_PER_S)
                 small.pict_type = 0
