@@ -10,12 +10,12 @@ export DO_NOT_TRACK := true
 export MLFLOW_DISABLE_TELEMETRY := true
 # recipes read what a user sets from the environment, so that blanks and quotes in it stay what they are
 export NAME VIDEOS CROPS YOLO DATA_YAML NAMES DETECTOR FOUNDATION ACTIONS LINE REVIEWER PORT HOST TOKEN_FILE ALL WEIGHTS GENERAL
-export CLIP HOURS FORMAT TO FROM WHAT NUMBERED_FROM LINES SEEDS CHOICES STARTS LEAVE SOURCE MINUTES
+export CLIP HOURS FORMAT TO FROM WHAT NUMBERED_FROM LINES SEEDS CHOICES STARTS LEAVE EXTRACTORS HEADS STEPS LABELLED SOURCE MINUTES
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/$(UV_VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo lines test test-services try-label-studio system lint ui serve review review-export line activate \
-  export-labels import-labels compare-detectors compare-classifiers live publish soak bench-live bench-label bench-train \
+  export-labels import-labels compare-detectors compare-classifiers compare-localizers live publish soak bench-live bench-label bench-train \
   bench-review lock clean
 
 help:            ## these targets
@@ -76,6 +76,10 @@ publish: setup   ## LINE=demo TO=/srv/bundles: the champion as files, for statio
 soak: setup      ## LINE=demo [MINUTES=30]: the runtime on a camera and a broker that come and go, for a long time
 	$(BIN)/python -m tests.soak --bundle "models/$$LINE/export/bundle" --video "$$(ls data/$$LINE/raw/* | tail -1)" \
 	  --minutes "$${MINUTES:-30}" --out ".lineact/soak/$$(date +%Y%m%dT%H%M%S)"
+
+compare-localizers: setup  ## LINES=ua [EXTRACTORS=...] [HEADS=...] [STEPS=...] [LABELLED=1,0.1] [SEEDS=0]: when each action was
+	$(BIN)/python -m flows.compare_localizers lines="$$LINES" extractors="$$EXTRACTORS" heads="$$HEADS" \
+	  steps="$$STEPS" labelled="$$LABELLED" seeds="$$SEEDS"
 
 bench-live: setup  ## LINE=demo [CLIP=FILE] [HOURS=1]: the runtime beside ultralytics' predict and timm; memory over hours
 	$(BIN)/python -m flows.bench_live line="$$LINE" clip="$$CLIP" hours="$$HOURS"

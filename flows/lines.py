@@ -18,7 +18,7 @@ from lineact.decisions import write_decisions
 from lineact.errors import ConfigError, InputError
 from lineact.files import sha256_of_file, write_bytes, write_text, write_whole
 from lineact.video import find_videos, video_facts
-from tasks.configure import KINDS, LACKING, UNIONS, compose_line, lists_of_lines
+from tasks.configure import KINDS, LACKING, LOCALIZED, UNIONS, compose_line, lists_of_lines
 
 FETCHED_FROM_NOWHERE = ("motion", "grounding_dino_tiny")
 UNNAMED_ACTIONS = ("action_1", "action_2")  # a line must compose at once; the user renames them before the review
@@ -27,6 +27,7 @@ RESULTS_FILE = Path(__file__).with_name("line_results.yaml")
 OPTIONS = ("detector", "foundation", "actions", "crops", "yolo", "data_yaml", "names")
 RESERVED = frozenset({"foundation"})  # models/foundation/ holds weights
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
+_LOCALIZE = re.compile(r"^localize:\s*true\b", re.MULTILINE)
 _SOURCE = re.compile(r"^\s*-\s*override /source:\s*(?P<source>\w+)", re.MULTILINE)
 Content = Path | bytes
 
@@ -145,7 +146,8 @@ def activate(name: str) -> None:
     if not config_file.is_file():
         known = ", ".join(sorted(path.stem for path in (CONF / "line").glob("*.yaml")))
         raise ConfigError(f"unknown line {name!r}: expected one of {known} (conf/line/*.yaml)")
-    chosen = _SOURCE.search(config_file.read_text())
+    text = config_file.read_text()
+    localized, chosen = bool(_LOCALIZE.search(text)), _SOURCE.search(text)
     source = chosen["source"] if chosen and chosen["source"] in KINDS else "videos"
     kind = KINDS[source]
 
@@ -153,9 +155,18 @@ def activate(name: str) -> None:
         for key in (kind, *(union for union, kinds in UNIONS.items() if kind in kinds)):
             if name not in lists[key]:
                 lists[key].append(name)
+        if localized and name not in lists[LOCALIZED]:
+            lists[LOCALIZED].append(name)
 
-    write_text(results_of(name), _results_text(source))
+    write_text(results_of(name), _results_text(source, localized=localized))
     edit_yaml(LINES_FILE, add)
+
+
+_LOCALIZER_PLOT = """  - train_localizer/plots/curves.csv:
+      x: epoch
+      y: [train_loss, val_loss]
+      title: localiser, loss
+"""
 
 
 def results_of(line: str) -> Path:
@@ -163,9 +174,12 @@ def results_of(line: str) -> Path:
     return Path("models") / line / "dvc.yaml"
 
 
-def _results_text(source: str) -> str:
-    """RESULTS_FILE; of a line without recordings the stages that it has."""
+def _results_text(source: str, *, localized: bool) -> str:
+    """RESULTS_FILE; of a line without recordings the stages that it has, of a localised one the localiser's, too."""
     text = RESULTS_FILE.read_text()
+    if localized:
+        more = "".join(f"  - {stage}/metrics.json\n" for stage in ("train_localizer", "evaluate_localizer"))
+        text = text.replace("plots:\n", f"{more}plots:\n", 1) + _LOCALIZER_PLOT
     if source != "simulation":  # nobody knows the true events
         text = text.replace("  - evaluate_events/metrics.json\n", "")
     lacking = LACKING.get(source)

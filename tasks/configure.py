@@ -4,6 +4,7 @@ import argparse
 import hashlib
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,9 @@ from lineact.errors import ConfigError, LineactError
 from lineact.evaluate import EvaluateParams, EvaluatePicturesParams
 from lineact.evaluate_crops import EvaluateCropsParams
 from lineact.evaluate_events import EvaluateEventsParams
+from lineact.evaluate_localizer import EvaluateLocalizerParams
 from lineact.export import ExportParams
+from lineact.features import FeaturesParams
 from lineact.files import write_text
 from lineact.import_crops import ImportCropsParams
 from lineact.import_yolo import ImportYoloParams
@@ -35,8 +38,10 @@ from lineact.register import RegisterParams
 from lineact.schedule import ScheduleParams
 from lineact.settings import from_mapping
 from lineact.simulate_review import SimulateReviewParams
+from lineact.simulate_segments import SimulateSegmentsParams
 from lineact.simulation import SimulateParams
 from lineact.train_detector import TrainDetectorParams
+from lineact.train_localizer import TrainLocalizerParams
 from lineact.train_teacher import TrainTeacherParams
 
 KINDS = {"simulation": "simulated_lines", "videos": "video_lines", "crops": "crop_lines", "yolo": "yolo_lines"}
@@ -47,7 +52,9 @@ UNIONS = {
     "detector_lines": ("simulated_lines", "video_lines", "yolo_lines"),
     "active_lines": tuple(KINDS.values()),
 }
-LISTS = (*KINDS.values(), *UNIONS)
+LOCALIZED = "localized_lines"  # those whose file says so
+LISTS = (*KINDS.values(), *UNIONS, LOCALIZED)
+LOCALIZING = ("features", "train_localizer", "evaluate_localizer")  # sections of localised lines alone
 NEEDS_RECORDINGS = frozenset(
     {
         "ingest",
@@ -59,6 +66,7 @@ NEEDS_RECORDINGS = frozenset(
         "annotation_cost",
         "benchmark",
         "evaluate",
+        *LOCALIZING,
         "register",
         "review",
         "schedule",
@@ -119,10 +127,16 @@ class LineParams:
     evaluate_crops: EvaluateCropsParams | None = None
     evaluate_pictures: EvaluatePicturesParams | None = None
     evaluate_events: EvaluateEventsParams | None = None
+    simulate_segments: SimulateSegmentsParams | None = None
+    features: FeaturesParams | None = None
+    train_localizer: TrainLocalizerParams | None = None
+    evaluate_localizer: EvaluateLocalizerParams | None = None
 
 
 # Keys of conf/config.yaml that sections refer to by interpolation; no stage receives them by themselves.
-SHARED_KEYS = frozenset({"line", "description", "source", "foundation", "actions", "seed", "holdout", "release"})
+SHARED_KEYS = frozenset(
+    {"line", "description", "source", "foundation", "actions", "seed", "holdout", "release", "localize"}
+)
 
 
 def configure(conf: Path, out: Path) -> None:
@@ -132,7 +146,17 @@ def configure(conf: Path, out: Path) -> None:
         ConfigError: names the line's file, the key, what was expected and what was found.
     """
     lines = {line: compose_line(conf, line) for line in active_lines(conf)}
+    _check_localized(conf, {line for line, sections in lines.items() if "features" in sections})
     write_text(out, HEADER + yaml.safe_dump({"lines": lines}, sort_keys=True, allow_unicode=True))
+
+
+def _check_localized(conf: Path, wanted: set[str]) -> None:
+    found = lists_of_lines(conf)[LOCALIZED]
+    if wanted != set(found) or len(found) != len(set(found)):
+        raise ConfigError(
+            f"{conf}/lines.yaml: expected {LOCALIZED} to hold every active line whose file has `localize: true` once "
+            f"({', '.join(sorted(wanted)) or 'none'}), found {found}; `make activate LINE=...` adds a line"
+        )
 
 
 def active_lines(conf: Path) -> list[str]:
@@ -189,8 +213,13 @@ def read_yaml(path: Path) -> Any:
         raise ConfigError(f"{path}: expected YAML, found: {' '.join(str(error).split())}; {way_out}") from error
 
 
-def compose_line(conf: Path, line: str) -> dict[str, Any]:
+def compose_line(conf: Path, line: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """The resolved sections of one line, validated.
+
+    Args:
+        conf: folder of the settings.
+        line: its name.
+        overrides: Hydra's, e.g. "localizer=temporalmaxer".
 
     Raises:
         ConfigError: on an unknown key, a wrong type, a value out of range or a line that does not compose.
@@ -203,7 +232,7 @@ def compose_line(conf: Path, line: str) -> dict[str, Any]:
     where = f"{conf}/line/{line}.yaml"
     try:
         with initialize_config_dir(config_dir=str(conf.resolve()), version_base="1.3"):
-            composed = compose("config", overrides=[f"line={line}"])
+            composed = compose("config", overrides=[f"line={line}", *overrides])
             values: Any = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         raise ConfigError(f"{where}: does not compose: {' '.join(str(error).split())}") from error
@@ -213,6 +242,11 @@ def compose_line(conf: Path, line: str) -> dict[str, Any]:
         known = ", ".join(sorted(sections | SHARED_KEYS))
         raise ConfigError(f"{where}: unknown key {', '.join(map(repr, unknown))}; known keys are {known}")
     lacking = LACKING.get(values["source"], frozenset())
+    if not isinstance(values["localize"], bool) or (lacking and values["localize"]):
+        expected = "false, without recordings," if lacking else "true or false"
+        raise ConfigError(f"{where}: localize: expected {expected} found {values['localize']!r}")
+    if not values["localize"]:
+        lacking |= set(LOCALIZING)
     chosen = {name: values[name] for name in values if name in sections - lacking}
     if "detect" in chosen:
         _drop_unused_detectors(conf, chosen["detect"], where)

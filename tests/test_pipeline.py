@@ -12,7 +12,18 @@ import pytest
 import yaml
 
 from flows.lines import RESULTS_FILE, results_of
-from tasks.configure import KINDS, LACKING, SHARED_KEYS, UNIONS, LineParams, active_lines, compose_line, configure
+from tasks.configure import (
+    KINDS,
+    LACKING,
+    LOCALIZED,
+    LOCALIZING,
+    SHARED_KEYS,
+    UNIONS,
+    LineParams,
+    active_lines,
+    compose_line,
+    configure,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("flows", "tasks", "lineact")
@@ -177,13 +188,17 @@ def kinds_of(stage: str) -> tuple[str, ...]:
     """The lists of the kinds of lines that have a stage."""
     looped = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"][stage]["foreach"]
     name = looped.removeprefix("${").removesuffix("}")
-    return UNIONS.get(name, (name,))
+    return UNIONS["recorded_lines"] if name == LOCALIZED else UNIONS.get(name, (name,))
+
+
+def is_localized(line: str) -> bool:
+    return bool(yaml.safe_load((ROOT / "conf" / "line" / f"{line}.yaml").read_text()).get("localize"))
 
 
 @pytest.mark.parametrize("source", LACKING)
 def test_the_settings_of_a_kind_are_those_of_its_stages(source):
     optional = {"simulate", "simulate_review", "import_crops", "import_yolo", "evaluate_crops", "evaluate_pictures"}
-    optional |= {"evaluate_events"}
+    optional |= {"evaluate_events", "simulate_segments"}
     without = {stage for stage in STAGES if KINDS[source] not in kinds_of(stage)} - optional
     assert without == LACKING[source] & set(STAGES)
 
@@ -193,7 +208,8 @@ def test_every_line_composes_and_validates(line):
     sections = compose_line(ROOT / "conf", line)
     lacking = {stage for stage in STAGES if stage not in sections}
     source = yaml.safe_load((ROOT / "conf" / "line" / f"{line}.yaml").read_text())["defaults"][0]["override /source"]
-    assert lacking == {stage for stage in STAGES if KINDS[source] not in kinds_of(stage)}
+    expected = {stage for stage in STAGES if KINDS[source] not in kinds_of(stage)}
+    assert lacking == expected | (set() if is_localized(line) else set(LOCALIZING))
     assert not set(sections) & SHARED_KEYS
 
 

@@ -142,7 +142,7 @@ def _step(
             choices = station.holds if chance < 0.42 else station.irrelevant
             movement = choices[generator.integers(0, len(choices))]
             _alongside(movement, 1 - side, hands, (clock, end), spot, generator)
-    return end + float(generator.uniform(0.1, 0.8))
+    return end + float(generator.uniform(*station.pause_s))
 
 
 def _irrelevant(

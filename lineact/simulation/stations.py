@@ -61,6 +61,7 @@ class Station:
         irrelevant: movements that are no action.
         litter: kinds of things lying about.
         door: the action that opens the product's door, or None.
+        pause_s: shortest and longest time between two steps in which nobody needs to be there.
     """
 
     bench: Colour
@@ -74,6 +75,7 @@ class Station:
     irrelevant: tuple[Movement, ...]
     litter: tuple[str, ...]
     door: str | None = None
+    pause_s: tuple[float, float] = (0.1, 0.8)
 
 
 class _Pen:
@@ -266,5 +268,26 @@ STATIONS: dict[str, Station] = {
         ),
         irrelevant=_irrelevant(_WIDE),
         litter=("wrench", "hammer", "bottle", "cable", "tape", "cup"),
+    ),
+    "ua": Station(  # short steps in a fixed order, far apart in time
+        bench=BENCHES[3],
+        surface="steel",
+        draw_product=_control_box,
+        sleeves=SLEEVES[1:3],
+        hand_px=84.0,
+        elbows_xy=_BOTTOM,
+        steps=(
+            Movement("place_plate", "flat", ("plate",), ((300, 130), (340, 130)), "slide", 0.85, (1.2, 2.2)),
+            Movement("bolt", "grip", ("driver",), _SCREWS[:2], "turn", 1.25, (1.2, 2.2), turn_deg=10.0),
+            Movement("clip", "thumb_press", (), ((300, 180), (340, 180)), "press", 0.75, (1.2, 2.0)),
+            Movement("scan", "grip", ("scanner",), ((270, 200), (370, 200)), "still", 1.1, (1.2, 2.0)),
+        ),
+        holds=(
+            Movement(NG, "cup", (), ((222, 150), (418, 150), (230, 220), (410, 220)), "still", 0.8, (2.0, 4.0)),
+            Movement(NG, "fist", (), ((214, 200), (426, 200)), "still", 0.5, (2.0, 4.0)),
+        ),
+        irrelevant=_irrelevant(_WIDE),
+        litter=("driver", "plate", "scanner", "bottle", "wrench", "box", "cup"),
+        pause_s=(8.0, 18.0),
     ),
 }

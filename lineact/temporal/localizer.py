@@ -15,6 +15,7 @@ from lineact.errors import ConfigError, InputError
 from lineact.files import write_json, write_whole
 from lineact.settings import from_mapping
 from lineact.temporal.features import ClipParams, Features
+from lineact.temporal.features.opening import ExtractorParams
 from lineact.temporal.heads import DecodeParams, PyramidParams
 from lineact.temporal.heads.decode import decode
 from lineact.temporal.heads.pyramid import Pyramid, padded
@@ -31,7 +32,8 @@ class LocalizerSpec:
     Attributes:
         labels: its actions, K.
         inputs: numbers of a row, D.
-        clips: how videos become rows.
+        extractor: what makes rows of videos.
+        clips: how these are cut.
         head: the network's settings.
         decode: what becomes of its answers.
         mean: of each number over the training rows, D.
@@ -40,6 +42,7 @@ class LocalizerSpec:
 
     labels: tuple[str, ...]
     inputs: int
+    extractor: ExtractorParams
     clips: ClipParams
     head: PyramidParams
     decode: DecodeParams

@@ -9,32 +9,21 @@ import torch
 
 from lineact.errors import InputError
 from lineact.metrics import accuracy, confusion_matrix, macro_f1
-from lineact.temporal.features import ClipParams, Features
+from lineact.temporal.features import ClipParams
+from lineact.temporal.features.opening import ExtractorParams
 from lineact.temporal.heads import DecodeParams, PyramidParams
 from lineact.temporal.heads.losses import pyramid_loss
 from lineact.temporal.heads.pyramid import padded
 from lineact.temporal.heads.targets import Targets, points_of, targets_of
 from lineact.temporal.localizer import Localizer, LocalizerSpec, build_network, statistics_of
+from lineact.temporal.parts import Example
 from lineact.temporal.segmentation import BACKGROUND, frame_labels
-from lineact.temporal.segments import MEANT_SCORE, Segments, faults_of
+from lineact.temporal.segments import MEANT_SCORE, faults_of
 from lineact.training.loop import Task, Validation, fit
 from lineact.training.settings import FitParams
 from lineact.training.state import EpochRecord, load_weights
 
 KEPT = "localizer"
-
-
-@dataclass(frozen=True)
-class Example:
-    """A video to learn or to validate with.
-
-    Attributes:
-        features: its rows.
-        truth: its segments; others' are ignored.
-    """
-
-    features: Features
-    truth: Segments
 
 
 @dataclass(frozen=True)
@@ -59,6 +48,7 @@ class LocalizerTraining:
 def train_localizer(
     params: LocalizerTraining,
     labels: tuple[str, ...],
+    extractor: ExtractorParams,
     clips: ClipParams,
     train: Sequence[Example],
     val: Sequence[Example],
@@ -69,7 +59,8 @@ def train_localizer(
     Args:
         params: the settings.
         labels: actions to find.
-        clips: how the features were made.
+        extractor: what made the features.
+        clips: how they were cut.
         train: videos that teach.
         val: videos that choose the epoch.
         folder: of the training's state.
@@ -82,7 +73,8 @@ def train_localizer(
     """
     _check(labels, train, val)
     mean, scale = statistics_of([one.features.values for one in train])
-    spec = LocalizerSpec(labels, train[0].features.values.shape[1], clips, params.head, params.decode, mean, scale)
+    inputs = train[0].features.values.shape[1]
+    spec = LocalizerSpec(labels, inputs, extractor, clips, params.head, params.decode, mean, scale)
     torch.manual_seed(params.seed)
     localizer = Localizer(spec, build_network(spec))
     task = _Localizing(params, localizer, train, val)

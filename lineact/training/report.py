@@ -23,13 +23,18 @@ def write_plots(
         predicted: int, N.
         labels: class names.
     """
-    fields = [field.name for field in dataclasses.fields(EpochRecord)]
-    write_csv(folder / "curves.csv", fields, [list(dataclasses.astuple(record)) for record in history])
+    write_curves(folder, history)
     names = np.array(labels)
     pairs = zip(names[actual], names[predicted], strict=True)
     write_csv(folder / "confusion.csv", ["actual", "predicted"], [list(pair) for pair in pairs])
-    _draw_curves(folder / "curves.png", history)
     draw_confusion(folder / "confusion.png", confusion_matrix(actual, predicted, len(labels)), labels)
+
+
+def write_curves(folder: Path, history: list[EpochRecord]) -> None:
+    """Writes curves.csv and curves.png of one record per epoch into the stage's `plots`."""
+    fields = [field.name for field in dataclasses.fields(EpochRecord)]
+    write_csv(folder / "curves.csv", fields, [list(dataclasses.astuple(record)) for record in history])
+    _draw_curves(folder / "curves.png", history)
 
 
 def _draw_curves(path: Path, history: list[EpochRecord]) -> None:

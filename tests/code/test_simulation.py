@@ -172,7 +172,7 @@ def test_the_table_names_the_videos_it_belongs_to(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"station": "moon"}, "demo, gi_d, gi_wd, ttp_wh, found 'moon'"),
+        ({"station": "moon"}, "demo, gi_d, gi_wd, ttp_wh, ua, found 'moon'"),
         ({"actions": ("screw",)}, "shows label, screw, wipe"),
     ],
 )

@@ -9,18 +9,22 @@ import pytest
 from lineact.errors import InputError
 from lineact.temporal.average_precision import average_precision
 from lineact.temporal.features import ClipParams, Features, Rate, clips_of, read_features, write_features
+from lineact.temporal.features.opening import ExtractorParams
 from lineact.temporal.features.student import PLACE, extract, row_of
+from lineact.temporal.follow import Clips, Follower, FollowParams
 from lineact.temporal.heads import DecodeParams, PyramidParams
 from lineact.temporal.localize import in_order, main
 from lineact.temporal.localizer import load_localizer, save_localizer
+from lineact.temporal.parts import Example
 from lineact.temporal.segments import segments_of
 from lineact.temporal.subtitles import srt_of, vtt_of
-from lineact.temporal.training import Example, LocalizerTraining, train_localizer
+from lineact.temporal.training import LocalizerTraining, train_localizer
 from tests.generated_videos import scene, write_video
 from tests.training_sets import fit_params
 
 LABELS = ("fix", "turn")
 CLIPS = ClipParams(fps=5.0, stack=1, step=1)
+STUDENT_ROWS = ExtractorParams("student", None, None, None, 1)
 PARAMS = LocalizerTraining(
     PyramidParams("temporalmaxer", 16, 3, 0, 1, 5, 3, 0.0, 1.5, 0.0),
     DecodeParams(0.01, 500, 50, 0.05, 0.5, 0.7),
@@ -49,7 +53,7 @@ TRAIN, VAL = [example(number) for number in range(12)], [example(number) for num
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    return train_localizer(PARAMS, LABELS, CLIPS, TRAIN, VAL, tmp_path_factory.mktemp("training"))
+    return train_localizer(PARAMS, LABELS, STUDENT_ROWS, CLIPS, TRAIN, VAL, tmp_path_factory.mktemp("training"))
 
 
 def test_it_finds_the_actions_of_videos_that_it_never_saw(trained):
@@ -81,10 +85,46 @@ def test_a_killed_training_ends_as_the_one_that_nobody_killed(trained, tmp_path,
 
     monkeypatch.setattr(loop, "save_state", dies)
     with pytest.raises(KeyboardInterrupt):
-        train_localizer(PARAMS, LABELS, CLIPS, TRAIN, VAL, tmp_path)
-    localizer, history = train_localizer(PARAMS, LABELS, CLIPS, TRAIN, VAL, tmp_path)
+        train_localizer(PARAMS, LABELS, STUDENT_ROWS, CLIPS, TRAIN, VAL, tmp_path)
+    localizer, history = train_localizer(PARAMS, LABELS, STUDENT_ROWS, CLIPS, TRAIN, VAL, tmp_path)
     assert history == trained[1]
     assert columns_of(localizer.segments(VAL[0].features)) == columns_of(trained[0].segments(VAL[0].features))
+
+
+def followed(trained, one, params):
+    """(time when it was told, segment) of a video whose rows come one after the other."""
+    follower = Follower(trained[0], one.features.video, params)
+    told = []
+    for time_s, row in zip(one.features.times_s, one.features.values, strict=True):
+        told += [(time_s, segment) for segment in follower.push(time_s, row)]
+    return told + [(one.features.duration_s, segment) for segment in follower.close(one.features.duration_s)]
+
+
+@pytest.mark.parametrize("window_s", [60.0, 8.0])
+def test_segments_of_a_running_video_are_told_once_and_soon(trained, window_s):
+    params = FollowParams(window_s=window_s, wait_s=1.0, min_score=0.3)
+    unseen = [example(number) for number in range(90, 96)]
+    told = [one for video in unseen for one in followed(trained, video, params)]
+    truth = [row for one in unseen for row in columns_of(one.truth) if row[3] in LABELS]
+    found = segments_of(segment for _, segment in told)
+    assert average_precision(segments_of(truth), found, (0.3, 0.5)).average > 0.8
+    assert len(found) <= len(truth) + 2  # not again and again
+    for time_s, (_, start_s, end_s, _, _) in told:
+        assert 0 <= start_s < end_s <= time_s <= end_s + 2.0
+
+
+def test_clips_of_a_running_video_are_those_of_a_whole_one():
+    times_s, values = np.arange(23) / 10, np.random.default_rng(0).normal(size=(23, 4)).astype(np.float32)
+    params = ClipParams(fps=10.0, stack=5, step=3)
+    clips = Clips(params)
+    pushed = [one for one in map(clips.push, times_s.tolist(), values) if one is not None]
+    whole_times_s, whole = clips_of(times_s, values, params)
+    assert [time_s for time_s, _ in pushed] == pytest.approx(whole_times_s.tolist())
+    np.testing.assert_allclose(np.stack([row for _, row in pushed]), whole, atol=1e-6)
+
+
+def test_a_running_video_that_is_no_clip_has_no_segments(trained):
+    assert Follower(trained[0], "v", FollowParams()).close(0.0) == []
 
 
 def test_a_saved_localiser_says_the_same(trained, tmp_path):
@@ -122,7 +162,7 @@ def test_a_video_without_any_action_has_no_sure_segment(trained):
 )
 def test_what_cannot_be_learnt_is_refused(train, val, told, tmp_path):
     with pytest.raises(InputError, match=told):
-        train_localizer(PARAMS, LABELS, CLIPS, train, val, tmp_path)
+        train_localizer(PARAMS, LABELS, STUDENT_ROWS, CLIPS, train, val, tmp_path)
 
 
 def test_clips_are_means_with_the_time_of_their_middle():
@@ -209,7 +249,7 @@ def test_the_command_writes_segments_subtitles_and_a_timeline(released, tmp_path
     assert features.values.shape == (20, PLACE * len(pair.labels) + 1)
     taught = Example(features, segments_of([("clip.mp4", 0.5, 1.5, "fix", 1.0), ("clip.mp4", 2.0, 3.5, "turn", 1.0)]))
     training = replace(PARAMS, fit=fit_params(epochs=2))
-    localizer, _ = train_localizer(training, LABELS, CLIPS, [taught], [taught], tmp_path / "training")
+    localizer, _ = train_localizer(training, LABELS, STUDENT_ROWS, CLIPS, [taught], [taught], tmp_path / "training")
     save_localizer(tmp_path / "localizer", localizer)
     folders = ["--bundle", str(released / "export/bundle"), "--localizer", str(tmp_path / "localizer")]
     out = tmp_path / "out"

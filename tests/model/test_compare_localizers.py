@@ -1,0 +1,106 @@
+"""The second paper's table on generated videos: real rows, real training, rows without weights marked."""
+
+import csv
+from dataclasses import replace
+
+import pytest
+
+import lineact.temporal.features.extractors as extractors
+from flows.compare_localizers import choice_of
+from lineact.compare.localizers import HTML, MARKDOWN, PLOT, TABLE, Station, Trial, run_trial, write_report
+from lineact.errors import ConfigError
+from lineact.schema import VIDEOS, table_of
+from lineact.temporal.activitynet import GroundTruth
+from lineact.temporal.segments import segments_of
+from tests.generated_videos import scene, with_arm, write_video
+from tests.test_pipeline import ROOT
+
+NAMES = tuple(f"rec_{number}.mp4" for number in range(5))
+SECONDS = 6.0
+
+
+@pytest.fixture(scope="module")
+def station(released, tmp_path_factory):
+    """Five recordings in which an arm comes twice; the last one measures."""
+    raw = tmp_path_factory.mktemp("raw")
+    segments = []
+    for number, name in enumerate(NAMES):
+        starts = (10 + number, 35 + number)
+        pictures = [scene() if all(not 0 <= tick - start < 12 for start in starts) else with_arm(scene(), (150, 120))
+                    for tick in range(round(10 * SECONDS))]  # fmt: skip
+        write_video(raw / name, pictures)
+        segments += [(name, start / 10, start / 10 + 1.2, "bolt", 1.0) for start in starts]
+    rows = [
+        {"video_sha256": str(number) * 64, "name": name, "start_s": 0.0, "duration_s": SECONDS, "fps": 10.0}
+        | {"frame_count": 60, "width_px": 320, "height_px": 180, "codec": "h264"}
+        for number, name in enumerate(NAMES)
+    ]
+    truth = GroundTruth(segments_of(segments), NAMES, dict.fromkeys(NAMES, SECONDS))
+    return Station("ua", table_of(rows, VIDEOS), raw, released / "export/bundle", truth)
+
+
+@pytest.fixture
+def choice(monkeypatch):
+    """The line's settings, made small."""
+    monkeypatch.chdir(ROOT)
+    made = choice_of("ua", "student", 2, "temporalmaxer", 1.0, 0)
+    holdout = replace(made.training.holdout, recordings=NAMES[-1:])
+    head = replace(made.training.head, width=16, levels=2)
+    fit = replace(made.training.fit, epochs=2)
+    training = replace(made.training, actions=("bolt",), holdout=holdout, head=head, fit=fit)
+    return replace(made, training=training, evaluation=replace(made.evaluation, holdout=holdout))
+
+
+def test_a_choice_has_the_lines_settings_with_the_changes_asked_for(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    made = choice_of("ua", "r3d_18", 8, "actionformer", 0.1, 3)
+    assert (made.features.extractor.name, made.features.extractor.weights) == ("r3d_18", "tiny")
+    assert (made.features.clips.stack, made.features.clips.step) == (16, 8)
+    assert made.training.clips == made.features.clips
+    assert (made.training.head.kind, made.training.labelled_share, made.training.seed) == ("actionformer", 0.1, 3)
+    with pytest.raises(ConfigError, match=r"extractors: expected some of student, .*, found 'x3d'"):
+        choice_of("ua", "x3d", None, "actionformer", 1.0, 0)
+    with pytest.raises(ConfigError, match=r"heads: expected some of actionformer, .*, found 'bmn'"):
+        choice_of("ua", "student", None, "bmn", 1.0, 0)
+
+
+def test_a_trial_is_extracted_trained_and_measured_once(station, choice, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    trial = run_trial(station, choice)
+    assert trial.figures is not None
+    figures = trial.figures
+    assert (figures["recordings"], figures["true_segments"], figures["recordings_train"]) == (1, 2, 3)
+    assert 0 <= float(figures["map"] or 0) <= 1
+    assert float(figures["real_time_factor"] or 0) > 0
+
+    def fails(*_: object) -> None:
+        raise AssertionError("extracted again")
+
+    monkeypatch.setattr("lineact.temporal.features.student.extract", fails)
+    again = run_trial(station, choice)
+    assert again.figures is not None
+    assert again.figures["map"] == figures["map"]
+    assert again.figures["real_time_factor"] == figures["real_time_factor"]
+
+
+def test_a_row_without_weights_is_marked_and_the_report_tells_both(station, choice, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(extractors, "MADE", tmp_path / "none made")
+    extractor = replace(choice.features.extractor, name="r3d_18", weights="tiny")
+    without = run_trial(station, replace(choice, features=replace(choice.features, extractor=extractor)))
+    assert without.figures is None
+    figures = {f"map_{t_iou}": 0.5 for t_iou in ("0.1", "0.3", "0.5", "0.7")} | {"map": 0.625, "recordings": 1}
+    figures |= {"true_segments": 2, "video_s": 6.0, "recordings_train": 3, "real_time_factor": 0.04}
+    done = Trial("ua", choice, figures | {"memory_peak_mb": 300.0, "train_s": 2.0})
+    write_report(tmp_path, [done, without], "0.1:0.1:0.7", "2 cores, a CPU")
+    text = (tmp_path / MARKDOWN).read_text()
+    assert "| student | temporalmaxer | 4 | 2 | 100% | 50.0 | 50.0 | 50.0 | 50.0 | **62.5** | 0.040 | 300 | 2 |" in text
+    assert (
+        "| r3d_18 (tiny) | temporalmaxer | 4 | 2 | 100% | no weights: r3d_18: no weights: the embedded variant" in text
+    )
+    assert "1 held-out recordings with 2 segments, 6 s; 3 recordings teach" in text
+    assert "data:image/png;base64," in (tmp_path / HTML).read_text()
+    assert (tmp_path / PLOT).stat().st_size > 5000
+    [first, second] = list(csv.DictReader((tmp_path / TABLE).open()))
+    assert (first["map"], first["marked"], second["map"]) == ("0.625", "", "")
+    assert "only=r3d_18" in second["marked"]
