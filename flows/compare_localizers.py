@@ -145,7 +145,7 @@ def choice_of(line: str, extractor: str, step: int | None, head: str, labelled: 
 def log_trial(parent_id: str, trial: Trial) -> None:
     """Makes the trial a run in MLflow, beside the others of its comparison."""
     choice, figures = trial.choice, trial.figures or {}
-    metrics = {name.replace(":", "_"): float(value) for name, value in figures.items() if value is not None}
+    metrics = {name: float(value) for name, value in figures.items() if value is not None}
     params = {"head": choice.head, "features": choice.features, "labelled": choice.training.labelled_share}
     tags = {"line": trial.line, "extractor": choice.features.extractor.name, "head": choice.head}
     if trial.marked:

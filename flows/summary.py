@@ -123,4 +123,8 @@ RESULTS = {
     "evaluate": PAIR,
     "evaluate_events": "{right_events} of {true_events} true events among {reported_events} reported: F1 {event_f1}, "
     "{false_events_per_h} false ones an hour",
+    "simulate_segments": "{segments} segments in {recordings} recordings",
+    "features": "{rows} rows of {recordings} recordings, {real_time_factor} s a second of video",
+    "train_localizer": "{recordings_train} recordings with {segments_train} segments teach",
+    "evaluate_localizer": "average mAP {map} on {true_segments} segments of {recordings} held-out recordings",
 }

@@ -36,6 +36,8 @@ HEADLINES = {
     "evaluate_crops": ("student_accuracy", "student_macro_f1", "teacher_accuracy", "majority_accuracy"),
     "evaluate": PAIR,
     "evaluate_pictures": PAIR,
+    "features": ("real_time_factor",),
+    "evaluate_localizer": ("map", "edit"),
     "benchmark": (
         "classifier_p50_ms",
         "classifier_p95_ms",

@@ -1,12 +1,15 @@
 """A bundle of the embedded weights, which find rendered hands, and a clip to find them on."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
 from tests.released_pair import EXPORT
+
+if TYPE_CHECKING:
+    from lineact.export.view import TrainingView
 
 TINY = Path(__file__).resolve().parents[1] / "models/foundation/tiny"
 INPUT_WH = (320, 192)
@@ -14,7 +17,7 @@ LABELS = ("screw", "wipe", "label", "NG")
 CLIP_WH, CLIP_FPS, CLIP_S = (640, 360), 25, 4.0
 
 
-def write_bundle(folder: Path) -> Path:
+def write_bundle(folder: Path, view: "TrainingView | None" = None) -> Path:
     """The embedded detector and the embedded student with a head of random weights."""
     import json
 
@@ -39,7 +42,7 @@ def write_bundle(folder: Path) -> Path:
     crop = np.random.default_rng(0).integers(0, 256, (112, 112, 3), np.uint8)
     crops_png = [cv2.imencode(".png", crop)[1].tobytes()] * EXPORT.parity_crops
     frames_rgb = np.full((EXPORT.parity_frames, INPUT_WH[1], INPUT_WH[0], 3), 114, np.uint8)
-    inputs = RealInputs(crops_png, [LABELS[0]] * len(crops_png), frames_rgb)
+    inputs = RealInputs(crops_png, [LABELS[0]] * len(crops_png), frames_rgb, view)
     build_bundle(EXPORT, pair, inputs, None, "demo", "0" * 64, folder)
     return folder
 

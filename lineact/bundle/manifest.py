@@ -5,14 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from lineact.bundle.networks import Setup
+from lineact.bundle.work import WorkSettings
 from lineact.context import ContextParams
 from lineact.errors import ConfigError, InputError
 from lineact.files import sha256_of_file
 from lineact.settings import from_mapping
 
 MANIFEST = "manifest.json"
-MANIFEST_VERSION = 3
-WITHOUT_EVENTS = 2  # the version before had none
+MANIFEST_VERSION = 4
+WITHOUT_VIEW = 3  # the version before had neither a view nor the standard work
+WITHOUT_EVENTS = 2  # and that before it no settings of events
 NETWORKS = ("detector", "classifier")
 NETWORK_FILES = tuple(f"{network}.{suffix}" for network in NETWORKS for suffix in ("onnx", "xml", "bin"))
 WAY_OUT = "copy the whole bundle again, or export it again with `dvc repro`"
@@ -117,6 +119,21 @@ class FrameSample:
 
 
 @dataclass(frozen=True)
+class ViewManifest:
+    """What the camera saw in training when nobody moved; see `lineact.view`.
+
+    Attributes:
+        file: PNG, grey.
+        size_wh: of the training pictures, pixels.
+        blocks_xy_px: upper left corners of the blocks that are compared.
+    """
+
+    file: str
+    size_wh: tuple[int, int]
+    blocks_xy_px: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
 class Manifest:
     """Everything `manifest.json` says.
 
@@ -131,6 +148,8 @@ class Manifest:
         files: SHA-256 of every other file, by its path inside the folder.
         crops: samples for the classifier.
         frames: samples for the detector.
+        view: of the training pictures; None where they show no one view, and in bundles of earlier versions.
+        work: the line's standard work; None where it has none.
     """
 
     schema_version: int
@@ -143,6 +162,8 @@ class Manifest:
     files: dict[str, str]
     crops: tuple[CropSample, ...]
     frames: tuple[FrameSample, ...]
+    view: ViewManifest | None = None
+    work: WorkSettings | None = None
 
     @property
     def has_int8(self) -> bool:
@@ -183,13 +204,14 @@ def manifest_in(path: Path) -> Manifest:
             f"{path}: expected a bundle of version {MANIFEST_VERSION} or older, found {version}; update lineact on "
             "this machine, or release with the version that it has"
         )
-    elif version != MANIFEST_VERSION:
+    elif version not in (MANIFEST_VERSION, WITHOUT_VIEW):
         raise InputError(f"{path}: expected a bundle of version {MANIFEST_VERSION}, found {version}; {WAY_OUT}")
     try:
         manifest = from_mapping(Manifest, values, str(path))
     except ConfigError as error:
         raise InputError(f"{error}; {WAY_OUT}") from error
     samples = {crop.file for crop in manifest.crops} | {frame.file for frame in manifest.frames}
+    samples |= {manifest.view.file} if manifest.view else set()
     for name in sorted({*NETWORK_FILES, *samples} - set(manifest.files)):
         raise InputError(f"{path}: expected the hash of {name}, found none; {WAY_OUT}")
     for name in manifest.files:

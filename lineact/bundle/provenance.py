@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from lineact.bundle.manifest import MANIFEST, Manifest
@@ -29,6 +30,7 @@ class Provenance:
         dvc_lock_sha256: of its dvc.lock; likewise.
         data_hash: of the line's data set, as MLflow has it; likewise.
         run_id: of the run in MLflow that it was registered from.
+        registered_at: when, UTC, ISO 8601; empty where an earlier version of lineact registered it.
     """
 
     schema_version: int
@@ -38,6 +40,7 @@ class Provenance:
     dvc_lock_sha256: str
     data_hash: str
     run_id: str
+    registered_at: str = ""
 
 
 def write_provenance(folder: Path, line: str, origin: Mapping[str, str], run_id: str) -> None:
@@ -57,6 +60,7 @@ def write_provenance(folder: Path, line: str, origin: Mapping[str, str], run_id:
         dvc_lock_sha256=origin.get("dvc_lock_sha256", ""),
         data_hash=origin.get("data_hash", ""),
         run_id=run_id,
+        registered_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     write_json(folder / PROVENANCE, dataclasses.asdict(content))
 

@@ -5,6 +5,7 @@ from typing import Literal
 
 from lineact.bundle.manifest import EventSettings
 from lineact.bundle.networks import Setup
+from lineact.bundle.work import WorkSettings
 from lineact.context import ContextParams
 
 
@@ -31,6 +32,7 @@ class ExportParams:
         logits_tolerance: greatest allowed difference of a logit.
         scores_tolerance: greatest allowed difference of a detector's score.
         boxes_tolerance_px: greatest allowed difference of a box's edge, pixels of the input.
+        work: goes into the bundle: the standard work; null where the line has none.
     """
 
     classifier: Literal["student", "teacher"]
@@ -51,6 +53,7 @@ class ExportParams:
     logits_tolerance: float
     scores_tolerance: float
     boxes_tolerance_px: float
+    work: WorkSettings | None = None
 
     def __post_init__(self) -> None:
         for name in ("score_threshold", "nms_iou"):

@@ -21,6 +21,7 @@ from lineact.bundle.manifest import (
     DetectorManifest,
     FrameSample,
     Manifest,
+    ViewManifest,
 )
 from lineact.bundle.processing import fit_into, read_png, rgb_of, scale_crop, select_boxes
 from lineact.errors import InputError
@@ -28,6 +29,7 @@ from lineact.export import ExportParams
 from lineact.export.graphs import ClassifierGraph, DetectorGraph, write_onnx, write_openvino
 from lineact.export.parity import Reference, differences, refuse_differences
 from lineact.export.quantise import Calibration, write_int8
+from lineact.export.view import TrainingView, read_training_view
 from lineact.files import sha256_of_file, sha256_of_tree, write_json
 from lineact.foundation.yolov5 import build_yolov5, load_weights
 from lineact.png import encode_png
@@ -65,11 +67,13 @@ class RealInputs:
         crops_png: encoded crops of `crop_side_px`.
         actions: what each crop shows.
         frames_rgb: uint8, F x H x W x 3, at the detector's input size.
+        view: what the training pictures have in common; None where that is nothing.
     """
 
     crops_png: list[bytes]
     actions: list[str]
     frames_rgb: np.ndarray
+    view: TrainingView | None = None
 
 
 def load_pair(params: ExportParams, train_detector: Path, train_teacher: Path, distil: Path) -> Pair:
@@ -123,7 +127,8 @@ def read_inputs(params: ExportParams, crops: Path, detection: Path, input_wh: tu
         raise InputError(f"{detection}/images/val: expected validation images, found none; run `dvc repro dataset`")
     shown = _evenly(images, params.parity_frames)
     frames_rgb = np.stack([fit_into(read_png(path), input_wh)[0] for path in shown])
-    return RealInputs([row["crop_png"] for row in chosen], [row["action"] for row in chosen], frames_rgb)
+    view = read_training_view(_images(detection / "images/train"))
+    return RealInputs([row["crop_png"] for row in chosen], [row["action"] for row in chosen], frames_rgb, view)
 
 
 def read_calibration(params: ExportParams, crops: Path, detection: Path, pair: Pair) -> Calibration | None:
@@ -210,11 +215,13 @@ def build_bundle(
     detector = DetectorManifest(input_wh, threshold, params.nms_iou, params.max_hands)
     crop_samples = _write_crop_samples(folder, inputs, logits, params.sample_crops)
     frame_samples = _write_frame_samples(folder, reference, detector, params.sample_frames)
-    _write_manifest(params, pair.spec, line, data_sha256, detector, crop_samples, frame_samples, folder)
+    view = _write_view(folder, inputs.view)
+    _write_manifest(params, pair.spec, line, data_sha256, detector, crop_samples, frame_samples, view, folder)
     return parity | {
         "score_threshold": detector.score_threshold,
         "parity_crops": len(crops_rgb),
         "parity_frames": len(inputs.frames_rgb),
+        "view_blocks": len(view.blocks_xy_px) if view else 0,
         "classifier_parameters": sum(value.numel() for value in pair.classifier.parameters()),
         "detector_parameters": sum(value.numel() for value in pair.detector.parameters()),
         "bundle_bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
@@ -272,6 +279,15 @@ def _write_frame_samples(
     return tuple(samples)
 
 
+def _write_view(folder: Path, training: TrainingView | None) -> ViewManifest | None:
+    if training is None:
+        print("the training pictures show no one view: stations will not check theirs", flush=True)
+        return None
+    name = "samples/view.png"
+    (folder / name).write_bytes(encode_png(np.repeat(training.view.grey[..., None], 3, axis=2)))
+    return ViewManifest(name, training.size_wh, training.view.blocks_xy_px)
+
+
 def _rounded(values: np.ndarray) -> tuple[float, ...]:
     return tuple(round(float(value), DECIMALS) for value in values)
 
@@ -284,8 +300,11 @@ def _write_manifest(
     detector: DetectorManifest,
     crops: tuple[CropSample, ...],
     frames: tuple[FrameSample, ...],
+    view: ViewManifest | None,
     folder: Path,
 ) -> None:
+    if params.work:
+        params.work.refuse_unknown(spec.labels, "release.work")
     preprocessing = spec.preprocessing
     classifier = ClassifierManifest(
         kind=params.classifier,
@@ -310,5 +329,7 @@ def _write_manifest(
         files=files,
         crops=crops,
         frames=frames,
+        view=view,
+        work=params.work,
     )
     write_json(folder / MANIFEST, dataclasses.asdict(manifest))

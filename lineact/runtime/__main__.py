@@ -39,6 +39,9 @@ def arguments_of(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--mode", choices=("auto", "latest", "lossless"), help="drop late frames, or none")
     parser.add_argument("--repeat", action="store_true", help="play recordings for ever")
     parser.add_argument("--annotated", type=Path, help="writes a video with boxes and actions, .mkv or .mp4")
+    parser.add_argument(
+        "--shadow", default="", metavar="BUNDLE", help="a challenger that runs beside it and reports where it differs"
+    )
     parser.add_argument("--view", type=int, metavar="PORT", help="live view on this machine")
     parser.add_argument("--metrics", type=int, metavar="PORT", help="figures for Prometheus on this machine")
     parser.add_argument("--mqtt", metavar="HOST", help="broker that gets the events, host or host:port")
@@ -75,8 +78,9 @@ def main(given: Sequence[str] | None = None) -> None:
     try:
         camera = arguments.camera or camera_name(arguments.source)
         station = Station(
-            arguments.bundle, arguments.bundles, arguments.source, camera, arguments.out, arguments.annotated
-        )
+            arguments.bundle, arguments.bundles, arguments.source, camera, arguments.out, arguments.annotated,
+            arguments.shadow,
+        )  # fmt: skip
         watch(station, settings_of(arguments), _stop_on_signals)
     except KeyboardInterrupt:  # before the source began
         _end("interrupted", 128 + signal.SIGINT)

@@ -59,13 +59,35 @@ def fetch(address: str, into: Path) -> Path:
     return folder
 
 
-def _from_published(folder: Path, into: Path) -> Path:
+def name_at(address: str) -> str:
+    """What the bundle is called that an address leads to now; nothing is copied.
+
+    Args:
+        address: see `fetch`, which raises the same.
+
+    Returns:
+        The first `DIGITS` digits of its identity.
+    """
+    if address.startswith(MODELS):
+        return _tags_of(_version_of(address), address)["bundle_sha256"][:DIGITS]
+    folder = Path(address)
+    if (folder / CHAMPION).is_file():
+        return _published(folder)[1][:DIGITS]
+    return identity_of(folder / MANIFEST, read_manifest(folder))[:DIGITS]
+
+
+def _published(folder: Path) -> tuple[str, str]:
+    """Version and identity of a published folder's champion."""
     path = folder / CHAMPION
     try:
         champion = json.loads(path.read_text())
-        version, expected = str(champion["version"]), str(champion["bundle_sha256"])
+        return str(champion["version"]), str(champion["bundle_sha256"])
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: expected version and bundle_sha256, found something else; publish again") from error
+
+
+def _from_published(folder: Path, into: Path) -> Path:
+    version, expected = _published(folder)
     source = folder / version
 
     def copy(name: str, target: Path) -> None:
@@ -79,13 +101,8 @@ def _from_published(folder: Path, into: Path) -> Path:
 
 def _from_registry(address: str, into: Path) -> Path:
     found = _version_of(address)
+    tags = _tags_of(found, address)
     run, _, model = found["source"].removeprefix(RUNS).partition("/")
-    tags = {tag["key"]: tag["value"] for tag in found.get("tags", ())}
-    if not (found["source"].startswith(RUNS) and model and "bundle_sha256" in tags):
-        raise InputError(
-            f"{address}: expected a version that lineact registered, from a run and with the tag bundle_sha256, "
-            f"found one of {found['source']}"
-        )
 
     def copy(name: str, target: Path) -> None:
         query = {"run_id": run, "path": f"{model}/{IN_MODEL}/{name}"}
@@ -94,6 +111,18 @@ def _from_registry(address: str, into: Path) -> Path:
                 stream.write(piece)
 
     return _kept(copy, into, tags["bundle_sha256"], f"{address} (version {found['version']})")
+
+
+def _tags_of(version: dict[str, Any], address: str) -> dict[str, str]:
+    """A registered version's tags; the bundle's hash is among them."""
+    tags = {tag["key"]: tag["value"] for tag in version.get("tags", ())}
+    source = version["source"]
+    if not (source.startswith(RUNS) and "/" in source.removeprefix(RUNS) and "bundle_sha256" in tags):
+        raise InputError(
+            f"{address}: expected a version that lineact registered, from a run and with the tag bundle_sha256, "
+            f"found one of {source}"
+        )
+    return tags
 
 
 def _version_of(address: str) -> dict[str, Any]:

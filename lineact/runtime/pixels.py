@@ -57,6 +57,13 @@ class Pixels:
         scaled = [cv2.resize(plane, placement.fitted_wh, interpolation=cv2.INTER_LINEAR) for plane in self._planes]
         return on_grey(cv2.transform(cv2.merge(scaled), self._to_rgb), placement, input_wh), placement
 
+    def grey(self, size_wh: tuple[int, int]) -> np.ndarray:
+        """Its brightness, scaled: uint8, H x W; black and white are where the source has them."""
+        import cv2
+
+        grey = self._planes[0] if self._planes else cv2.cvtColor(self._image_rgb, cv2.COLOR_RGB2GRAY)
+        return cv2.resize(grey, size_wh, interpolation=cv2.INTER_AREA)
+
     def crop(self, box_xyxy_px: np.ndarray, context: float, side_px: int) -> "Crop":
         """The square around a box; its colours are read where somebody asks for them.
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +21,7 @@ from lineact.runtime.results import TOP_ACTIONS, FrameResult, TrackedHand
 from lineact.runtime.settings import RecogniseSettings
 from lineact.runtime.stages import overlapped
 from lineact.runtime.stillness import block_means, greatest_change
-from lineact.runtime.tracks import Track, Tracks
+from lineact.runtime.tracks import Track, Tracks, one_box_per_hand
 
 # Greatest differences of logits and of scores from those stored with a bundle's samples. A release is held to stricter
 # ones; beyond these the machine computes something else.
@@ -51,6 +51,18 @@ def open_bundle(folder: Path, settings: RecogniseSettings) -> Bundle:
     return bundle
 
 
+class Running(NamedTuple):
+    """A loaded bundle and what it is called.
+
+    Attributes:
+        bundle: loaded and checked.
+        name: the first digits of its identity; "" where nobody asks.
+    """
+
+    bundle: Bundle
+    name: str
+
+
 @dataclass
 class Counts:
     """What was done, and so what was skipped.
@@ -75,10 +87,14 @@ class Recogniser:
         counts: over all iterations so far.
     """
 
-    def __init__(self, bundle: Bundle, settings: RecogniseSettings) -> None:
-        self._bundle = bundle
+    def __init__(self, bundle: Bundle, settings: RecogniseSettings, name: str = "") -> None:
+        self._running = Running(bundle, name)
         self._settings = settings
         self.counts = Counts()
+
+    def switch(self, running: Running) -> None:
+        """From the next frame on that is read another bundle recognises; from any thread."""
+        self._running = running
 
     def recognise(self, frames: Iterable[Frame]) -> Generator[FrameResult, None, None]:
         """Recognises frames in their order.
@@ -88,9 +104,20 @@ class Recogniser:
         Args:
             frames: of one camera; their `pts_s` rise.
         """
-        looking = _Looking(self._bundle, self._settings)
-        naming = _Naming(self._bundle, self._settings)
-        for result in overlapped(frames, [looking.look, naming.name]):
+        for result in self.recognise_in_time(frames, None):
+            if result is not None:
+                yield result
+
+    def recognise_in_time(
+        self, frames: Iterable[Frame], pause_s: float | None
+    ) -> Generator[FrameResult | None, None, None]:
+        """As `recognise`, and None wherever no result came for `pause_s`: time passes without a frame, too."""
+        looking = _Looking(lambda: self._running, self._settings)
+        naming = _Naming(self._settings)
+        for result in overlapped(frames, [looking.look, naming.name], pause_s):
+            if result is None:
+                yield None
+                continue
             self.counts.frames += 1
             self.counts.looked += result.looked
             self.counts.hands += len(result.hands)
@@ -102,6 +129,7 @@ class _Seen(NamedTuple):
     """A frame on its way from detecting to naming."""
 
     frame: Frame
+    running: Running
     pixels: Pixels
     boxes_xyxy_px: np.ndarray
     scores: np.ndarray
@@ -111,20 +139,23 @@ class _Seen(NamedTuple):
 class _Looking:
     """Finds the hands; where nothing moved they are where they were."""
 
-    def __init__(self, bundle: Bundle, settings: RecogniseSettings) -> None:
-        self._bundle = bundle
+    def __init__(self, running: Callable[[], Running], settings: RecogniseSettings) -> None:
+        self._running = running
         self._settings = settings
         self._last: tuple[_Seen, np.ndarray] | None = None  # what the detector ran on last, and its blocks
 
     def look(self, frame: Frame) -> _Seen:
+        running = self._running()
         pixels = Pixels(frame.picture)
-        fitted_rgb, placement = pixels.fitted(self._bundle.manifest.detector.input_wh)
+        fitted_rgb, placement = pixels.fitted(running.bundle.manifest.detector.input_wh)
         blocks = block_means(fitted_rgb[..., 1])  # green: most of the brightness
-        if self._last is not None and self._is_still(frame, blocks, *self._last):
+        same = self._last is not None and self._last[0].running is running
+        if self._last is not None and same and self._is_still(frame, blocks, *self._last):
             before = self._last[0]
-            return _Seen(frame, pixels, before.boxes_xyxy_px, before.scores, looked=False)
-        boxes_xyxy_px, scores = self._bundle.detect_fitted(fitted_rgb, placement)
-        seen = _Seen(frame, pixels, boxes_xyxy_px, scores, looked=True)
+            return _Seen(frame, running, pixels, before.boxes_xyxy_px, before.scores, looked=False)
+        boxes_xyxy_px, scores = running.bundle.detect_fitted(fitted_rgb, placement)
+        stay = one_box_per_hand(boxes_xyxy_px, self._settings.most_covered)
+        seen = _Seen(frame, running, pixels, boxes_xyxy_px[stay], scores[stay], looked=True)
         self._last = seen, blocks
         return seen
 
@@ -141,15 +172,16 @@ class _Looking:
 class _Naming:
     """Follows the hands and names their actions; where a crop is as it was, so is its answer."""
 
-    def __init__(self, bundle: Bundle, settings: RecogniseSettings) -> None:
-        self._bundle = bundle
+    def __init__(self, settings: RecogniseSettings) -> None:
         self._settings = settings
         self._tracks = Tracks(settings)
+        self._running: Running | None = None
         self._size_wh: tuple[int, int] | None = None
-        self._past: Past[Pixels] = Past(bundle.lags_s)
+        self._past: Past[Pixels] = Past((0.0,))
 
     def name(self, seen: _Seen) -> FrameResult:
-        spec = self._bundle.manifest.classifier
+        bundle = seen.running.bundle
+        spec = bundle.manifest.classifier
         at_s = seen.frame.pts_s
         pictures = self._with_past(seen)
         followed = self._tracks.follow(seen.boxes_xyxy_px, at_s)
@@ -161,22 +193,22 @@ class _Naming:
                 track.blocks, track.classified_s = blocks, at_s
                 changed.append(track)
                 crops_rgb.append(np.concatenate([crop.rgb() for crop in strip]))
-        for track, answer in zip(changed, self._classify(crops_rgb), strict=True):
+        for track, answer in zip(changed, _classify(bundle, crops_rgb), strict=True):
             track.answer = answer
         hands = tuple(
-            self._hand(track, track.smooth(passed_s, self._settings.smooth_s), float(score))
+            _hand(track, bundle.labels, track.smooth(passed_s, self._settings.smooth_s), float(score))
             for (track, passed_s), score in zip(followed, seen.scores, strict=True)
         )
-        return FrameResult(seen.frame, hands, seen.looked, len(changed), time.monotonic())
+        return FrameResult(seen.frame, hands, seen.looked, len(changed), time.monotonic(), seen.running.name)
 
     def _with_past(self, seen: _Seen) -> list[Pixels]:
         """The pictures that a hand's strip is cut from, newest first; of another size they show other places."""
-        if seen.pixels.size_wh != self._size_wh:
-            self._size_wh, self._past = seen.pixels.size_wh, Past(self._bundle.lags_s)
+        if seen.running is not self._running:
+            self._tracks.forget_answers()
+        if seen.running is not self._running or seen.pixels.size_wh != self._size_wh:
+            self._running, self._size_wh = seen.running, seen.pixels.size_wh
+            self._past = Past(seen.running.bundle.lags_s)
         return self._past.add(seen.frame.pts_s, seen.pixels)
-
-    def _classify(self, crops_rgb: list[np.ndarray]) -> np.ndarray:
-        return self._bundle.classify(np.stack(crops_rgb)) if crops_rgb else np.zeros((0, len(self._bundle.labels)))
 
     def _is_same(self, track: Track, blocks: np.ndarray, at_s: float) -> bool:
         settings = self._settings
@@ -187,8 +219,13 @@ class _Naming:
             and greatest_change(track.blocks, blocks) < settings.same_below
         )
 
-    def _hand(self, track: Track, probabilities: np.ndarray, score: float) -> TrackedHand:
-        surest = np.argsort(-probabilities, kind="stable")[:TOP_ACTIONS]
-        top = tuple((self._bundle.labels[label], float(probabilities[label])) for label in surest)
-        x1, y1, x2, y2 = (float(value) for value in track.box_xyxy_px)
-        return TrackedHand(track.hand_id, (x1, y1, x2, y2), score, *top[0], top)
+
+def _classify(bundle: Bundle, crops_rgb: list[np.ndarray]) -> np.ndarray:
+    return bundle.classify(np.stack(crops_rgb)) if crops_rgb else np.zeros((0, len(bundle.labels)))
+
+
+def _hand(track: Track, labels: tuple[str, ...], probabilities: np.ndarray, score: float) -> TrackedHand:
+    surest = np.argsort(-probabilities, kind="stable")[:TOP_ACTIONS]
+    top = tuple((labels[label], float(probabilities[label])) for label in surest)
+    x1, y1, x2, y2 = (float(value) for value in track.box_xyxy_px)
+    return TrackedHand(track.hand_id, (x1, y1, x2, y2), score, *top[0], top)

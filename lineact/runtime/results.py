@@ -36,6 +36,7 @@ class FrameResult(NamedTuple):
         looked: whether the detector ran; False where nothing had moved.
         classified: of so many crops the classifier was asked.
         done_s: `time.monotonic()` when this was known.
+        bundle: which one recognised it, see `Running`; "" where nobody named it.
     """
 
     frame: Frame
@@ -43,3 +44,4 @@ class FrameResult(NamedTuple):
     looked: bool
     classified: int
     done_s: float
+    bundle: str = ""

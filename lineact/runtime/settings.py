@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from lineact.bundle.manifest import EventSettings
+from lineact.bundle.work import WorkSettings
 from lineact.errors import ConfigError
 from lineact.settings import from_mapping
 
@@ -136,6 +137,8 @@ class RecogniseSettings:
         skip_same_crops: whether the classifier is spared where a hand's crop is as it last was.
         same_below: a crop is the same where no block of 8 x 8 of its pixels changed by this, grey levels.
         look_again_s: both run at least this often, whatever changed, seconds.
+        most_covered: of two boxes that share more than this part of the smaller one the less sure one is dropped: both
+            are of one hand, 0 to 1; 1 drops none.
         follow_within: a hand is the one whose last box's centre is nearest and at most so many box sides away.
         lost_after_s: a hand not seen for so long is another one when it comes back, seconds.
         smooth_s: probabilities follow a sudden change to 63 % within this, seconds; 0 for no smoothing.
@@ -147,6 +150,7 @@ class RecogniseSettings:
     skip_same_crops: bool = True
     same_below: float = 8.0
     look_again_s: float = 1.0
+    most_covered: float = 0.6
     follow_within: float = 1.0
     lost_after_s: float = 0.5
     smooth_s: float = 0.2
@@ -157,8 +161,44 @@ class RecogniseSettings:
         for name in ("still_below", "same_below", "look_again_s", "follow_within", "lost_after_s"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name}: expected more than 0, found {getattr(self, name)}")
+        if not 0 < self.most_covered <= 1:
+            raise ValueError(f"most_covered: expected more than 0 and at most 1, found {self.most_covered}")
         if self.smooth_s < 0:
             raise ValueError(f"smooth_s: expected at least 0, found {self.smooth_s}")
+
+
+@dataclass(frozen=True)
+class UpdateSettings:
+    """How new bundles are had while the station runs.
+
+    Attributes:
+        every_s: so often the address of the bundle is asked for a new one, seconds; 0 for never.
+    """
+
+    every_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        if self.every_s < 0:
+            raise ValueError(f"every_s: expected at least 0, found {self.every_s}")
+
+
+@dataclass(frozen=True)
+class ViewCheckSettings:
+    """When the view counts as another one than in training. A bundle of an earlier lineact has nothing to compare with.
+
+    Attributes:
+        every_s: it is checked at the start and then so often, seconds; 0 for never.
+        most_moved: the camera was moved where most of the picture moved by more, in parts of its longer side.
+        least_seen: the view is covered where less of it is as in training, 0 to 1.
+    """
+
+    every_s: float = 30.0
+    most_moved: float = 0.004
+    least_seen: float = 0.45
+
+    def __post_init__(self) -> None:
+        if self.every_s < 0 or self.most_moved <= 0 or not 0 < self.least_seen <= 1:
+            raise ValueError("every_s must be at least 0, most_moved above 0, least_seen above 0 and at most 1")
 
 
 @dataclass(frozen=True)
@@ -169,19 +209,25 @@ class RuntimeSettings:
         source: see `SourceSettings`.
         recognise: see `RecogniseSettings`.
         events: when an action counts as an event; None for the bundle's own, with which it was evaluated.
+        work: the standard work; None for the bundle's own, if it has one.
         event_files: see `EventFileSettings`.
         mqtt: see `MqttSettings`.
         metrics: see `MetricsSettings`.
         view: see `ViewSettings`.
+        updates: see `UpdateSettings`.
+        view_check: see `ViewCheckSettings`.
     """
 
     source: SourceSettings = field(default_factory=SourceSettings)
     recognise: RecogniseSettings = field(default_factory=RecogniseSettings)
     events: EventSettings | None = None
+    work: WorkSettings | None = None
     event_files: EventFileSettings = field(default_factory=EventFileSettings)
     mqtt: MqttSettings = field(default_factory=MqttSettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     view: ViewSettings = field(default_factory=ViewSettings)
+    updates: UpdateSettings = field(default_factory=UpdateSettings)
+    view_check: ViewCheckSettings = field(default_factory=ViewCheckSettings)
 
 
 def read_settings(path: Path) -> RuntimeSettings:

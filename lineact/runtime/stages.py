@@ -33,12 +33,14 @@ class _Slot:
             self._items.append(item)
             self._changed.notify_all()
 
-    def take(self) -> Any:
-        """Waits until there is an item. Raises Stopped where the slot was closed."""
+    def take(self, most_s: float | None = None) -> Any:
+        """Waits until there is an item; None where none came within `most_s`. Raises Stopped where it was closed."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or bool(self._items))
+            self._changed.wait_for(lambda: self._closed or bool(self._items), most_s)
             if self._closed:
                 raise Stopped
+            if not self._items:
+                return None
             item = self._items.pop()
             self._changed.notify_all()
             return item
@@ -51,7 +53,9 @@ class _Slot:
             self._changed.notify_all()
 
 
-def overlapped(source: Iterable[Any], stages: list[Callable[[Any], Any]]) -> Generator[Any, None, None]:
+def overlapped(
+    source: Iterable[Any], stages: list[Callable[[Any], Any]], pause_s: float | None = None
+) -> Generator[Any, None, None]:
     """Each item of a source through all stages in turn, in its order; several items are on their way at once.
 
     At most one item waits before each stage, so that an item is not old when its turn comes. An error of the source or
@@ -61,6 +65,7 @@ def overlapped(source: Iterable[Any], stages: list[Callable[[Any], Any]]) -> Gen
     Args:
         source: read in a thread of its own.
         stages: each is called by one thread alone.
+        pause_s: None is given wherever no item came for so long, seconds; None waits for items alone.
     """
     slots = [_Slot() for _ in range(len(stages) + 1)]
     threads = [threading.Thread(target=_read, args=(source, slots[0]), name="source", daemon=True)]
@@ -70,7 +75,7 @@ def overlapped(source: Iterable[Any], stages: list[Callable[[Any], Any]]) -> Gen
     for thread in threads:
         thread.start()
     try:
-        while (item := slots[-1].take()) is not _END:
+        while (item := slots[-1].take(pause_s)) is not _END:
             if isinstance(item, _Failure):
                 raise item.error
             yield item

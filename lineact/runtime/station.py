@@ -1,23 +1,32 @@
 """A station: one bundle on one camera, with the outputs that its settings ask for."""
 
 import logging
+import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from lineact.bundle.manifest import MANIFEST
 from lineact.bundle.pair import Bundle
-from lineact.bundle.provenance import identity_of
-from lineact.runtime.bundles import DIGITS, fetch
+from lineact.errors import InputError
+from lineact.runtime.bundles import fetch
+from lineact.runtime.clock_check import clock_problems
 from lineact.runtime.events import Debouncer, Origin
 from lineact.runtime.locks import camera_lock, folder_lock
 from lineact.runtime.outputs.json_lines import EventFile, last_event
 from lineact.runtime.products import Products
-from lineact.runtime.recognise import Recogniser, open_bundle
-from lineact.runtime.run import EventOutput, ResultOutput, run
+from lineact.runtime.recognise import Recogniser, Running, open_bundle
+from lineact.runtime.releases import name_of
+from lineact.runtime.run import PAUSE_S, EventOutput, ResultOutput, run
 from lineact.runtime.settings import RuntimeSettings
+from lineact.runtime.shadow import Shadow
 from lineact.runtime.sources import Source, is_live, open_source
+from lineact.runtime.updates import ChangeOutput, Changes, Place, Updater, first_bundle
+from lineact.runtime.view_check import ViewWatch
+from lineact.runtime.work.sense import WorkSense
+
+if TYPE_CHECKING:
+    from lineact.runtime.outputs.metrics import MetricsOutput
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +41,7 @@ class Station(NamedTuple):
         camera: its name in events.
         out: folder of the events.
         annotated: a video to write, or none.
+        shadow: address of a challenger that runs beside the bundle and reports no events; "" for none.
     """
 
     bundle: str
@@ -40,11 +50,14 @@ class Station(NamedTuple):
     camera: str
     out: Path
     annotated: Path | None
+    shadow: str = ""
 
 
 class _Outputs(NamedTuple):
     events_to: list[EventOutput]
     results_to: list[ResultOutput]
+    changes_to: list[ChangeOutput]
+    metrics: "MetricsOutput | None" = None
 
 
 def watch(station: Station, settings: RuntimeSettings, on_signal: Callable[[Callable[[], None]], None]) -> None:
@@ -63,20 +76,62 @@ def watch(station: Station, settings: RuntimeSettings, on_signal: Callable[[Call
         stack.enter_context(folder_lock(station.out))
         if is_live(station.source):
             stack.enter_context(camera_lock(station.source, source.address))
-        folder = fetch(station.bundle, station.bundles)
-        bundle = open_bundle(folder, settings.recognise)
-        digits = identity_of(folder / MANIFEST, bundle.manifest)[:DIGITS]
-        origin = Origin(bundle.manifest.line, station.camera, digits)
+        place = Place(station.bundle, station.bundles, station.out)
+        running = first_bundle(place, settings.recognise)
+        bundle = running.bundle
+        origin = Origin(bundle.manifest.line, station.camera, running.name)
+        for problem in clock_problems(time.time(), bundle.folder, station.out if is_live(station.source) else None):
+            log.error("%s", problem)
         log.info("line %s, camera %s, bundle %s, source %s, mode %s", *origin, source.address, source.mode)
+        standard = settings.work or bundle.manifest.work
+        if standard:
+            standard.refuse_unknown(bundle.labels, "work")
+        work = WorkSense(standard, origin) if standard else None
         products = Products()
         outputs = _outputs(station, settings, origin, bundle, source, products, stack)
         stack.enter_context(source)
         on_signal(source.stop)
-        results = Recogniser(bundle, settings.recognise).recognise(source)
+        recogniser = Recogniser(bundle, settings.recognise, running.name)
         debouncer = Debouncer(settings.events or bundle.manifest.events, origin, products.at)
-        reported = run(results, debouncer, outputs.events_to, outputs.results_to, source)
+
+        def show_view(state: str) -> None:
+            debouncer.view = state
+            if outputs.metrics:
+                outputs.metrics.show_view(state)
+
+        view_watch = ViewWatch(settings.view_check, show_view)
+        view_watch.expect(running.name, bundle)
+        view_watch.change(running.name)
+        outputs.results_to.append(stack.enter_context(closing(view_watch)))
+        if station.shadow:
+            shadow = _shadow(station, settings, running, source)
+            outputs.results_to.append(stack.enter_context(closing(shadow)))
+            outputs.changes_to.append(shadow)
+        told = [*outputs.changes_to, view_watch, *([work] if work else [])]
+        changes = Changes(debouncer, settings.events, running.name, told)
+
+        def switch(new: Running) -> None:
+            changes.expect(new.name, new.bundle.manifest.events)
+            view_watch.expect(new.name, new.bundle)
+            if not settings.work and new.bundle.manifest.work != bundle.manifest.work:
+                log.warning("the standard work of bundle %s counts from the next start on", new.name)
+            recogniser.switch(new)
+
+        stack.enter_context(closing(Updater(place, settings.recognise, settings.updates.every_s, running, switch)))
+        results = changes.follow(recogniser.recognise_in_time(source, PAUSE_S))
+        reported = run(results, debouncer, outputs.events_to, outputs.results_to, source, work)
         log.info("%s: the end; %d events in %s", source.address, reported, station.out)
         log.info("frames: %s", ", ".join(f"{name} {value:.6g}" for name, value in vars(source.counts).items()))
+
+
+def _shadow(station: Station, settings: RuntimeSettings, running: Running, source: Source) -> Shadow:
+    """Loads the challenger; what is wrong with it is told at the start, not in the middle of a shift."""
+    folder = fetch(station.shadow, station.bundles)
+    challenger = Running(open_bundle(folder, settings.recognise), name_of(folder))
+    lines = [one.bundle.manifest.line for one in (running, challenger)]
+    if lines[0] != lines[1]:
+        raise InputError(f"{station.shadow}: expected a bundle of line {lines[0]}, found {lines[1]}")
+    return Shadow(challenger, settings.recognise, station.out, running.name, source.mode == "lossless")
 
 
 def _outputs(
@@ -90,7 +145,7 @@ def _outputs(
 ) -> _Outputs:
     """Opens what the settings ask for. The event file comes first: it holds the truth that the others tell of."""
     event_file = stack.enter_context(closing(EventFile(station.out, settings.event_files)))
-    outputs = _Outputs([event_file], [])
+    outputs = _Outputs([event_file], [], [])
     waiting: Callable[[], int] = lambda: 0  # noqa: E731
     if settings.mqtt.host:
         from lineact.runtime.outputs.mqtt import MqttOutput
@@ -106,6 +161,8 @@ def _outputs(
         metrics = stack.enter_context(closing(MetricsOutput(settings.metrics, origin, source.counts, waiting)))
         outputs.events_to.append(metrics)
         outputs.results_to.append(metrics)
+        outputs.changes_to.append(metrics)
+        outputs = outputs._replace(metrics=metrics)
     if settings.view.port:
         from lineact.runtime.outputs.view import LiveView
 
@@ -113,6 +170,7 @@ def _outputs(
         log.info("live view: %s", view.url)
         outputs.events_to.append(view)
         outputs.results_to.append(view)
+        outputs.changes_to.append(view)
     if station.annotated:
         from lineact.runtime.outputs.annotated import AnnotatedVideo
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from lineact.boxes import area
 from lineact.runtime.settings import RecogniseSettings
 
 
@@ -76,6 +77,11 @@ class Tracks:
             track.box_xyxy_px, track.seen_s = box_xyxy_px, at_s
         return found
 
+    def forget_answers(self) -> None:
+        """Another classifier takes over: the hands stay who they are, what they do is asked anew."""
+        for track in self._tracks:
+            track.blocks, track.classified_s, track.smoothed = None, -np.inf, None
+
     def _pair(self, boxes_xyxy_px: np.ndarray) -> dict[int, Track]:
         """Nearest pairs first, one to one; distances in sides of the boxes, so that camera and size do not matter."""
         if not (len(boxes_xyxy_px) and self._tracks):
@@ -93,6 +99,29 @@ class Tracks:
                 pairs[int(row)] = self._tracks[column]
                 taken.add(int(column))
         return pairs
+
+
+def one_box_per_hand(boxes_xyxy_px: np.ndarray, most_covered: float) -> np.ndarray:
+    """Rows of the boxes that stay where a surer box covers most of another: of a hand, or of a hand and its arm.
+
+    The detector's own suppression goes by IoU, which is small for a small box inside a large one.
+
+    Args:
+        boxes_xyxy_px: N x 4, surest first.
+        most_covered: see `RecogniseSettings`.
+
+    Returns:
+        int64, rising.
+    """
+    areas = area(boxes_xyxy_px)
+    stay: list[int] = []
+    for row, box_xyxy_px in enumerate(boxes_xyxy_px):
+        others = boxes_xyxy_px[stay]
+        corners = np.maximum(others[:, :2], box_xyxy_px[:2]), np.minimum(others[:, 2:], box_xyxy_px[2:])
+        common = area(np.concatenate(corners, axis=1))
+        if not np.any(common > most_covered * np.minimum(areas[stay], areas[row])):
+            stay.append(row)
+    return np.array(stay, np.int64)
 
 
 def _centres(boxes_xyxy_px: np.ndarray) -> np.ndarray:

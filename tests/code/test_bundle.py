@@ -17,6 +17,7 @@ from lineact.bundle import load_bundle
 from lineact.bundle.manifest import NETWORK_FILES, EventSettings
 from lineact.bundle.networks import Setup
 from lineact.bundle.processing import fit_into, read_png, scale_crop, select_boxes
+from lineact.bundle.work import WorkSettings, WorkStep
 from lineact.errors import ConfigError, InputError
 from lineact.schema import LABELLED_CROPS, read_table
 from tests.released_pair import CROP_SIDE_PX, EXPORT, INPUT_WH, LABELS, smooth_noise
@@ -195,7 +196,7 @@ def test_an_incomplete_bundle_is_refused_by_name(copy, name):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda manifest: manifest | {"schema_version": 99}, "expected a bundle of version 3 or older, found 99"),
+        (lambda manifest: manifest | {"schema_version": 99}, "expected a bundle of version 4 or older, found 99"),
         (lambda manifest: manifest | {"surprise": 1}, "unknown key 'surprise'"),
         (lambda manifest: {name: value for name, value in manifest.items() if name != "classifier"}, "'classifier'"),
         (lambda manifest: manifest | {"files": {}}, "expected the hash of classifier.bin"),
@@ -215,6 +216,21 @@ def test_a_bundle_from_before_events_is_read_with_their_defaults(copy):
     assert manifest.pop("events") == {"min_duration_s": 0.4, "max_gap_s": 0.3}
     path.write_text(json.dumps(manifest | {"schema_version": 2}))
     assert load_bundle(copy).manifest.events == EventSettings()
+
+
+def test_a_bundle_from_before_work_has_none(copy):
+    path = copy / "manifest.json"
+    manifest = json.loads(path.read_text())
+    assert manifest.pop("work") is None
+    path.write_text(json.dumps(manifest | {"schema_version": 3}))
+    assert load_bundle(copy).manifest.work is None
+
+
+def test_the_standard_work_is_read(copy):
+    path = copy / "manifest.json"
+    manifest = json.loads(path.read_text())
+    path.write_text(json.dumps(manifest | {"work": {"steps": [{"action": "pick", "max_s": 3}], "takt_s": 20}}))
+    assert load_bundle(copy).manifest.work == WorkSettings((WorkStep("pick", 0.0, 3.0),), takt_s=20.0)
 
 
 def test_a_torn_manifest_is_refused(copy):

@@ -38,6 +38,20 @@ def test_stages_work_at_the_same_time():
     assert list(overlapped(range(4), [first, second])) == [0, 1, 2, 3]
 
 
+def test_time_that_passes_without_an_item_is_told():
+    go_on = threading.Event()
+
+    def source():
+        yield 1
+        assert go_on.wait(10)
+        yield 2
+
+    results = overlapped(source(), [str], 0.05)
+    assert [next(results), next(results), next(results)] == ["1", None, None]
+    go_on.set()
+    assert [item for item in results if item is not None] == ["2"]
+
+
 def test_a_stages_error_comes_after_the_results_before_it():
     before = set(threading.enumerate())
 

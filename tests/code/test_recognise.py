@@ -19,7 +19,7 @@ from lineact.runtime.settings import RecogniseSettings
 from lineact.video import read_frames
 from tests.embedded_pair import write_bundle, write_clip
 
-PLAIN = RecogniseSettings(skip_still_frames=False, skip_same_crops=False, smooth_s=0.0)
+PLAIN = RecogniseSettings(skip_still_frames=False, skip_same_crops=False, smooth_s=0.0, most_covered=1.0)
 # What skipping may change: a hand more or less on so few frames, a box and a probability by so little.
 OTHER_FRAMES, LEAST_IOU, MOST_OFF = 0.02, 0.8, 0.1
 

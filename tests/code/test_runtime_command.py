@@ -1,5 +1,6 @@
 """`python -m lineact.runtime` as a station starts it, and everything that can go wrong there."""
 
+import itertools
 import json
 import os
 import re
@@ -24,8 +25,10 @@ from lineact.runtime.settings import RuntimeSettings, SourceSettings
 from lineact.runtime.sources import open_source
 from lineact.video import read_frames
 from tests.generated_videos import write_video
+from tests.published_bundles import Published, variant
 from tests.released_pair import smooth_noise
-from tests.station import ORIGIN, camera_of_bytes, hand, result_at
+from tests.station import ORIGIN, camera_of_bytes, frame_at, hand, result_at
+from tests.station_services import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -264,3 +267,89 @@ def test_events_that_go_on_are_reported_where_the_source_fails():
     with pytest.raises(ConfigError, match="the camera is gone"):
         run(results(), debouncer, [kept], [], open_source("nowhere", SourceSettings()))
     assert kept.actions == ["pick"]
+
+
+def test_an_event_is_told_while_its_camera_is_silent():
+    """By time alone; the camera's next frames are of a time after it."""
+    kept: list = []
+
+    class Kept:
+        def write(self, event) -> None:
+            kept.append(event)
+
+        def close(self) -> None:
+            raise AssertionError("whoever opened it closes it")
+
+    def results():
+        now_s = time.monotonic()
+        for index in range(5):
+            frame = frame_at(index / 10)._replace(arrived_s=now_s)
+            yield result_at(index / 10, hand())._replace(frame=frame)
+        while not kept:
+            time.sleep(0.1)
+            yield None
+
+    source = open_source("rtsp://nobody/", SourceSettings())
+    assert run(results(), Debouncer(EventSettings(0.3, 0.5), ORIGIN, lambda _: ""), [Kept()], [], source) == 1
+    assert [(event.start_s, event.end_s) for event in kept] == [(0.0, pytest.approx(0.9))]
+
+
+def test_a_running_station_takes_a_new_champion_and_gives_it_back(command, released, tmp_path):
+    published = Published(released / "export/bundle", tmp_path / "published")
+    first = published.name(1)
+    (tmp_path / "settings.toml").write_text(ALWAYS + "[updates]\nevery_s = 0.2\n")
+    out, log = tmp_path / "events", tmp_path / "log"
+    started = command("--bundle", str(published.folder), "--bundles", str(tmp_path / "kept"), "--repeat")
+
+    def start() -> subprocess.Popen:
+        with log.open("ab") as stream:
+            return subprocess.Popen(started, cwd=ROOT, env=ENVIRONMENT, stderr=stream)
+
+    def bundles() -> list[str]:
+        return [event["bundle"] for event in events_in(out)] if (out / CURRENT).exists() else []
+
+    def rollback() -> subprocess.CompletedProcess:
+        return done([sys.executable, "-m", "lineact.runtime.rollback", "--out", str(out)])
+
+    running = start()
+    wait_for(bundles)
+    assert rollback().returncode == 3  # nothing ran before
+    second = published.publish(2)
+    wait_for(lambda: second in bundles())
+    taken_back = rollback()
+    assert (taken_back.returncode, taken_back.stdout) == (0, f"bundle {first} runs; {second} is refused\n")
+    seen = len(bundles())
+    wait_for(lambda: len(bundles()) > seen + 5)
+    running.kill()
+    running.wait()
+    before = events_in(out)
+    running = start()
+    wait_for(lambda: f"leads to {second}, which was taken back: {first} runs" in log.read_text())
+    third = published.publish(3)
+    wait_for(lambda: third in bundles())
+    running.send_signal(signal.SIGTERM)
+    assert running.wait(60) == 0
+    assert by_start(before) == [first, second, first]
+    assert by_start(events_in(out)[len(before) :]) in ([first, third], [third])
+    assert re.search(r"handed_on \d+, dropped 0, broken 0", log.read_text())
+
+
+def by_start(events: list[dict]) -> list[str]:
+    """Bundles that events name, in the order in which they began to."""
+    rising = sorted(events, key=lambda one: one["start_s"])
+    return [name for name, _ in itertools.groupby(one["bundle"] for one in rising)]
+
+
+def test_a_challenger_in_the_shadow_reports_no_event(command, released, tmp_path):
+    challenger = variant(released / "export/bundle", tmp_path / "challenger", 2)
+    alone = done(command(out=str(tmp_path / "alone")))
+    both = done(command("--shadow", str(challenger), out=str(tmp_path / "both")))
+    assert (alone.returncode, both.returncode) == (0, 0), both.stderr
+    facts = ("action", "start_s", "end_s", "bundle")
+    expected = [[event[fact] for fact in facts] for event in events_in(tmp_path / "alone")]
+    assert [[event[fact] for fact in facts] for event in events_in(tmp_path / "both")] == expected
+    assert "30 frames compared, 0 left out; 0 of" in both.stderr
+    assert (tmp_path / "both" / "disagreements.jsonl").read_text() == ""
+    wrong = done(command("--shadow", str(tmp_path / "nowhere")))
+    assert wrong.returncode == 3
+    assert "nowhere/manifest.json: expected a bundle's manifest, found nothing" in wrong.stderr

@@ -82,7 +82,8 @@ def test_the_json_form():
     said = event(3).as_json()
     assert len(str(said.pop("event_id"))) == 32
     assert said == {
-        "version": 1,
+        "version": 2,
+        "kind": "action",
         "line": "press_a",
         "camera": "top",
         "action": "pick",
@@ -151,6 +152,36 @@ def test_events_agree_with_the_frames_they_came_from(drawn, settings):
                         one.action == stretch[0][2] and one.start_s <= stretch[0][0] and stretch[-1][1] <= one.end_s
                         for one in ours
                     )
+
+
+@given(frames_drawn, settings_drawn, st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0]), min_size=40, max_size=40))
+def test_time_that_passes_without_a_frame_changes_no_event(drawn, settings, waits):
+    """It only makes some known earlier."""
+    times_s = list(itertools.accumulate(step for step, _ in drawn))
+    results = [
+        result_at(pts_s, *(hand(action, confidence, number) for number, (action, confidence) in shown.items()))
+        for pts_s, (_, shown) in zip(times_s, drawn, strict=True)
+    ]
+    debouncer = Debouncer(settings, ORIGIN, lambda _: "")
+    told = []
+    for result, after_s, share in zip(results, [*times_s[1:], times_s[-1] + 0.25], waits, strict=False):
+        told += debouncer.push(result)
+        told += debouncer.pass_time(result.frame.pts_s + share * (after_s - result.frame.pts_s))
+    told += debouncer.close(times_s[-1] + 0.25)
+    expected = events_of(results, settings, times_s[-1] + 0.25)
+    facts = [{name: value for name, value in one.as_json().items() if name != "event_id"} for one in (*told, *expected)]
+    assert sorted(map(str, facts[: len(told)])) == sorted(map(str, facts[len(told) :]))
+
+
+def test_an_event_is_told_though_no_frame_comes_any_more():
+    debouncer = Debouncer(SETTINGS, ORIGIN, lambda _: "")
+    for result in at_ten_fps("pppp"):
+        assert debouncer.push(result) == []
+    assert debouncer.pass_time(1.2) == []  # a frame at 0.8 s might still go on with it
+    (event,) = debouncer.pass_time(1.4)
+    assert (event.start_s, event.end_s) == (0, 0.3 + 0.5)
+    assert debouncer.push(result_at(1.3, hand("pick"))) == []  # too late: that time has been told of
+    assert debouncer.close(2.0) == []
 
 
 @pytest.mark.parametrize("wrong", [{"min_duration_s": -0.1}, {"max_gap_s": 0.0}])

@@ -19,7 +19,7 @@ from lineact.runtime.frame import Frame
 from lineact.runtime.locks import camera_lock, folder_lock
 from lineact.runtime.settings import SourceSettings
 from lineact.runtime.sources import camera_name, is_live, open_source, without_password
-from lineact.runtime.sources.clock import CameraClock, FileClock
+from lineact.runtime.sources.clock import STALLED_S, CameraClock, FileClock
 from lineact.runtime.sources.counts import SourceCounts
 from lineact.runtime.sources.decoding import decoded_frames
 from lineact.runtime.sources.packets import Packet, Stream
@@ -269,6 +269,28 @@ def test_a_burst_after_a_delay_keeps_its_own_times():
     clock = CameraClock(counts)
     told = [(0.0, 0.0), (0.1, 2.0), (0.2, 2.001), (0.3, 2.002)]
     assert [clock.at(*one)[0] for one in told] == pytest.approx([0, 0.1, 0.2, 0.3])
+    assert counts.clock_jumps == 0
+
+
+@given(stamps)
+def test_after_a_silence_no_frame_is_of_a_time_that_has_passed(told):
+    clock, arrived_s = CameraClock(SourceCounts()), 50.0
+    before_s, before_arrived_s = 0.0, arrived_s
+    for stamp_s, step_s, begins in told:
+        if begins:
+            clock.begin(STREAM)
+        arrived_s += step_s
+        media_s, _ = clock.at(stamp_s, arrived_s)
+        if arrived_s - before_arrived_s >= STALLED_S and before_s:
+            assert media_s >= before_s + arrived_s - before_arrived_s - 1e-6
+        before_s, before_arrived_s = media_s, arrived_s
+
+
+def test_frames_that_were_held_up_for_long_come_after_the_silence():
+    counts = SourceCounts()
+    clock = CameraClock(counts)
+    told = [(0.0, 0.0), (0.1, 4.0), (0.2, 4.001), (0.3, 4.1)]
+    assert [clock.at(*one)[0] for one in told] == pytest.approx([0, 4.0, 4.1, 4.2])
     assert counts.clock_jumps == 0
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lineact.runtime.settings import RecogniseSettings
-from lineact.runtime.tracks import Track, Tracks
+from lineact.runtime.tracks import Track, Tracks, one_box_per_hand
 
 SETTINGS = RecogniseSettings(follow_within=1.0, lost_after_s=0.5)
 
@@ -90,3 +90,38 @@ def test_after_smooth_s_63_percent_of_a_change_are_there():
     track.answer = np.array([1.0, 0.0])
     assert track.smooth(0.2, 0.2)[0] == pytest.approx(1 - np.exp(-1))
     assert track.smooth(0.04, 0.0)[0] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("second", "stays"),
+    [
+        ([10, 10, 50, 50], False),  # inside the first, IoU 0.16
+        ([0, 0, 100, 300], False),  # a hand with its arm: holds the first, IoU 0.33
+        ([41, 0, 141, 100], True),  # 59 % in common: the demo's true pairs of hands share up to half
+        ([39, 0, 139, 100], False),
+        ([100, 0, 200, 100], True),
+        ([20, 20, 20, 60], True),  # without area nothing covers it
+    ],
+)
+def test_a_hand_has_one_box_also_where_its_boxes_differ_in_size(second, stays):
+    boxes = np.array([[0, 0, 100, 100], second], np.float32)
+    assert one_box_per_hand(boxes, 0.6).tolist() == ([0, 1] if stays else [0])
+
+
+BOXES = st.lists(st.tuples(*[st.integers(0, 50)] * 2, *[st.integers(1, 50)] * 2), max_size=8)
+
+
+@given(BOXES, st.floats(0.05, 1))
+def test_what_is_dropped_lies_on_a_surer_box_that_stays(corners, most_covered):
+    boxes = np.array([[x, y, x + width, y + height] for x, y, width, height in corners], np.float32).reshape(-1, 4)
+    stay = one_box_per_hand(boxes, most_covered).tolist()
+
+    def covers(row, other):
+        common = np.clip(
+            np.minimum(boxes[row, 2:], boxes[other, 2:]) - np.maximum(boxes[row, :2], boxes[other, :2]), 0, None
+        )
+        smaller = min((boxes[index, 2:] - boxes[index, :2]).prod() for index in (row, other))
+        return common.prod() > most_covered * smaller
+
+    for row in range(len(boxes)):
+        assert (row not in stay) == any(covers(row, other) for other in stay if other < row)

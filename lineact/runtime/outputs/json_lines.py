@@ -9,8 +9,8 @@ from typing import BinaryIO
 
 from lineact.errors import FullDiskError
 from lineact.files import is_full_disk
-from lineact.runtime.events import Event
 from lineact.runtime.settings import EventFileSettings
+from lineact.runtime.work.events import Reported
 
 CURRENT = "events.jsonl"  # being written; closed ones have their time in their name
 
@@ -36,7 +36,7 @@ class EventFile:
         folder.mkdir(parents=True, exist_ok=True)
         self._stream = self._opened()
 
-    def write(self, event: Event) -> None:
+    def write(self, event: Reported) -> None:
         """Appends an event; once this returns it survives a power cut.
 
         Raises:

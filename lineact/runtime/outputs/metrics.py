@@ -10,14 +10,17 @@ from lineact.runtime.events import Event, Origin
 from lineact.runtime.results import FrameResult
 from lineact.runtime.settings import MetricsSettings
 from lineact.runtime.sources.counts import SourceCounts
+from lineact.runtime.work.events import Reported
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
 NG = "NG"
+VIEW_STATES = ("unchecked", "ok", "moved", "covered")
 RATE_OVER_S = 10.0  # of the frames per second
 NG_OVER_HANDS = 1000  # of the share of irrelevant actions
 LATENCY_BUCKETS_S = (0.005, 0.01, 0.02, 0.03, 0.04, 0.06, 0.1, 0.2, 0.5, 1, 2, 5)
+CYCLE_BUCKETS_S = (5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300, 600)
 COUNTED = {
     "dropped": "Frames that came while the recogniser was busy",
     "broken": "Frames that did not decode whole",
@@ -57,6 +60,13 @@ class MetricsOutput:
             buckets=LATENCY_BUCKETS_S,
             registry=registry,
         )
+        self._cycles = Counter("lineact_cycles", "Finished cycles, seen whole or not", ["seen"], registry=registry)
+        self._deviations = Counter(
+            "lineact_deviations", "Differences from the standard work", ["kind", "action"], registry=registry
+        )
+        self._cycle_s = Histogram(
+            "lineact_cycle_seconds", "Cycles seen whole, start to end", buckets=CYCLE_BUCKETS_S, registry=registry
+        )
         self._recent_s: deque[float] = deque()
         self._are_ng: deque[bool] = deque(maxlen=NG_OVER_HANDS)
         rate = Gauge("lineact_frames_per_second", f"Over the last {RATE_OVER_S:g} s", registry=registry)
@@ -65,8 +75,13 @@ class MetricsOutput:
         share.set_function(lambda: sum(self._are_ng) / max(len(self._are_ng), 1))
         queued = Gauge("lineact_mqtt_waiting", "Events that the broker has not acknowledged", registry=registry)
         queued.set_function(waiting)
-        model = Gauge("lineact_model_info", "The bundle that runs", list(Origin._fields), registry=registry)
-        model.labels(*origin).set(1)
+        self._origin = origin
+        self._model = Gauge("lineact_model_info", "The bundle that runs", list(Origin._fields), registry=registry)
+        self._model.labels(*origin).set(1)
+        self._view = Gauge(
+            "lineact_view", "Whether the camera sees what it saw in training", ["state"], registry=registry
+        )
+        self.show_view("unchecked")
         registry.register(_SourceFigures(counts))
         try:
             self._server, self._thread = start_http_server(settings.port, settings.host, registry)
@@ -94,9 +109,27 @@ class MetricsOutput:
         while self._recent_s[0] < now_s - RATE_OVER_S:
             self._recent_s.popleft()
 
-    def write(self, event: Event) -> None:
+    def show_view(self, state: str) -> None:
+        """Whether the camera sees what it saw in training; see `Event`."""
+        for one in VIEW_STATES:
+            self._view.labels(one).set(one == state)
+
+    def change(self, bundle: str) -> None:
+        """Another bundle runs."""
+        self._model.remove(*self._origin)
+        self._origin = self._origin._replace(bundle=bundle)
+        self._model.labels(*self._origin).set(1)
+
+    def write(self, event: Reported) -> None:
         """Counts an event."""
-        self._events.labels(event.action).inc()
+        if isinstance(event, Event):
+            self._events.labels(event.action).inc()
+        elif event.times is None:
+            self._deviations.labels(event.kind, event.action).inc()
+        else:
+            self._cycles.labels("whole" if event.times.whole else "partial").inc()
+            if event.times.whole:
+                self._cycle_s.observe(event.times.cycle_s)
 
     def close(self) -> None:
         """Serves no more."""

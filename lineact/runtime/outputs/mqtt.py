@@ -11,10 +11,11 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from lineact.errors import ConfigError
-from lineact.runtime.events import Event, Origin
+from lineact.runtime.events import Origin
 from lineact.runtime.outputs.outbox import Outbox
 from lineact.runtime.products import Products, product_of
 from lineact.runtime.settings import MqttSettings
+from lineact.runtime.work.events import Reported
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client, MQTTMessage
@@ -71,7 +72,7 @@ class MqttOutput:
         """Events that the broker has not acknowledged."""
         return len(self._outbox)
 
-    def write(self, event: Event) -> None:
+    def write(self, event: Reported) -> None:
         """Takes an event for good: it is on disk when this returns.
 
         Raises:

@@ -11,11 +11,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from lineact.errors import ConfigError
-from lineact.runtime.events import Event, Origin
+from lineact.runtime.events import Origin
 from lineact.runtime.outputs.overlay import Overlay
 from lineact.runtime.results import FrameResult
 from lineact.runtime.settings import ViewSettings
 from lineact.runtime.sources.counts import SourceCounts
+from lineact.runtime.work.events import Reported
 
 HOST = "127.0.0.1"  # it shows people at work, so nobody else reaches it
 PAGES = {
@@ -93,7 +94,11 @@ class LiveView:
             self._newest = result
             self._changed.notify_all()
 
-    def write(self, event: Event) -> None:
+    def change(self, bundle: str) -> None:
+        """Another bundle runs."""
+        self._origin = self._origin._replace(bundle=bundle)
+
+    def write(self, event: Reported) -> None:
         """Lists an event."""
         self._events.appendleft(event.as_json())
 

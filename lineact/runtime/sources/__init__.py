@@ -25,6 +25,7 @@ class Source:
     Attributes:
         address: for messages: without a password.
         mode: "latest" or "lossless".
+        is_paced: whether its media time goes along with the time of day: of a camera, and of a file played like one.
         counts: how many frames were read, dropped and so on; of another thread, so read only.
     """
 
@@ -34,6 +35,7 @@ class Source:
         self.counts = SourceCounts()
         self._stop = threading.Event()
         live = is_live(address)
+        self.is_paced = live or mode == "latest"
         reader: CameraReader | FileReader
         if live:
             reader = CameraReader(address, self.address, settings, self.counts, self._stop)

@@ -6,6 +6,7 @@ import time
 from lineact.runtime.sources.counts import SourceCounts
 from lineact.runtime.sources.packets import Stream
 
+STALLED_S = 3.0  # after so long without a frame a camera's media time has gone on, whatever its next timestamp says
 MOST_AHEAD_S = 5.0  # a timestamp that runs ahead of the arrival by more since the frame before is a jump
 LEAST_STEP_S = 1e-3  # of frames that arrive at once and have no timestamps
 MOST_CLOCK_STEP_S = 1.0  # the machine's clock was set where it moved by more against the monotonic one
@@ -86,16 +87,19 @@ class CameraClock:
             self._offset_s = None if stamp_s is None else -stamp_s
             return 0.0
         elapsed_s = arrived_s - self._last_arrived_s
-        by_arrival_s = max(self._last_s + LEAST_STEP_S, arrived_s - self._first_arrived_s)
+        stalled = elapsed_s >= STALLED_S  # events were told meanwhile: no frame may be of that time
+        by_arrival_s = max(self._last_s + (elapsed_s if stalled else LEAST_STEP_S), arrived_s - self._first_arrived_s)
         if stamp_s is None:
             return by_arrival_s
         if self._offset_s is not None:
             step_s = stamp_s + self._offset_s - self._last_s
             # Less than what elapsed is a delay, after which a burst makes up for it; more is a lie.
             if 0 < step_s <= elapsed_s + MOST_AHEAD_S:
-                return self._last_s + step_s
-            self._counts.clock_jumps += 1
-            log.warning("the stream's clock jumped by %.3f s: media time goes on by the arrival", step_s)
+                if step_s >= elapsed_s or not stalled:
+                    return self._last_s + step_s
+            else:
+                self._counts.clock_jumps += 1
+                log.warning("the stream's clock jumped by %.3f s: media time goes on by the arrival", step_s)
         self._offset_s = by_arrival_s - stamp_s
         return by_arrival_s
 

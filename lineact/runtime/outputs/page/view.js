@@ -24,8 +24,10 @@ function handShown(hand) {
 
 function eventShown(event) {
   const row = document.createElement("tr");
-  const cells = [event.start_s.toFixed(2), event.end_s.toFixed(2), event.action, event.hand, event.confidence.toFixed(2)];
+  const said = event.kind === "action" ? [event.action, event.hand, event.confidence.toFixed(2)] : [event.words, "", ""];
+  const cells = [event.start_s.toFixed(2), event.end_s.toFixed(2), ...said];
   row.append(...[...cells, event.product].map((text) => element("td", text)));
+  row.className = event.kind === "action" || event.kind === "cycle" ? event.kind : "deviation";
   return row;
 }
 
