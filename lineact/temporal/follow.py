@@ -8,7 +8,7 @@ import numpy as np
 
 from lineact.temporal.activitynet import rows_of
 from lineact.temporal.features import ClipParams, Features
-from lineact.temporal.localizer import Localizer
+from lineact.temporal.localizer import AnyLocalizer
 from lineact.temporal.segments import MEANT_SCORE, Row
 
 SAME_SHARE = 0.3  # of the shorter one: a segment that lies on a told one of its action by so much is that one
@@ -57,7 +57,7 @@ class Clips:
 class Follower:
     """Takes a video's rows frame by frame and tells its segments."""
 
-    def __init__(self, localizer: Localizer, video: str, params: FollowParams) -> None:
+    def __init__(self, localizer: AnyLocalizer, video: str, params: FollowParams) -> None:
         self._localizer, self._video, self._params = localizer, video, params
         self._clips = Clips(localizer.spec.clips)
         self._rows: deque[tuple[float, np.ndarray]] = deque()

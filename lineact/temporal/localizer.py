@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from lineact.temporal.heads.decode import decode
 from lineact.temporal.heads.pyramid import Pyramid, padded
 from lineact.temporal.heads.targets import points_of
 from lineact.temporal.segments import Segments
+from lineact.temporal.spot.localizer import SpotLocalizer, SpotSpec, build_spot
 
 SPEC, WEIGHTS = "localizer.json", "localizer.safetensors"
 
@@ -92,19 +94,22 @@ class Localizer:
         )
 
 
+AnyLocalizer = Localizer | SpotLocalizer
+
+
 def build_network(spec: LocalizerSpec) -> Pyramid:
     """The network of a spec, with random weights."""
     return Pyramid(spec.head, spec.inputs, len(spec.labels))
 
 
-def save_localizer(folder: Path, localizer: Localizer) -> None:
+def save_localizer(folder: Path, localizer: AnyLocalizer) -> None:
     """Writes a localiser into a folder, which is made where it is missing."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in localizer.network.state_dict().items()}
     write_whole(folder / WEIGHTS, partial(save_file, tensors))
     write_json(folder / SPEC, asdict(localizer.spec))
 
 
-def load_localizer(folder: Path) -> Localizer:
+def load_localizer(folder: Path) -> AnyLocalizer:
     """Reads what `save_localizer` wrote.
 
     Raises:
@@ -113,14 +118,23 @@ def load_localizer(folder: Path) -> Localizer:
     expected = f"{folder}: expected a localiser, {SPEC} and {WEIGHTS}"
     way_out = "train it again with `dvc repro`"
     try:
-        spec = from_mapping(LocalizerSpec, json.loads((folder / SPEC).read_text()), str(folder / SPEC))
-        network = build_network(spec)
-        network.load_state_dict(load_file(folder / WEIGHTS))
+        values = json.loads((folder / SPEC).read_text())
+        localizer = _untrained(values, str(folder / SPEC))
+        localizer.network.load_state_dict(load_file(folder / WEIGHTS))
     except FileNotFoundError as error:
         raise InputError(f"{expected}; found no {Path(str(error.filename)).name}; {way_out}") from error
     except (ValueError, RuntimeError, ConfigError, SafetensorError) as error:
         raise InputError(f"{expected}; found something else ({error}); {way_out}") from error
-    return Localizer(spec, network.eval())
+    localizer.network.eval()
+    return localizer
+
+
+def _untrained(values: dict[str, Any], where: str) -> AnyLocalizer:
+    if "spot" in values:
+        of_spot = from_mapping(SpotSpec, values, where)
+        return SpotLocalizer(of_spot, build_spot(of_spot))
+    spec = from_mapping(LocalizerSpec, values, where)
+    return Localizer(spec, build_network(spec))
 
 
 def statistics_of(videos: Sequence[np.ndarray]) -> tuple[tuple[float, ...], tuple[float, ...]]:

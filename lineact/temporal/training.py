@@ -15,7 +15,7 @@ from lineact.temporal.heads import DecodeParams, PyramidParams
 from lineact.temporal.heads.losses import pyramid_loss
 from lineact.temporal.heads.pyramid import padded
 from lineact.temporal.heads.targets import Targets, points_of, targets_of
-from lineact.temporal.localizer import Localizer, LocalizerSpec, build_network, statistics_of
+from lineact.temporal.localizer import AnyLocalizer, Localizer, LocalizerSpec, build_network, statistics_of
 from lineact.temporal.parts import Example
 from lineact.temporal.segmentation import BACKGROUND, frame_labels
 from lineact.temporal.segments import MEANT_SCORE, faults_of
@@ -71,7 +71,7 @@ def train_localizer(
     Raises:
         InputError: where there is nothing to learn, or segments that cannot be.
     """
-    _check(labels, train, val)
+    check_examples(labels, train, val)
     mean, scale = statistics_of([one.features.values for one in train])
     inputs = train[0].features.values.shape[1]
     spec = LocalizerSpec(labels, inputs, extractor, clips, params.head, params.decode, mean, scale)
@@ -86,7 +86,12 @@ def train_localizer(
     return localizer, history
 
 
-def _check(labels: tuple[str, ...], train: Sequence[Example], val: Sequence[Example]) -> None:
+def check_examples(labels: tuple[str, ...], train: Sequence[Example], val: Sequence[Example]) -> None:
+    """Refuses videos that cannot teach.
+
+    Raises:
+        InputError: where there are none, segments cannot be, or an action has none.
+    """
     if not train or not val:
         raise InputError(f"expected videos to train and to validate with, found {len(train)} and {len(val)}")
     lengths = {one.features.video: one.features.duration_s for one in (*train, *val)}
@@ -140,17 +145,27 @@ class _Localizing:
         return targets_of(points, intervals, classes, len(labels), self._params.head.centre_radius)
 
     def _validate(self) -> Validation:
-        names = np.array([BACKGROUND, *self._localizer.spec.labels])
-        losses: list[float] = []
-        true: list[np.ndarray] = []
-        told: list[np.ndarray] = []
-        for one in self._val:
-            losses.append(float(self._loss_of([self._localizer.rows(one.features.values)], [one])))
-            found = self._localizer.segments(one.features)
-            found = found.take(found.scores >= MEANT_SCORE)
-            fps = 1 / one.features.step_s
-            for segments, into in ((one.truth, true), (found, told)):
-                labels = frame_labels(segments, one.features.video, one.features.duration_s, fps)
-                into.append((labels[:, None] == names).argmax(axis=1))
-        confusion = confusion_matrix(np.concatenate(true), np.concatenate(told), len(names))
-        return Validation(float(np.mean(losses)), accuracy(confusion) or 0.0, macro_f1(confusion) or 0.0)
+        losses = [self._loss_of([self._localizer.rows(one.features.values)], [one]) for one in self._val]
+        return agreement(self._localizer, self._val, float(torch.stack(losses).mean()))
+
+
+def agreement(localizer: AnyLocalizer, val: Sequence[Example], loss: float) -> Validation:
+    """How well the segments that are meant agree with the true ones, row by row.
+
+    Args:
+        localizer: in evaluation mode.
+        val: videos.
+        loss: of them, passed on.
+    """
+    names = np.array([BACKGROUND, *localizer.spec.labels])
+    true: list[np.ndarray] = []
+    told: list[np.ndarray] = []
+    for one in val:
+        found = localizer.segments(one.features)
+        found = found.take(found.scores >= MEANT_SCORE)
+        fps = 1 / one.features.step_s
+        for segments, into in ((one.truth, true), (found, told)):
+            labels = frame_labels(segments, one.features.video, one.features.duration_s, fps)
+            into.append((labels[:, None] == names).argmax(axis=1))
+    confusion = confusion_matrix(np.concatenate(true), np.concatenate(told), len(names))
+    return Validation(loss, accuracy(confusion) or 0.0, macro_f1(confusion) or 0.0)
