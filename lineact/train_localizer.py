@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
 
@@ -13,10 +13,11 @@ from lineact.temporal.features import ClipParams
 from lineact.temporal.features.opening import ExtractorParams
 from lineact.temporal.heads import DecodeParams, PyramidParams
 from lineact.temporal.parts import Parts, parts_of, read_examples
+from lineact.temporal.spot import SpotParams
 from lineact.training.settings import FitParams
 
 if TYPE_CHECKING:
-    from lineact.temporal.localizer import Localizer
+    from lineact.temporal.localizer import AnyLocalizer
     from lineact.training.state import EpochRecord
 
 CODE_VERSION = 1  # raise where the same settings would give another localiser
@@ -33,7 +34,9 @@ class TrainLocalizerParams:
         labelled_share: share of those left whose segments are used, above 0 to 1, at least three recordings.
         extractor: what made the features.
         clips: how they were cut.
-        head: the network.
+        learner: which of the two below; the other one is null.
+        head: ActionFormer or TemporalMaxer.
+        spot: SPOT, which learns from recordings without segments, too.
         decode: what becomes of its answers.
         fit: the loop; a batch is of videos.
         noise: standard deviation of what is added to each number in training, in standard deviations of it.
@@ -46,7 +49,9 @@ class TrainLocalizerParams:
     labelled_share: float
     extractor: ExtractorParams
     clips: ClipParams
-    head: PyramidParams
+    learner: Literal["pyramid", "spot"]
+    head: PyramidParams | None
+    spot: SpotParams | None
     decode: DecodeParams
     fit: FitParams
     noise: float
@@ -58,6 +63,8 @@ class TrainLocalizerParams:
                 "val_share must be 0 to below 1, labelled_share above 0 to 1, found "
                 f"{self.val_share}, {self.labelled_share}"
             )
+        if (self.head is not None, self.spot is not None) != (self.learner == "pyramid", self.learner == "spot"):
+            raise ValueError(f"expected settings of the learner {self.learner} alone, head for pyramid, spot for spot")
 
 
 def train_localizer(
@@ -90,7 +97,7 @@ def state_folder(params: TrainLocalizerParams, parts: Parts) -> Path:
     return cache_folder("train_localizer", {"code": CODE_VERSION, "params": asdict(params), "seen": seen})
 
 
-def train(params: TrainLocalizerParams, parts: Parts, folder: Path) -> "tuple[Localizer, list[EpochRecord]]":
+def train(params: TrainLocalizerParams, parts: Parts, folder: Path) -> "tuple[AnyLocalizer, list[EpochRecord]]":
     """Trains on the parts of a line.
 
     Args:
@@ -101,10 +108,16 @@ def train(params: TrainLocalizerParams, parts: Parts, folder: Path) -> "tuple[Lo
     Raises:
         InputError: where segments cannot be, or lack an action.
     """
+    from lineact.temporal.spot.training import SpotTraining, train_spot
     from lineact.temporal.training import LocalizerTraining, train_localizer
 
-    training = LocalizerTraining(params.head, params.decode, params.fit, params.noise, params.seed)
-    return train_localizer(training, params.actions, params.extractor, params.clips, parts.train, parts.val, folder)
+    rows = params.extractor, params.clips
+    if params.head is not None:
+        training = LocalizerTraining(params.head, params.decode, params.fit, params.noise, params.seed)
+        return train_localizer(training, params.actions, *rows, parts.train, parts.val, folder)
+    assert params.spot is not None  # by __post_init__
+    spot = SpotTraining(params.spot, params.decode, params.fit, params.noise, params.seed)
+    return train_spot(spot, params.actions, *rows, parts.train, parts.unlabelled, parts.val, folder)
 
 
 def _finish(params: TrainLocalizerParams, parts: Parts, folder: Path, finished: Path) -> None:

@@ -247,6 +247,8 @@ def compose_line(conf: Path, line: str, overrides: Sequence[str] = ()) -> dict[s
         raise ConfigError(f"{where}: localize: expected {expected}, found {values['localize']!r}")
     if not values["localize"]:
         lacking |= set(LOCALIZING)
+    unused = "spot" if values["train_localizer"]["learner"] == "pyramid" else "head"
+    values["train_localizer"][unused] = None  # a line may keep settings of one while it tries another
     chosen = {name: values[name] for name in values if name in sections - lacking}
     if "detect" in chosen:
         _drop_unused_detectors(conf, chosen["detect"], where)
