@@ -14,7 +14,7 @@ from lineact.files import write_csv
 from lineact.splits import HoldoutParams
 from lineact.temporal.activitynet import GroundTruth, rows_of, write_ground_truth, write_predictions
 from lineact.temporal.evaluate import scores_of, t_ious_of
-from lineact.temporal.localizer import Localizer
+from lineact.temporal.localizer import AnyLocalizer
 from lineact.temporal.parts import Example, parts_of, read_examples
 from lineact.temporal.segments import Segments, segments_of
 from lineact.temporal.timeline import draw_timeline
@@ -65,7 +65,7 @@ class Measured:
 
 
 def measure(
-    params: EvaluateLocalizerParams, localizer: Localizer, features: Path, videos: pa.Table, truth: GroundTruth
+    params: EvaluateLocalizerParams, localizer: AnyLocalizer, features: Path, videos: pa.Table, truth: GroundTruth
 ) -> Measured:
     """Localises the held-out recordings.
 
@@ -83,7 +83,7 @@ def measure(
     return measured_on(localizer, parts.holdout)
 
 
-def measured_on(localizer: Localizer, examples: Sequence[Example]) -> Measured:
+def measured_on(localizer: AnyLocalizer, examples: Sequence[Example]) -> Measured:
     """Localises videos whose segments are known.
 
     Raises:

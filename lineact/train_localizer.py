@@ -13,10 +13,11 @@ from lineact.temporal.features import ClipParams
 from lineact.temporal.features.opening import ExtractorParams
 from lineact.temporal.heads import DecodeParams, PyramidParams
 from lineact.temporal.parts import Parts, parts_of, read_examples
+from lineact.temporal.spot import SpotParams
 from lineact.training.settings import FitParams
 
 if TYPE_CHECKING:
-    from lineact.temporal.localizer import Localizer
+    from lineact.temporal.localizer import AnyLocalizer
     from lineact.training.state import EpochRecord
 
 CODE_VERSION = 1  # raise where the same settings would give another localiser
@@ -33,11 +34,12 @@ class TrainLocalizerParams:
         labelled_share: share of those left whose segments are used, above 0 to 1, at least three recordings.
         extractor: what made the features.
         clips: how they were cut.
-        head: the network.
+        head: the network of ActionFormer or TemporalMaxer.
         decode: what becomes of its answers.
         fit: the loop; a batch is of videos.
         noise: standard deviation of what is added to each number in training, in standard deviations of it.
         seed: of weights, order and noise.
+        spot: SPOT in the place of `head`, which then has no effect; it alone learns from recordings without labels.
     """
 
     actions: tuple[str, ...]
@@ -51,6 +53,7 @@ class TrainLocalizerParams:
     fit: FitParams
     noise: float
     seed: int
+    spot: SpotParams | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.val_share < 1 or not 0 < self.labelled_share <= 1:
@@ -90,7 +93,7 @@ def state_folder(params: TrainLocalizerParams, parts: Parts) -> Path:
     return cache_folder("train_localizer", {"code": CODE_VERSION, "params": asdict(params), "seen": seen})
 
 
-def train(params: TrainLocalizerParams, parts: Parts, folder: Path) -> "tuple[Localizer, list[EpochRecord]]":
+def train(params: TrainLocalizerParams, parts: Parts, folder: Path) -> "tuple[AnyLocalizer, list[EpochRecord]]":
     """Trains on the parts of a line.
 
     Args:
@@ -103,6 +106,12 @@ def train(params: TrainLocalizerParams, parts: Parts, folder: Path) -> "tuple[Lo
     """
     from lineact.temporal.training import LocalizerTraining, train_localizer
 
+    if params.spot is not None:
+        from lineact.temporal.spot.training import SpotTraining, train_spot
+
+        with_spot = SpotTraining(params.spot, params.decode, params.fit, params.noise, params.seed)
+        actions, extractor, clips = params.actions, params.extractor, params.clips
+        return train_spot(with_spot, actions, extractor, clips, parts.train, parts.unlabelled, parts.val, folder)
     training = LocalizerTraining(params.head, params.decode, params.fit, params.noise, params.seed)
     return train_localizer(training, params.actions, params.extractor, params.clips, parts.train, parts.val, folder)
 
