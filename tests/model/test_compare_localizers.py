@@ -89,6 +89,19 @@ def test_a_trial_is_extracted_trained_and_measured_once(station, choice, tmp_pat
     assert again.figures["real_time_factor"] == figures["real_time_factor"]
 
 
+def test_spot_learns_from_recordings_without_labels_too(station, choice, tmp_path, monkeypatch):
+    seed = choice_of("ua", "student", None, "spot", 0.1, 0).training.spot
+    assert seed is not None
+    assert (sum(seed.pretrains), len(seed.pretrains), seed.scale, seed.attention_heads) == (30, 70, 256, 4)
+    monkeypatch.chdir(tmp_path)
+    spot = replace(seed, width=8, fitted_scale=32, pretrain_epochs=1, train_epochs=2)
+    training = replace(choice.training, spot=spot, fit=replace(choice.training.fit, epochs=3), val_share=0.0)
+    trial = run_trial(station, replace(choice, head="spot", training=replace(training, labelled_share=0.1)))
+    assert trial.figures is not None
+    assert (trial.figures["recordings_train"], trial.figures["recordings_unlabelled"]) == (3, 1)
+    assert 0 <= float(trial.figures["map"] or 0) <= 1
+
+
 def test_a_row_without_weights_is_marked_and_the_report_tells_both(station, choice, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(extractors, "MADE", tmp_path / "none made")

@@ -1,6 +1,5 @@
 """SPOT: learns from few labels and many unlabelled videos; each of its five changes does what it should."""
 
-import math
 from dataclasses import fields, replace
 
 import numpy as np
@@ -10,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lineact.errors import InputError
-from lineact.temporal.activitynet import rows_of
+from lineact.temporal import activitynet
 from lineact.temporal.average_precision import average_precision
 from lineact.temporal.features import ClipParams, Features
 from lineact.temporal.features.opening import ExtractorParams
@@ -54,6 +53,10 @@ def example(number, rows=120):
         at += length + int(rng.integers(8, 20))
     values = (looks[kinds] + rng.normal(0, 0.5, (rows, 8))).astype(np.float32)
     return Example(Features(f"v{number}", (np.arange(rows) + 0.5) / 5, values, rows / 5), segments_of(truth))
+
+
+def rows_of(segments):
+    return list(activitynet.rows_of(segments))
 
 
 def without_labels(one):
@@ -234,7 +237,7 @@ def test_right_masks_cost_less_and_cells_that_are_not_asked_nothing(changes):
 def test_e_short_actions_need_many_cells():
     one = example(0)
     truth = one.truth
-    for scale, least in ((8, 0.0), (96, 0.85)):
+    for scale, least in ((8, 0.0), (96, 0.75)):
         classes = truth_of(one.features, truth, LABELS, scale).classes
         edges = edges_s(one.features, scale)
         shares = []
@@ -252,7 +255,7 @@ def test_every_action_has_a_cell_and_its_mask():
     features = Features("v", np.arange(20.0), np.zeros((20, 2), np.float32), 20.0)
     rows = [("v", 2.0, 9.0, "turn", 1.0), ("v", 3.0, 3.1, "fix", 1.0), ("w", 11.0, 12.0, "fix", 1.0)]
     truth = truth_of(features, segments_of([*rows, ("v", 15.0, 16.0, "sneeze", 1.0)]), LABELS, 10)
-    assert truth.classes.tolist() == [3, 0, 1, 1, 3, 3, 3, 3, 3, 3] or (truth.classes == 0).sum() == 1
+    assert truth.classes.tolist() == [3, 0, 1, 1, 1, 3, 3, 3, 3, 3]
     assert (truth.masks.sum(dim=1) > 0).tolist() == (truth.classes < 3).tolist()
     nothing = truth_of(features, segments_of([]), LABELS, 10)
     assert (nothing.classes == 3).all()
@@ -295,7 +298,6 @@ def test_perfect_answers_become_the_true_segments(parts):
 def test_all_videos_come_before_any_comes_again():
     dealt = _dealt(5, 4, 2, np.random.default_rng(0))
     assert [len(hand) for hand in dealt] == [2] * 4
-    assert sorted(number for hand in dealt for number in hand)[:5] != []
     flat = [number for hand in dealt for number in hand]
     assert sorted(flat[:5]) == list(range(5))
     assert _dealt(0, 3, 2, np.random.default_rng(0)) == [[], [], []]
@@ -305,4 +307,4 @@ def test_order_is_told_of_halves():
     network = Spot(SPOT, 8, 3)
     logits = network.told_order(torch.zeros(2, 96, 8))
     assert logits.shape == (2, 2)
-    assert math.isfinite(float(logits.sum()))
+    assert bool(logits.isfinite().all())
