@@ -202,6 +202,7 @@ WORK = """
 idle_s = 0.5
 [[work.steps]]
 action = "screw"
+max_s = 0.2
 """
 
 
