@@ -10,7 +10,8 @@ export DO_NOT_TRACK := true
 export MLFLOW_DISABLE_TELEMETRY := true
 # recipes read what a user sets from the environment, so that blanks and quotes in it stay what they are
 export NAME VIDEOS CROPS YOLO DATA_YAML NAMES DETECTOR FOUNDATION ACTIONS LINE REVIEWER PORT HOST TOKEN_FILE ALL WEIGHTS GENERAL
-export CLIP HOURS FORMAT TO FROM WHAT NUMBERED_FROM LINES SEEDS CHOICES STARTS LEAVE EXTRACTORS HEADS STEPS LABELLED SOURCE MINUTES EVENTS VIDEO CLIPS
+export CLIP HOURS FORMAT TO FROM WHAT NUMBERED_FROM LINES SEEDS CHOICES STARTS LEAVE EXTRACTORS HEADS STEPS LABELLED SOURCE MINUTES
+export EVENTS VIDEO CLIPS BLUR_REGIONS BLUR_FACES
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/$(UV_VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
@@ -42,7 +43,8 @@ lines: setup     ## the papers' three lines, one after the other
 
 line: setup      ## NAME=press_a VIDEOS=DIR [DETECTOR=motion] [FOUNDATION=tiny] [ACTIONS=pick,place]; or CROPS=DIR; or YOLO=DIR
 	$(BIN)/python -m flows.lines name="$$NAME" videos="$$VIDEOS" detector="$$DETECTOR" foundation="$$FOUNDATION" \
-	  actions="$$ACTIONS" crops="$$CROPS" yolo="$$YOLO" data_yaml="$$DATA_YAML" names="$$NAMES"
+	  actions="$$ACTIONS" crops="$$CROPS" yolo="$$YOLO" data_yaml="$$DATA_YAML" names="$$NAMES" \
+	  blur_regions="$$BLUR_REGIONS" blur_faces="$$BLUR_FACES"
 
 activate: setup  ## LINE=gi_d: adds a line of conf/line/ to the active ones
 	$(BIN)/python -m flows.lines activate="$$LINE"

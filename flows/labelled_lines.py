@@ -13,7 +13,8 @@ from lineact.errors import ConfigError
 from lineact.import_crops import classes_in, list_crops
 from lineact.imported.yolo import KEY_OF_PART, label_file, read_yolo_set
 
-OPTIONS = ("videos", "crops", "yolo", "data_yaml", "names", "actions", "foundation", "detector")
+UNFIT = ("detector", "blur_regions", "blur_faces")  # for pictures with labels
+OPTIONS = ("videos", "crops", "yolo", "data_yaml", "names", "actions", "foundation", *UNFIT)
 _CLASS = re.compile(r"[\w .:-]+")  # names of metrics hold them
 
 
@@ -31,7 +32,7 @@ def add_labelled(arguments: Sequence[str]) -> None:
     if len(sources) != 1:
         raise ConfigError(f"expected one of VIDEOS, CROPS and YOLO, found {' and '.join(map(str.upper, sources))}")
     of_yolo = [key for key in ("data_yaml", "names") if key in values and sources != ["yolo"]]
-    if unfit := of_yolo + [key for key in ("detector",) if key in values]:
+    if unfit := of_yolo + [key for key in UNFIT if key in values]:
         raise ConfigError(f"{unfit[0].upper()}= means nothing for a line of {sources[0].upper()}=; leave it out")
     if {"data_yaml", "names"} <= set(values):
         raise ConfigError("expected one of DATA_YAML and NAMES, found both")

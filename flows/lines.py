@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ from typing import Any
 import yaml
 
 from flows import command_line
+from flows.blurred import blur_of, blur_videos
 from flows.pipeline import CONF, LINES_FILE
 from lineact.decisions import write_decisions
 from lineact.errors import ConfigError, InputError
 from lineact.files import sha256_of_file, write_bytes, write_text, write_whole
+from lineact.privacy import Blur
 from lineact.video import find_videos, video_facts
 from tasks.configure import KINDS, LACKING, LOCALIZED, UNIONS, compose_line, lists_of_lines
 
@@ -24,7 +27,7 @@ FETCHED_FROM_NOWHERE = ("motion", "grounding_dino_tiny")
 UNNAMED_ACTIONS = ("action_1", "action_2")  # a line must compose at once; the user renames them before the review
 RESULTS_FILE = Path(__file__).with_name("line_results.yaml")
 # an option without a value counts as not there: make passes all of them
-OPTIONS = ("detector", "foundation", "actions", "crops", "yolo", "data_yaml", "names")
+OPTIONS = ("blur_regions", "blur_faces", "detector", "foundation", "actions", "crops", "yolo", "data_yaml", "names")
 RESERVED = frozenset({"foundation"})  # models/foundation/ holds weights
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _LOCALIZE = re.compile(r"^localize:\s*true\b", re.MULTILINE)
@@ -32,7 +35,9 @@ _SOURCE = re.compile(r"^\s*-\s*override /source:\s*(?P<source>\w+)", re.MULTILIN
 Content = Path | bytes
 
 
-def add_line(name: str, videos: Path, detector: str, foundation: str, actions: list[str]) -> None:
+def add_line(
+    name: str, videos: Path, detector: str, foundation: str, actions: list[str], blur: Blur | None = None
+) -> None:
     """Imports the videos under DVC, writes conf/line/<name>.yaml and adds the line to conf/lines.yaml.
 
     All of it or nothing: where a step fails, what this call made is taken back, and nothing else is touched.
@@ -43,6 +48,7 @@ def add_line(name: str, videos: Path, detector: str, foundation: str, actions: l
         detector: a file of conf/detector/.
         foundation: a file of conf/foundation/.
         actions: their names; none for two to be renamed.
+        blur: what is blurred in the copies, as which the videos are then encoded anew; None for plain copies.
 
     Raises:
         ConfigError: on a name that is taken or malformed, an unknown detector or foundation, or actions that do not
@@ -55,7 +61,11 @@ def add_line(name: str, videos: Path, detector: str, foundation: str, actions: l
     found = find_videos(videos)
     _refuse_no_videos(found)
     line_file = _line_file(detector, foundation, actions or list(UNNAMED_ACTIONS))
-    import_line(name, _copies_of(found, videos), line_file, "videos", reviewed=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        if blur:
+            base = videos if videos.is_dir() else videos.parent
+            found, videos = blur_videos(found, base, Path(scratch), blur), Path(scratch)
+        import_line(name, _copies_of(found, videos), line_file, "videos", reviewed=True)
     weights = {"hub": "full-size, fetched at first use", "tiny": "embedded; FOUNDATION=hub takes full-size ones"}
     print(f"detector: {detector}; foundation: {foundation} ({weights[foundation]})")
     if not actions:
@@ -322,7 +332,8 @@ def main() -> None:
     # whoever chooses a detector that is fetched from nowhere has no network, or wants none
     foundation = values.get("foundation") or ("tiny" if detector in FETCHED_FROM_NOWHERE else "hub")
     actions = actions_of(values.get("actions", ""))
-    add_line(values["name"], Path(values["videos"]), detector, foundation, actions)
+    blur = blur_of(values.get("blur_regions", ""), values.get("blur_faces", ""))
+    add_line(values["name"], Path(values["videos"]), detector, foundation, actions, blur)
 
 
 def actions_of(text: str) -> list[str]:
