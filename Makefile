@@ -10,12 +10,12 @@ export DO_NOT_TRACK := true
 export MLFLOW_DISABLE_TELEMETRY := true
 # recipes read what a user sets from the environment, so that blanks and quotes in it stay what they are
 export NAME VIDEOS CROPS YOLO DATA_YAML NAMES DETECTOR FOUNDATION ACTIONS LINE REVIEWER PORT HOST TOKEN_FILE ALL WEIGHTS GENERAL
-export CLIP HOURS FORMAT TO FROM WHAT NUMBERED_FROM LINES SEEDS CHOICES STARTS LEAVE EXTRACTORS HEADS STEPS LABELLED SOURCE MINUTES
+export CLIP HOURS FORMAT TO FROM WHAT NUMBERED_FROM LINES SEEDS CHOICES STARTS LEAVE EXTRACTORS HEADS STEPS LABELLED SOURCE MINUTES EVENTS VIDEO CLIPS
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/$(UV_VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo lines test test-services try-label-studio system lint ui serve review review-export line activate \
-  export-labels import-labels compare-detectors compare-classifiers compare-localizers live publish soak bench-live bench-label bench-train \
+  export-labels import-labels compare-detectors compare-classifiers compare-localizers live harvest shift publish soak bench-live bench-label bench-train \
   bench-review lock clean
 
 help:            ## these targets
@@ -69,6 +69,13 @@ compare-classifiers: setup  ## LINES=demo,gi_d [SEEDS=0,1,2] [CHOICES=a,b] [STAR
 
 live: setup      ## LINE=demo [SOURCE=rtsp://...|/dev/video0|FILE] [PORT=8766]: the runtime with the line's release
 	$(BIN)/python -m flows.live line="$$LINE" source="$$SOURCE" port="$$PORT"
+
+harvest: setup   ## LINE=press_a [FROM=events/feedback]: what stations were unsure of becomes the next review's queue
+	$(BIN)/python -m flows.harvest line="$$LINE" from="$$FROM" && $(BIN)/python -m flows.label_line line="$$LINE"
+
+shift: setup     ## EVENTS=DIR [TO=shift.html] [LINE=demo] [VIDEO=FILE|DIR] [CLIPS=0]: a shift's report from events or segments
+	$(BIN)/python -m lineact.runtime.shift --events "$$EVENTS" --out "$${TO:-shift.html}" $${VIDEO:+--video "$$VIDEO"} \
+	  $${LINE:+--bundle "models/$$LINE/export/bundle"} $${CLIPS:+--clips "$$CLIPS"}
 
 publish: setup   ## LINE=demo TO=/srv/bundles: the champion as files, for stations without the registry
 	$(BIN)/python -m flows.publish line="$$LINE" to="$$TO"

@@ -11,6 +11,7 @@ from pathlib import Path
 from flows import command_line
 from flows.pipeline import refuse_without_recordings
 from lineact.errors import InputError
+from lineact.schema import is_harvested
 from lineact.video import find_videos
 
 EVENTS = Path(".lineact/live")  # below it a folder for each line
@@ -33,9 +34,14 @@ def runtime_command(line: str, source: str, port: str) -> list[str]:
     bundle = Path("models") / line / "export" / "bundle"
     if not bundle.is_dir():
         raise InputError(f"{bundle}: expected a release, found nothing; run `python -m flows.retrain line={line}`")
-    looked_at = [source] if source else [str(find_videos(Path("data") / line / "raw")[-1]), "--repeat"]
+    raw = Path("data") / line / "raw"
+    looked_at = [source] if source else [str(_last_recording(raw)), "--repeat"]
     named = ["--bundle", str(bundle), "--source", *looked_at, "--camera", line, "--out", str(EVENTS / line)]
     return [sys.executable, "-m", "lineact.runtime", *named, "--mode", "latest", "--view", port or VIEW_PORT]
+
+
+def _last_recording(raw: Path) -> Path:
+    return [path for path in find_videos(raw) if not is_harvested(path.relative_to(raw).as_posix())][-1]
 
 
 def main() -> None:

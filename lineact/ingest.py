@@ -12,7 +12,7 @@ import pyarrow as pa
 from lineact.errors import InputError
 from lineact.files import cache_folder, sha256_of_file, write_json
 from lineact.progress import EVERY_S
-from lineact.schema import FRAMES, VIDEOS, read_table, table_of, write_table
+from lineact.schema import FRAMES, VIDEOS, is_harvested, read_table, table_of, write_table
 from lineact.video import Frame, VideoFacts, find_videos, other_files, read_frames, video_facts
 
 CODE_VERSION = 3  # raise it where the same video and settings give another table
@@ -285,7 +285,8 @@ class _Sieve:
 def _ingest_once(path: Path, name: str, sha256: str, params: IngestParams) -> tuple[pa.Table, pa.Table, list[Problem]]:
     """One recording's tables, from the cache where it was read before with the same settings."""
     settings = {key: value for key, value in asdict(params).items() if key != "max_bad_share"}
-    folder = cache_folder("ingest", {"video": sha256, "settings": settings, "code": CODE_VERSION})
+    kind = {"harvested": True} if is_harvested(name) else {}
+    folder = cache_folder("ingest", {"video": sha256, "settings": settings, "code": CODE_VERSION, **kind})
     frames_path, video_path, found_path = folder / "frames.parquet", folder / "video.parquet", folder / "problems.json"
     if not found_path.is_file():  # written last
         facts = video_facts(path)
@@ -311,7 +312,8 @@ def _read_frame_table(
 ) -> tuple[pa.Table, list[Problem]]:
     source = _Source(path, name)
     batches, rows = [], []
-    for row in sift(score_frames(source.frames(), params.changed_by), params):
+    sifted = sift(score_frames(source.frames(), params.changed_by), params)
+    for row in map(_keep, sifted) if is_harvested(name) else sifted:
         rows.append({"video_sha256": sha256, **row})
         if len(rows) == ROWS_PER_BATCH:  # as columns a row takes 60 bytes: an hour of video 7 MB
             batches.append(table_of(rows, FRAMES))
@@ -334,6 +336,11 @@ def _read_frame_table(
             Problem(name, "broken_off", f"ends at {end_s:.2f} s, declared {declared}. {source.broke_off}".strip())
         )
     return table, problems
+
+
+def _keep(row: dict) -> dict:
+    """Frames that are crops are all kept: each is there because a station was unsure of it."""
+    return row | {"kept": True, "reason": "kept", "duplicate_of": None}
 
 
 class _Source:

@@ -21,6 +21,7 @@ from lineact.splits import Holdout, HoldoutParams
 
 PLACED = ("video_sha256", "pts_s", "box_id", "crop_sha256")  # what is asked of a crop beside its match
 # Reasons by which later stages know their items.
+HARVESTED = "harvested: a station was unsure of it, or took it for irrelevant"
 EVENLY_SPACED = "for the detector: one of evenly spaced frames"
 CALIBRATES = "random sample: says from which certainty on labels are taken"
 CERTIFIES = "random sample: says how many of the labels taken are wrong"
@@ -78,6 +79,7 @@ class Labelled:
         embedded: `PLACED` of schema EMBEDDED.
         crops: schema CROPS.
         templates: schema TEMPLATES.
+        harvests: hashes of the recordings whose frames are crops that stations kept.
     """
 
     frames: pa.Table
@@ -85,6 +87,7 @@ class Labelled:
     embedded: pa.Table
     crops: pa.Table
     templates: pa.Table
+    harvests: frozenset[str] = frozenset()
 
 
 def build_queue(labelled: Labelled, holdout: Holdout, params: QueueParams) -> pa.Table:
@@ -96,19 +99,21 @@ def build_queue(labelled: Labelled, holdout: Holdout, params: QueueParams) -> pa
         params: the settings.
 
     Returns:
-        Schema QUEUE by priority: groups, doubtful crops, the crops that calibrate, frames, held-out frames, each most
-        doubtful first but the crops that calibrate; and last, when all names stand, those that certify. In `suggested`
-        an action is "group:<n>" as long as the group has no name.
+        Schema QUEUE by priority: groups, crops that stations kept, doubtful crops, the crops that calibrate, frames,
+        held-out frames, each most doubtful first but those of stations and the crops that calibrate; and last, when all
+        names stand, those that certify. In `suggested` an action is "group:<n>" as long as the group has no name.
     """
     crops = _crop_rows(labelled, holdout)
-    trains = [crop for crop in crops if crop["part"] == "train"]
+    harvested = [crop for crop in crops if crop["video_sha256"] in labelled.harvests]
+    trains = [crop for crop in crops if crop["part"] == "train" and crop["video_sha256"] not in labelled.harvests]
     doubt = dict(zip((crop["box_id"] for crop in trains), _doubt(trains), strict=True))
     doubtful = _doubtful_crops(trains, doubt, params)
     frames = _frame_items(labelled, crops, doubt, holdout, params)
     otherwise = {box_id for item in (*doubtful, *frames) for box_id in item["box_ids"]}
     calibrating, certifying = _audit_crops([crop for crop in trains if crop["box_id"] not in otherwise], params)
     groups = _group_items(trains, labelled.templates, params)
-    items = [*groups, *doubtful, *calibrating, *frames, *certifying]
+    asked = [_crop_item(crop, "crop", HARVESTED) for crop in harvested]
+    items = [*groups, *asked, *doubtful, *calibrating, *frames, *certifying]
     for priority, item in enumerate(items):
         item["priority"] = priority
     return table_of(items, QUEUE)
@@ -208,6 +213,7 @@ def _frame_items(
         for sha256, pts_s, kept in zip(
             *(labelled.frames[name].to_pylist() for name in ("video_sha256", "pts_s", "kept")), strict=True
         )
+        if sha256 not in labelled.harvests
     )
     named = {crop["box_id"]: "" if crop["status"] == "rejected" else f"group:{crop['group']}" for crop in crops}
     shown: dict[tuple[str, float], list[dict]] = {}

@@ -6,7 +6,7 @@ recording's hash is that of its pictures, and `pts_s` is the number in the file'
 """
 
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -154,6 +154,14 @@ DECISION_COLUMNS = (
     "seconds",
     "basis",
 )
+
+
+HARVEST_FOLDER = "harvest"  # below the raw folder: recordings whose frames are crops that stations kept
+
+
+def is_harvested(name: str) -> bool:
+    """Whether a recording of this name (path below the raw folder) holds crops in place of pictures of the station."""
+    return PurePosixPath(name).parts[:1] == (HARVEST_FOLDER,)
 
 
 def empty_table(schema: pa.Schema) -> pa.Table:

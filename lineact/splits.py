@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from lineact.errors import ConfigError, InputError
+from lineact.schema import is_harvested
 
 Part = Literal["train", "guard", "holdout"]
 Split = Literal["train", "val", "guard"]
@@ -84,18 +85,24 @@ class Holdout:
         self._guard_s = params.guard_s
         wanted = set(params.recordings)
         found: set[str] = set()
+        kept: set[str] = set()
         columns = ("video_sha256", "name", "start_s", "duration_s")
         for sha256, name, start_s, duration_s in zip(*(videos[column].to_pylist() for column in columns), strict=True):
+            if is_harvested(name):  # what was hard is no fair measure of the line
+                self._from_s[sha256] = np.inf
+                kept.add(sha256)
+                continue
             names = {name, PurePath(name).name, PurePath(name).stem, str(PurePath(name).with_suffix(""))}
             found |= names & wanted
             if params.last_share:
                 self._from_s[sha256] = start_s + duration_s * (1 - params.last_share)
             else:
                 self._from_s[sha256] = -np.inf if names & wanted else np.inf
-        known = ", ".join(sorted(videos["name"].to_pylist()))
+        known = ", ".join(sorted(name for name in videos["name"].to_pylist() if not is_harvested(name)))
+        recorded_from_s = [self._from_s[sha256] for sha256 in videos["video_sha256"].to_pylist() if sha256 not in kept]
         if missing := sorted(wanted - found):
             raise ConfigError(f"holdout.recordings: {', '.join(missing)} not found; the line's recordings are {known}")
-        if all(start_s == -np.inf for start_s in self._from_s.values()):
+        if all(start_s == -np.inf for start_s in recorded_from_s):
             raise ConfigError(
                 f"holdout.recordings: holds out every recording ({known}), so nothing is left to train on"
             )
@@ -136,6 +143,22 @@ class Holdout:
         holdout = pts_s >= starts_s
         guard = ~holdout & (pts_s > starts_s - self._guard_s)
         return {"holdout": holdout, "guard": guard, "train": ~holdout & ~guard}[part]
+
+
+def harvests_of(videos: pa.Table) -> frozenset[str]:
+    """Hashes of the recordings whose frames are crops that stations kept, see `lineact.harvest`.
+
+    Args:
+        videos: schema VIDEOS.
+    """
+    rows = zip(videos["video_sha256"].to_pylist(), videos["name"].to_pylist(), strict=True)
+    return frozenset(sha256 for sha256, name in rows if is_harvested(name))
+
+
+def of_harvests(videos: pa.Table, table: pa.Table) -> np.ndarray:
+    """Which rows of a table keyed by frame are of such a recording; bool, one per row."""
+    harvests = harvests_of(videos)
+    return np.array([sha256 in harvests for sha256 in table["video_sha256"].to_pylist()], bool)
 
 
 @dataclass(frozen=True)

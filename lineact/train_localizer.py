@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
 
@@ -34,7 +34,9 @@ class TrainLocalizerParams:
         labelled_share: share of those left whose segments are used, above 0 to 1, at least three recordings.
         extractor: what made the features.
         clips: how they were cut.
-        head: the network of ActionFormer or TemporalMaxer.
+        learner: which of the two below; the other one is null.
+        head: ActionFormer or TemporalMaxer.
+        spot: SPOT, which learns from recordings without segments, too.
         decode: what becomes of its answers.
         fit: the loop; a batch is of videos.
         noise: standard deviation of what is added to each number in training, in standard deviations of it.
@@ -48,7 +50,9 @@ class TrainLocalizerParams:
     labelled_share: float
     extractor: ExtractorParams
     clips: ClipParams
-    head: PyramidParams
+    learner: Literal["pyramid", "spot"]
+    head: PyramidParams | None
+    spot: SpotParams | None
     decode: DecodeParams
     fit: FitParams
     noise: float
@@ -61,6 +65,8 @@ class TrainLocalizerParams:
                 "val_share must be 0 to below 1, labelled_share above 0 to 1, found "
                 f"{self.val_share}, {self.labelled_share}"
             )
+        if (self.head is not None, self.spot is not None) != (self.learner == "pyramid", self.learner == "spot"):
+            raise ValueError(f"expected settings of the learner {self.learner} alone, head for pyramid, spot for spot")
 
 
 def train_localizer(
@@ -104,16 +110,16 @@ def train(params: TrainLocalizerParams, parts: Parts, folder: Path) -> "tuple[An
     Raises:
         InputError: where segments cannot be, or lack an action.
     """
+    from lineact.temporal.spot.training import SpotTraining, train_spot
     from lineact.temporal.training import LocalizerTraining, train_localizer
 
-    if params.spot is not None:
-        from lineact.temporal.spot.training import SpotTraining, train_spot
-
-        with_spot = SpotTraining(params.spot, params.decode, params.fit, params.noise, params.seed)
-        actions, extractor, clips = params.actions, params.extractor, params.clips
-        return train_spot(with_spot, actions, extractor, clips, parts.train, parts.unlabelled, parts.val, folder)
-    training = LocalizerTraining(params.head, params.decode, params.fit, params.noise, params.seed)
-    return train_localizer(training, params.actions, params.extractor, params.clips, parts.train, parts.val, folder)
+    rows = params.extractor, params.clips
+    if params.head is not None:
+        training = LocalizerTraining(params.head, params.decode, params.fit, params.noise, params.seed)
+        return train_localizer(training, params.actions, *rows, parts.train, parts.val, folder)
+    assert params.spot is not None  # by __post_init__
+    spot = SpotTraining(params.spot, params.decode, params.fit, params.noise, params.seed)
+    return train_spot(spot, params.actions, *rows, parts.train, parts.unlabelled, parts.val, folder)
 
 
 def _finish(params: TrainLocalizerParams, parts: Parts, folder: Path, finished: Path) -> None:

@@ -17,6 +17,7 @@ VIDEO_SUFFIXES = frozenset(
     | {".ts", ".webm", ".wmv"}
 )
 DEFAULT_FPS = 25.0  # where a container does not tell its rate
+CONTEXT_KEY = "lineact_crop_context"
 PTS_TOLERANCE_S = 1e-4  # timestamps survive a trip through Parquet and CSV to far better than this
 
 
@@ -101,6 +102,22 @@ def video_facts(path: Path) -> VideoFacts:
             duration_s = container.duration / av.time_base if container.duration else None
         fps = float(stream.average_rate or DEFAULT_FPS)
         return VideoFacts(start_s, duration_s, fps, stream.codec_context.name)
+
+
+def crop_context_of(path: Path) -> float:
+    """Of a recording whose frames are crops: how much wider they are than the hand's box.
+
+    Raises:
+        InputError: where the file does not tell.
+    """
+    with opened_video(path) as container:
+        told = {name.lower(): value for name, value in container.metadata.items()}.get(CONTEXT_KEY, "")
+    try:
+        return float(told)
+    except ValueError as error:
+        raise InputError(
+            f"{path}: expected a harvest, which tells {CONTEXT_KEY}, found none; remove the file"
+        ) from error
 
 
 @contextmanager

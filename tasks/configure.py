@@ -243,10 +243,12 @@ def compose_line(conf: Path, line: str, overrides: Sequence[str] = ()) -> dict[s
         raise ConfigError(f"{where}: unknown key {', '.join(map(repr, unknown))}; known keys are {known}")
     lacking = LACKING.get(values["source"], frozenset())
     if not isinstance(values["localize"], bool) or (lacking and values["localize"]):
-        expected = "false, without recordings," if lacking else "true or false"
-        raise ConfigError(f"{where}: localize: expected {expected} found {values['localize']!r}")
+        expected = "false of a line without recordings" if lacking else "true or false"
+        raise ConfigError(f"{where}: localize: expected {expected}, found {values['localize']!r}")
     if not values["localize"]:
         lacking |= set(LOCALIZING)
+    unused = "spot" if values["train_localizer"]["learner"] == "pyramid" else "head"
+    values["train_localizer"][unused] = None  # a line may keep settings of one while it tries another
     chosen = {name: values[name] for name in values if name in sections - lacking}
     if "detect" in chosen:
         _drop_unused_detectors(conf, chosen["detect"], where)

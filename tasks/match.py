@@ -8,7 +8,7 @@ from lineact.files import write_metrics
 from lineact.match import MatchParams, count_metrics, match_crops
 from lineact.match_plots import write_plots
 from lineact.schema import CROPS, EMBEDDED, TEMPLATES, VIDEOS, read_table, write_table
-from lineact.splits import Holdout
+from lineact.splits import Holdout, of_harvests
 from tasks.stage import run_stage
 
 
@@ -16,8 +16,10 @@ def match(params: MatchParams, *, ingest: Path, embed: Path, out: Path) -> None:
     """Writes each crop's group, similarity and status, the templates, and plots of both."""
     embedded = read_table(embed / "crops.parquet", EMBEDDED)
     embeddings = np.load(embed / "embeddings.npy")
-    holdout = Holdout(params.holdout, read_table(ingest / "videos.parquet", VIDEOS))
-    matched = match_crops(embedded["box_id"].to_pylist(), embeddings, holdout.mask(embedded, "train"), params)
+    videos = read_table(ingest / "videos.parquet", VIDEOS)
+    # harvested crops make no groups: names that a person gave before stay with the crops that they were given to
+    trains = Holdout(params.holdout, videos).mask(embedded, "train") & ~of_harvests(videos, embedded)
+    matched = match_crops(embedded["box_id"].to_pylist(), embeddings, trains, params)
     metrics = count_metrics(matched)
     write_table(matched.crops, out / "crops.parquet", CROPS)
     write_table(matched.templates, out / "templates.parquet", TEMPLATES)

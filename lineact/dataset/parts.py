@@ -13,7 +13,7 @@ from lineact.errors import InputError
 from lineact.leaks import Frame, refuse_near_frames
 from lineact.queue import EVENLY_SPACED
 from lineact.sampling import evenly
-from lineact.splits import Holdout, ValidationBlocks, choose_validation
+from lineact.splits import Holdout, ValidationBlocks, choose_validation, harvests_of
 
 LEAST_CHECKED = 10  # so many frames at least validate the detector, before less fit ones have to help
 
@@ -69,7 +69,9 @@ def frames_for_detector(
     ]
     doubtful = _doubtful_boxes(found, resolved, alike)
     boxes = boxes_on_frames(found.boxes)
-    kept = [(row["video_sha256"], row["pts_s"]) for row in found.frames.to_pylist() if row["kept"]]
+    harvests = harvests_of(found.videos)  # their frames are crops: a detector is to find hands in whole pictures
+    frames = [row for row in found.frames.to_pylist() if row["kept"] and row["video_sha256"] not in harvests]
+    kept = [(row["video_sha256"], row["pts_s"]) for row in frames]
     accepted = [
         LabelledFrame(frame, tuple(box for _, box in placed), "detector", as_seen=False)
         for frame, placed in sorted((frame, boxes.get(frame, [])) for frame in kept)

@@ -18,8 +18,8 @@ from lineact.detect.motion import MotionParams
 from lineact.errors import InputError
 from lineact.files import cache_folder, write_whole
 from lineact.progress import Progress
-from lineact.schema import BOXES, table_of
-from lineact.video import videos_by_sha256
+from lineact.schema import BOXES, HARVEST_FOLDER, is_harvested, table_of
+from lineact.video import crop_context_of, videos_by_sha256
 
 BACKENDS: dict[str, type] = {  # by name, the settings of each
     "motion": MotionParams,
@@ -120,6 +120,9 @@ def detect_boxes(raw: Path, frames: pa.Table, params: DetectParams, backend: Bac
         recording = Recording(paths[sha256], sha256, of_video["pts_s"].to_numpy())
         sizes_wh = list(zip(kept["width_px"].to_pylist(), kept["height_px"].to_pylist(), strict=True))
         pts_s = kept["pts_s"].to_pylist()
+        if is_harvested(_name(paths[sha256], raw)):
+            tables.append(_boxes_of_crops(paths[sha256], sha256, pts_s, sizes_wh))
+            continue
         detections = detect_recording(recording, pts_s, params.shard_frames, backend)
         found = [clipped(one, size_wh) for one, size_wh in zip(detections, sizes_wh, strict=True)]
         dropped = [drop_by_rules(one, size_wh, params.filters) for one, size_wh in zip(found, sizes_wh, strict=True)]
@@ -128,6 +131,22 @@ def detect_boxes(raw: Path, frames: pa.Table, params: DetectParams, backend: Bac
         rows = [row for time_s, one, rules in frames_rows for row in _rows(sha256, time_s, one, rules, params.backend)]
         tables.append(table_of(rows, BOXES))
     return pa.concat_tables(tables)
+
+
+def _name(path: Path, raw: Path) -> str:
+    return path.relative_to(raw).as_posix() if raw.is_dir() else path.name
+
+
+def _boxes_of_crops(path: Path, sha256: str, pts_s: list[float], sizes_wh: list[tuple[int, int]]) -> pa.Table:
+    """Of frames that are crops: the hand is in the middle, where the station saw it; no rule doubts it."""
+    context = crop_context_of(path)
+    rows: list[dict] = []
+    for time_s, size_wh in zip(pts_s, sizes_wh, strict=True):
+        half_wh = np.array(size_wh) / context / 2
+        centre = np.array(size_wh) / 2
+        box = np.concatenate([centre - half_wh, centre + half_wh]).astype(np.float32)[None]
+        rows += _rows(sha256, time_s, Detections(box, np.ones(1, np.float32), ("hand",)), [None], HARVEST_FOLDER)
+    return table_of(rows, BOXES)
 
 
 def detect_recording(

@@ -46,7 +46,7 @@ def run(
     events_to: Sequence[EventOutput],
     results_to: Sequence[ResultOutput],
     source: Source,
-    work: WorkSense | None = None,
+    work: WorkSense,
 ) -> int:
     """Reports until the source ends; then, and where the source fails, also the events that still go on.
 
@@ -58,7 +58,7 @@ def run(
         events_to: where events go, in this order: the first one holds the truth.
         results_to: who looks at every frame.
         source: for its counts, which are told now and then.
-        work: follows the steps, where the line has a standard.
+        work: follows the steps.
 
     Returns:
         The number of events.
@@ -95,7 +95,7 @@ class _Reporting:
         reported: events so far.
     """
 
-    def __init__(self, debouncer: Debouncer, events_to: Sequence[EventOutput], work: WorkSense | None) -> None:
+    def __init__(self, debouncer: Debouncer, events_to: Sequence[EventOutput], work: WorkSense) -> None:
         self._debouncer = debouncer
         self._events_to = events_to
         self._work = work
@@ -115,10 +115,9 @@ class _Reporting:
         missed_s = frame.pts_s - self._last.frame.pts_s if self._last else 0.0
         self._step_s, self._last, self._passed_s = missed_s, result, None
         self._report(events)
-        if self._work:
-            if missed_s > BLIND_S:
-                self._report(self._work.look_away(frame.pts_s))
-            self._see_work(events)
+        if missed_s > BLIND_S:
+            self._report(self._work.look_away(frame.pts_s))
+        self._see_work(events)
 
     def wait(self) -> None:
         """No frame came for a while. A camera's next one is not of a time before, as `CameraClock` has it."""
@@ -128,10 +127,9 @@ class _Reporting:
         at_s = self._last.frame.pts_s + silent_s
         events = self._debouncer.pass_time(at_s)
         self._report(events)
-        if self._work:
-            self._see_work(events)
-            if self._passed_s is None:
-                self._report(self._work.look_away(at_s))
+        self._see_work(events)
+        if self._passed_s is None:
+            self._report(self._work.look_away(at_s))
         self._passed_s = at_s
 
     def close(self) -> None:
@@ -139,11 +137,9 @@ class _Reporting:
         end_s = self._last.frame.pts_s + self._step_s if self._last else 0.0
         events = self._debouncer.close(max(end_s, self._passed_s or 0.0))
         self._report(events)
-        if self._work:
-            self._report(self._work.close(events, end_s))
+        self._report(self._work.close(events, end_s))
 
     def _see_work(self, events: Sequence[Event]) -> None:
-        assert self._work is not None
         assert self._last is not None
         frame, debouncer = self._last.frame, self._debouncer
         settled_s = debouncer.settled_s(frame.pts_s)

@@ -14,6 +14,7 @@ from typing import Literal
 from lineact.bundle.manifest import EventSettings
 from lineact.bundle.work import WorkSettings
 from lineact.errors import ConfigError
+from lineact.privacy import Region, refuse_regions
 from lineact.settings import from_mapping
 
 Mode = Literal["latest", "lossless"]
@@ -126,6 +127,27 @@ class ViewSettings:
 
 
 @dataclass(frozen=True)
+class KeptVideoSettings:
+    """What is kept of a camera's picture, for the clips of a shift report. It shows people at work.
+
+    Attributes:
+        hours: 0 for nothing; of a camera that stood still less time is in as many files.
+        most_mb: at most so much, 10^6 bytes.
+        fps: frames a second.
+        long_side_px: pictures are scaled down to this.
+    """
+
+    hours: float = 0.0
+    most_mb: float = 2000.0
+    fps: float = 5.0
+    long_side_px: int = 640
+
+    def __post_init__(self) -> None:
+        if self.hours < 0 or self.most_mb <= 0 or self.fps <= 0 or self.long_side_px < 16:
+            raise ValueError("hours must be at least 0, most_mb and fps above 0, long_side_px at least 16")
+
+
+@dataclass(frozen=True)
 class RecogniseSettings:
     """How frames are recognised.
 
@@ -202,6 +224,45 @@ class ViewCheckSettings:
 
 
 @dataclass(frozen=True)
+class FeedbackSettings:
+    """Which crops are kept for the next review, and how many; see `PrivacySettings`, too.
+
+    Attributes:
+        below: crops whose action is less sure are kept, and those of NG, 0 to 1.
+        apart_s: of one hand at most one in so long, seconds.
+        most_mb: the oldest go where all take more, 10^6 bytes.
+        keep_days: and where they are older.
+    """
+
+    below: float = 0.6
+    apart_s: float = 5.0
+    most_mb: float = 100.0
+    keep_days: float = 30.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.below <= 1 or self.apart_s < 0 or self.most_mb <= 0 or self.keep_days <= 0:
+            raise ValueError("below must be from 0 to 1, apart_s at least 0, most_mb and keep_days above 0")
+
+
+@dataclass(frozen=True)
+class PrivacySettings:
+    """What of people is stored. Events tell neither who worked nor how well.
+
+    Attributes:
+        store_crops: whether crops are kept at all.
+        blur_faces: whether faces in kept crops are blurred; OpenCV 5 finds none, see `lineact.privacy`.
+        blur_regions: parts of the picture that are blurred in kept crops: x1, y1, x2, y2 in parts of its width, height.
+    """
+
+    store_crops: bool = True
+    blur_faces: bool = False
+    blur_regions: tuple[Region, ...] = ()
+
+    def __post_init__(self) -> None:
+        refuse_regions(self.blur_regions)
+
+
+@dataclass(frozen=True)
 class RuntimeSettings:
     """All settings of one station.
 
@@ -214,8 +275,11 @@ class RuntimeSettings:
         mqtt: see `MqttSettings`.
         metrics: see `MetricsSettings`.
         view: see `ViewSettings`.
+        kept_video: see `KeptVideoSettings`.
         updates: see `UpdateSettings`.
         view_check: see `ViewCheckSettings`.
+        feedback: see `FeedbackSettings`.
+        privacy: see `PrivacySettings`.
     """
 
     source: SourceSettings = field(default_factory=SourceSettings)
@@ -226,8 +290,11 @@ class RuntimeSettings:
     mqtt: MqttSettings = field(default_factory=MqttSettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     view: ViewSettings = field(default_factory=ViewSettings)
+    kept_video: KeptVideoSettings = field(default_factory=KeptVideoSettings)
     updates: UpdateSettings = field(default_factory=UpdateSettings)
     view_check: ViewCheckSettings = field(default_factory=ViewCheckSettings)
+    feedback: FeedbackSettings = field(default_factory=FeedbackSettings)
+    privacy: PrivacySettings = field(default_factory=PrivacySettings)
 
 
 def read_settings(path: Path) -> RuntimeSettings:

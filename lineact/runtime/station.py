@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from lineact.bundle.pair import Bundle
+from lineact.bundle.work import WorkSettings
 from lineact.errors import InputError
 from lineact.runtime.bundles import fetch
 from lineact.runtime.clock_check import clock_problems
 from lineact.runtime.events import Debouncer, Origin
 from lineact.runtime.locks import camera_lock, folder_lock
+from lineact.runtime.outputs.feedback import FeedbackRing
 from lineact.runtime.outputs.json_lines import EventFile, last_event
 from lineact.runtime.products import Products
 from lineact.runtime.recognise import Recogniser, Running, open_bundle
@@ -83,10 +85,14 @@ def watch(station: Station, settings: RuntimeSettings, on_signal: Callable[[Call
         for problem in clock_problems(time.time(), bundle.folder, station.out if is_live(station.source) else None):
             log.error("%s", problem)
         log.info("line %s, camera %s, bundle %s, source %s, mode %s", *origin, source.address, source.mode)
-        standard = settings.work or bundle.manifest.work
-        if standard:
-            standard.refuse_unknown(bundle.labels, "work")
-        work = WorkSense(standard, origin) if standard else None
+
+        def standard_of(bundle: Bundle) -> WorkSettings | None:
+            standard = settings.work or bundle.manifest.work
+            if standard:
+                standard.refuse_unknown(bundle.labels, "work")
+            return standard
+
+        work = WorkSense(standard_of(bundle), origin)
         products = Products()
         outputs = _outputs(station, settings, origin, bundle, source, products, stack)
         stack.enter_context(source)
@@ -107,14 +113,21 @@ def watch(station: Station, settings: RuntimeSettings, on_signal: Callable[[Call
             shadow = _shadow(station, settings, running, source)
             outputs.results_to.append(stack.enter_context(closing(shadow)))
             outputs.changes_to.append(shadow)
-        told = [*outputs.changes_to, view_watch, *([work] if work else [])]
+        ring: FeedbackRing | None = None
+        if settings.privacy.store_crops:
+            spec = bundle.manifest.classifier
+            ring = FeedbackRing(station.out / "feedback", settings.feedback, settings.privacy, origin, spec)
+            outputs.results_to.append(stack.enter_context(closing(ring)))
+            outputs.changes_to.append(ring)
+        told = [*outputs.changes_to, view_watch, work]
         changes = Changes(debouncer, settings.events, running.name, told)
 
         def switch(new: Running) -> None:
             changes.expect(new.name, new.bundle.manifest.events)
             view_watch.expect(new.name, new.bundle)
-            if not settings.work and new.bundle.manifest.work != bundle.manifest.work:
-                log.warning("the standard work of bundle %s counts from the next start on", new.name)
+            if ring:
+                ring.expect(new.name, new.bundle.manifest.classifier)
+            work.expect(new.name, standard_of(new.bundle))
             recogniser.switch(new)
 
         stack.enter_context(closing(Updater(place, settings.recognise, settings.updates.every_s, running, switch)))
@@ -171,6 +184,11 @@ def _outputs(
         outputs.events_to.append(view)
         outputs.results_to.append(view)
         outputs.changes_to.append(view)
+    if settings.kept_video.hours:
+        from lineact.runtime.outputs.kept_video import FOLDER, KeptVideo
+
+        kept = KeptVideo(station.out / FOLDER, settings.kept_video, settings.privacy)
+        outputs.results_to.append(stack.enter_context(closing(kept)))
     if station.annotated:
         from lineact.runtime.outputs.annotated import AnnotatedVideo
 

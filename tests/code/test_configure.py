@@ -33,6 +33,22 @@ def set_in(conf, name, value):
     path.write_text(f"# @package _global_\n{OmegaConf.to_yaml(settings)}")
 
 
+def test_a_line_that_asks_for_a_localiser_is_in_the_list(conf):
+    set_in(conf, "localize", "true")
+    told = r"lines.yaml: expected localized_lines to hold .* once \(demo\), found \[\]; `make activate LINE=...` adds"
+    with pytest.raises(ConfigError, match=told):
+        configure(conf, Path("params.yaml"))
+    activate("demo")
+    configure(conf, Path("params.yaml"))
+    assert "features" in yaml.safe_load(Path("params.yaml").read_text())["lines"]["demo"]
+
+
+def test_localize_is_yes_or_no(conf):
+    set_in(conf, "localize", "soon")
+    with pytest.raises(ConfigError, match="localize: expected true or false, found 'soon'"):
+        configure(conf, Path("params.yaml"))
+
+
 @pytest.mark.parametrize(
     ("setting", "decides"),
     [

@@ -12,13 +12,13 @@ import yaml
 
 from flows import command_line, lines
 from flows.dvc_stage import StageError, _failure, outcome_of, repro
-from flows.lines import activate, add_line, edit_yaml
+from flows.lines import activate, add_line, edit_yaml, results_of
 from flows.one_run import only_run_of
 from flows.pipeline import stages_of
 from lineact.decisions import DECISION_COLUMNS
 from lineact.errors import AwaitingReview, ConfigError, InputError, LineactError
 from lineact.register import RegisterParams, judge
-from tasks.configure import active_lines, compose_line
+from tasks.configure import active_lines, compose_line, configure
 from tests.generated_videos import scene, write_sound, write_video
 from tests.small_line import lists_of
 
@@ -202,6 +202,18 @@ def test_activate_adds_a_line_once_and_keeps_comments(project):
     assert lists["video_lines"] == []
     assert active_lines(project / "conf") == ["demo", "gi_d"]
     assert "simulate" in stages_of("gi_d")
+
+
+def test_a_line_that_asks_for_a_localiser_gets_its_stages(project):
+    activate("ua")
+    assert yaml.safe_load((project / "conf/lines.yaml").read_text())["localized_lines"] == ["ua"]
+    configure(project / "conf", project / "params.yaml")
+    stages = stages_of("ua")
+    assert stages.index("export") < stages.index("features") < stages.index("train_localizer")
+    assert not {"features", "train_localizer"} & set(stages_of("demo"))
+    results = yaml.safe_load(results_of("ua").read_text())
+    assert {"train_localizer/metrics.json", "evaluate_localizer/metrics.json"} <= set(results["metrics"])
+    assert "train_localizer/plots/curves.csv" in results["plots"][-1]
 
 
 def test_activate_names_the_known_lines(project):

@@ -23,6 +23,7 @@ from lineact.runtime.outputs.json_lines import CURRENT
 from lineact.runtime.run import run
 from lineact.runtime.settings import RuntimeSettings, SourceSettings
 from lineact.runtime.sources import open_source
+from lineact.runtime.work.sense import WorkSense
 from lineact.video import read_frames
 from tests.generated_videos import write_video
 from tests.published_bundles import Published, variant
@@ -56,6 +57,11 @@ def command(released, recording, tmp_path):
         return [*base, "--settings", settings, *more]
 
     return made
+
+
+def no_work() -> WorkSense:
+    """Of a line without a standard."""
+    return WorkSense(None, ORIGIN)
 
 
 def done(command: list[str]) -> subprocess.CompletedProcess:
@@ -177,6 +183,50 @@ def test_two_processes_do_not_share_a_folder(command):
     assert done(command()).returncode == 0  # the lock went with its process
 
 
+def test_two_processes_do_not_share_a_camera(command, recording, tmp_path):
+    with camera_of_bytes([recording.read_bytes()], hold_s=60) as address:
+        first = subprocess.Popen(
+            command(source=address), cwd=ROOT, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True
+        )  # fmt: skip
+        assert first.stderr is not None
+        assert "mode latest" in first.stderr.readline()
+        second = done(command(source=address, out=str(tmp_path / "others")))
+        first.kill()
+        first.communicate()
+    assert second.returncode == 16
+    assert f"another process has this camera (process {first.pid})" in second.stderr
+
+
+WORK = """
+[work]
+idle_s = 0.5
+[[work.steps]]
+action = "screw"
+"""
+
+
+def test_a_station_with_a_standard_reports_on_the_work_and_the_shift_report_reads_it(command, recording, tmp_path):
+    (tmp_path / "settings.toml").write_text(ALWAYS + WORK + "[kept_video]\nhours = 0.1\n")
+    ended = done(command())
+    assert ended.returncode == 0, ended.stderr
+    kinds = {event["kind"] for event in events_in(tmp_path / "events")}
+    assert "action" in kinds
+    assert kinds - {"action"}
+    assert len(list((tmp_path / "events" / "video").glob("*.mkv"))) == 1
+    page = str(tmp_path / "shift.html")
+    asked = ["--events", str(tmp_path / "events"), "--video", str(recording), "--out", page]
+    report = done([sys.executable, "-m", "lineact.runtime.shift", *asked])
+    assert report.returncode == 0, report.stderr
+    assert "<video" in Path(page).read_text()
+
+
+def test_a_step_that_the_bundle_does_not_know_is_refused(command, tmp_path):
+    (tmp_path / "settings.toml").write_text(WORK.replace("screw", "weld"))
+    ended = done(command())
+    assert ended.returncode == 2
+    assert "work: expected steps among the line's actions" in ended.stderr.splitlines()[-1]
+
+
 def test_kill_9_leaves_whole_events_and_the_next_start_goes_on(command, tmp_path):
     running = subprocess.Popen(
         command("--repeat", "--mode", "latest"), cwd=ROOT, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True
@@ -265,7 +315,7 @@ def test_events_that_go_on_are_reported_where_the_source_fails():
     kept = Kept()
     debouncer = Debouncer(EventSettings(), ORIGIN, lambda _: "")
     with pytest.raises(ConfigError, match="the camera is gone"):
-        run(results(), debouncer, [kept], [], open_source("nowhere", SourceSettings()))
+        run(results(), debouncer, [kept], [], open_source("nowhere", SourceSettings()), no_work())
     assert kept.actions == ["pick"]
 
 
@@ -290,7 +340,8 @@ def test_an_event_is_told_while_its_camera_is_silent():
             yield None
 
     source = open_source("rtsp://nobody/", SourceSettings())
-    assert run(results(), Debouncer(EventSettings(0.3, 0.5), ORIGIN, lambda _: ""), [Kept()], [], source) == 1
+    debouncer = Debouncer(EventSettings(0.3, 0.5), ORIGIN, lambda _: "")
+    assert run(results(), debouncer, [Kept()], [], source, no_work()) == 1
     assert [(event.start_s, event.end_s) for event in kept] == [(0.0, pytest.approx(0.9))]
 
 

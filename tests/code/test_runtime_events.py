@@ -95,6 +95,7 @@ def test_the_json_form():
         "hand": 1,
         "bundle": "0123456789ab",
         "product": "",
+        "view": "unchecked",
     }
 
 

@@ -282,6 +282,24 @@ def test_a_cycle_costs_what_its_alignment_tells(steps, done):
     assert found == Counter(steps)
 
 
+def test_another_bundle_may_bring_another_standard():
+    sense = WorkSense(work(), ORIGIN)
+    sense.expect("b2", work("AB"))
+    said = sense.see(one_by_one("ABCA"), [], 11.0, 0.0)
+    sense.change("b2")
+    later = [doing("A", 12, 14), doing("B", 15, 17), doing("A", 18, 20), doing("B", 21, 23)]
+    said += sense.see(later, [], 24.0, 0.0)
+    assert [(one.words, one.origin.bundle) for one in said] == [
+        ("cycle 1 took 7.0 s", ORIGIN.bundle),
+        ("cycle 2 was not seen whole", ORIGIN.bundle),
+        ("cycle 3 took 5.0 s", "b2"),
+        ("cycle 4 took 5.0 s", "b2"),
+    ]
+    sense.expect("b3", None)
+    sense.change("b3")
+    assert sense.see([doing("A", 30, 32)], [], 60.0, 0.0) == []
+
+
 class Kept:
     """An output."""
 

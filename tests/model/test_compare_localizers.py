@@ -45,6 +45,7 @@ def choice(monkeypatch):
     monkeypatch.chdir(ROOT)
     made = choice_of("ua", "student", 2, "temporalmaxer", 1.0, 0)
     holdout = replace(made.training.holdout, recordings=NAMES[-1:])
+    assert made.training.head is not None
     head = replace(made.training.head, width=16, levels=2)
     fit = replace(made.training.fit, epochs=2)
     training = replace(made.training, actions=("bolt",), holdout=holdout, head=head, fit=fit)
@@ -57,7 +58,12 @@ def test_a_choice_has_the_lines_settings_with_the_changes_asked_for(monkeypatch)
     assert (made.features.extractor.name, made.features.extractor.weights) == ("r3d_18", "tiny")
     assert (made.features.clips.stack, made.features.clips.step) == (16, 8)
     assert made.training.clips == made.features.clips
+    assert made.training.head is not None
     assert (made.training.head.kind, made.training.labelled_share, made.training.seed) == ("actionformer", 0.1, 3)
+    of_spot = choice_of("ua", "student", None, "spot", 0.1, 0).training
+    assert (of_spot.learner, of_spot.head, of_spot.fit.epochs) == ("spot", None, 70)
+    assert of_spot.spot is not None
+    assert of_spot.spot.changes.alternate
     with pytest.raises(ConfigError, match=r"extractors: expected some of student, .*, found 'x3d'"):
         choice_of("ua", "x3d", None, "actionformer", 1.0, 0)
     with pytest.raises(ConfigError, match=r"heads: expected some of actionformer, .*, found 'bmn'"):

@@ -18,16 +18,14 @@ class WorkSense:
     A step that differs is reported as soon as no other reading of the steps is as good; see `first_cycle`.
 
     Args:
-        settings: the standard work.
+        settings: the standard work; None where there is none, and so nothing to report.
         origin: what the events have in common.
     """
 
-    def __init__(self, settings: WorkSettings, origin: Origin) -> None:
-        self._settings = settings
+    def __init__(self, settings: WorkSettings | None, origin: Origin) -> None:
         self._origin = origin
-        self._orders = orders_of(settings)
-        self._limits = {step.action: step for step in settings.steps}
-        self._actions = [step.action for step in settings.steps]
+        self._expected: dict[str, WorkSettings | None] = {}
+        self._follow(settings)
         self._steps: list[Step] = []  # of no cycle yet, by their start
         self._known: dict[tuple[int, float], Step | None] = {}  # parts that have begun; None of no step
         self._held: list[Part] = []  # over before an earlier one is settled
@@ -40,8 +38,25 @@ class WorkSense:
         self._idle_told = False
         self._utc_less_media_s = 0.0
 
+    def _follow(self, settings: WorkSettings | None) -> None:
+        self._standard = settings
+        if settings is not None:
+            self._settings = settings
+            self._orders = orders_of(settings)
+            self._limits = {step.action: step for step in settings.steps}
+            self._actions = [step.action for step in settings.steps]
+
+    def expect(self, bundle: str, settings: WorkSettings | None) -> None:
+        """This bundle comes, with its standard work; before its first frame. From any thread."""
+        self._expected[bundle] = settings
+
     def change(self, bundle: str) -> None:
-        """Another bundle recognises from now on; the standard work stays that of the start."""
+        """Another bundle recognises from now on. With another standard the cycle that goes on is told as unfinished."""
+        settings = self._expected.pop(bundle, self._standard)
+        if settings != self._standard:
+            self._end(certainly=False)
+            self._begin_seen, self._before = False, None
+            self._follow(settings)
         self._origin = self._origin._replace(bundle=bundle)
 
     def see(
@@ -56,6 +71,8 @@ class WorkSense:
             utc_less_media_s: seconds since 1970 of a frame, less its media seconds.
         """
         self._utc_less_media_s = utc_less_media_s
+        if self._standard is None:
+            return self._taken()
         if self._free_since_s is None and not self._steps:
             self._free_since_s = settled_s
         parts = [*self._held, *map(part_of, ended), *map(part_of, begun)]

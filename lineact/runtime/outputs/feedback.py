@@ -1,0 +1,144 @@
+"""Crops that the recogniser was unsure of or took for irrelevant, kept for the next review: so many bytes, so long."""
+
+import logging
+import queue
+import threading
+import time
+from collections import deque
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from lineact.boxes import square_around
+from lineact.bundle.manifest import ClassifierManifest
+from lineact.feedback import SUFFIX, Kept, KeptCrop, content_of
+from lineact.files import is_full_disk, write_bytes
+from lineact.privacy import Blur
+from lineact.runtime.events import Origin
+from lineact.runtime.pixels import Pixels
+from lineact.runtime.results import FrameResult, TrackedHand
+from lineact.runtime.settings import FeedbackSettings, PrivacySettings
+
+NG = "NG"
+MOST_WAITING = 32  # crops; each holds its frame
+NAME_FORMAT = "%Y%m%dT%H%M%S.%fZ"
+LOOK_EVERY_S = 60.0  # for what was kept long enough
+DAY_S = 86400.0
+
+log = logging.getLogger(__name__)
+
+
+class FeedbackRing:
+    """Keeps crops in a folder; the oldest go first. Written in a thread of its own.
+
+    Args:
+        folder: made where it is missing; what a station kept there before counts.
+        settings: see `FeedbackSettings`.
+        privacy: see `PrivacySettings`.
+        origin: the model's line, camera and version.
+        spec: how the bundle's crops are cut.
+
+    Raises:
+        ConfigError: where faces are to be blurred and cannot be found.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: FeedbackSettings,
+        privacy: PrivacySettings,
+        origin: Origin,
+        spec: ClassifierManifest,
+    ) -> None:
+        self._folder = folder
+        self._settings = settings
+        self._blur = Blur(privacy.blur_regions, privacy.blur_faces)
+        self._origin = origin
+        self._spec = spec
+        self._specs: dict[str, ClassifierManifest] = {}
+        self._asked_s: dict[int, float] = {}  # hand -> when a crop of it was kept last
+        self._told_full = False
+        folder.mkdir(parents=True, exist_ok=True)
+        self._files = deque((path, path.stat().st_size) for path in sorted(folder.glob(f"*{SUFFIX}")))
+        self._bytes = sum(size for _, size in self._files)
+        self._drop_old(time.time())
+        self._waiting: queue.Queue[tuple[FrameResult, TrackedHand] | None] = queue.Queue(MOST_WAITING)
+        self._thread = threading.Thread(target=self._write_until_closed, name="feedback", daemon=True)
+        self._thread.start()
+
+    def expect(self, bundle: str, spec: ClassifierManifest) -> None:
+        """This bundle comes; before its first frame."""
+        self._specs[bundle] = spec
+
+    def change(self, bundle: str) -> None:
+        """Another bundle recognises from now on."""
+        self._origin = self._origin._replace(bundle=bundle)
+        self._spec = self._specs.pop(bundle, self._spec)
+
+    def see(self, result: FrameResult) -> None:
+        """Looks for crops worth keeping; where they come faster than they are written, they are left out."""
+        at_s = result.frame.pts_s
+        for hand in result.hands:
+            unsure = hand.action == NG or hand.confidence < self._settings.below
+            if not unsure or at_s - self._asked_s.get(hand.hand_id, -self._settings.apart_s) < self._settings.apart_s:
+                continue
+            if not self._waiting.full():
+                self._asked_s[hand.hand_id] = at_s
+                self._waiting.put((result, hand))
+        if len(self._asked_s) > MOST_WAITING:
+            recent = at_s - self._settings.apart_s
+            self._asked_s = {number: kept_s for number, kept_s in self._asked_s.items() if kept_s > recent}
+
+    def close(self) -> None:
+        """Writes what waits."""
+        self._waiting.put(None)
+        self._thread.join()
+
+    def _write_until_closed(self) -> None:
+        while True:
+            try:
+                item = self._waiting.get(timeout=LOOK_EVERY_S)
+            except queue.Empty:
+                self._drop_old(time.time())
+                continue
+            if item is None:
+                return
+            try:
+                self._write(*item)
+            except OSError as error:  # feedback is worth less than events: the station goes on without
+                self._tell(error)
+            except Exception as error:
+                if not is_full_disk(error, self._folder):
+                    raise
+                self._tell(error)
+
+    def _tell(self, error: Exception) -> None:
+        if not self._told_full:
+            log.warning("%s: crops are not kept: %s", self._folder, error)
+        self._told_full = True
+
+    def _write(self, result: FrameResult, hand: TrackedHand) -> None:
+        frame, spec = result.frame, self._spec
+        pixels = Pixels(frame.picture)
+        box_xyxy_px = np.array(hand.box_xyxy_px)
+        crop_rgb = pixels.crop(box_xyxy_px, spec.crop_context, spec.crop_side_px).rgb()
+        square = square_around(box_xyxy_px, spec.crop_context)
+        line, camera, bundle = self._origin
+        kept = Kept(line, camera, frame.utc_s, hand.action, round(hand.confidence, 4), bundle, spec.crop_context)
+        content = content_of(KeptCrop(kept, self._blur.apply(crop_rgb, square, pixels.size_wh)))
+        stamp = datetime.now(UTC).strftime(NAME_FORMAT)
+        path = self._folder / f"{stamp}{SUFFIX}"
+        write_bytes(path, content)
+        self._told_full = False
+        self._files.append((path, len(content)))
+        self._bytes += len(content)
+        self._drop_old(time.time())
+
+    def _drop_old(self, now_s: float) -> None:
+        """What is over the bytes or the time goes, the oldest first."""
+        oldest = datetime.fromtimestamp(max(now_s - self._settings.keep_days * DAY_S, 0), UTC).strftime(NAME_FORMAT)
+        while self._files and (self._bytes > self._settings.most_mb * 1e6 or self._files[0][0].name < oldest):
+            path, size = self._files.popleft()
+            path.unlink(missing_ok=True)  # a harvest may have taken it
+            self._bytes -= size
