@@ -41,7 +41,6 @@ class TrainLocalizerParams:
         fit: the loop; a batch is of videos.
         noise: standard deviation of what is added to each number in training, in standard deviations of it.
         seed: of weights, order and noise.
-        spot: SPOT in the place of `head`, which then has no effect; it alone learns from recordings without labels.
     """
 
     actions: tuple[str, ...]
@@ -57,7 +56,6 @@ class TrainLocalizerParams:
     fit: FitParams
     noise: float
     seed: int
-    spot: SpotParams | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.val_share < 1 or not 0 < self.labelled_share <= 1:

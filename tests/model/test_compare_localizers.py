@@ -95,7 +95,9 @@ def test_spot_learns_from_recordings_without_labels_too(station, choice, tmp_pat
     assert (sum(seed.pretrains), len(seed.pretrains), seed.scale, seed.attention_heads) == (30, 70, 256, 4)
     monkeypatch.chdir(tmp_path)
     spot = replace(seed, width=8, fitted_scale=32, pretrain_epochs=1, train_epochs=2)
-    training = replace(choice.training, spot=spot, fit=replace(choice.training.fit, epochs=3), val_share=0.0)
+    training = replace(
+        choice.training, learner="spot", head=None, spot=spot, fit=replace(choice.training.fit, epochs=3), val_share=0.0
+    )
     trial = run_trial(station, replace(choice, head="spot", training=replace(training, labelled_share=0.1)))
     assert trial.figures is not None
     assert (trial.figures["recordings_train"], trial.figures["recordings_unlabelled"]) == (3, 1)
