@@ -29,12 +29,12 @@ LABELS = ("fix", "turn", "wipe")
 CLIPS = ClipParams(fps=5.0, stack=1, step=1)
 STUDENT = ExtractorParams("student", None, None, None, 1)
 ALL, NONE = SpotChanges(*(True,) * 5), SpotChanges(*(False,) * 5)
-SPOT = SpotParams(ALL, 32, 4, 0.1, 24, 96, 6, 12, 3, 0.5, 0.4, 5.0, 0.8, 0.9, 2.0, 5)
+SPOT = SpotParams(ALL, 32, 4, 0.1, 24, 64, 3, 9, 1, 0.5, 0.4, 5.0, 0.8, 0.9, 2.0, 5)
 DECODE = DecodeParams(0.01, 500, 50, 0.05, 0.5, 0.7)
 PARAMS = SpotTraining(
     SPOT,
     DECODE,
-    fit_params(epochs=18, patience=18, stop_on="epochs", batch_size=4, lr=3e-3, weight_decay=0.005),
+    fit_params(epochs=12, patience=12, stop_on="epochs", batch_size=4, lr=3e-3, weight_decay=0.005),
     0.1,
     0,
 )
@@ -96,9 +96,9 @@ def test_three_of_twenty_videos_with_labels_are_enough(trained, tmp_path):
 def test_a_killed_training_ends_as_the_one_that_nobody_killed(tmp_path, monkeypatch):
     import lineact.training.loop as loop
 
-    short = replace(SPOT, pretrain_epochs=2, train_epochs=3, block_epochs=1)
-    params = replace(PARAMS, spot=short, fit=replace(PARAMS.fit, epochs=5, patience=5))
-    whole, history = trained_with(params, tmp_path / "whole")
+    short = replace(SPOT, pretrain_epochs=2, train_epochs=2)
+    params = replace(PARAMS, spot=short, fit=replace(PARAMS.fit, epochs=4, patience=4))
+    whole, history = trained_with(params, tmp_path / "whole", UNLABELLED[:4])
     save, calls = loop.save_state, []
 
     def dies(*arguments):
@@ -109,8 +109,8 @@ def test_a_killed_training_ends_as_the_one_that_nobody_killed(tmp_path, monkeypa
 
     monkeypatch.setattr(loop, "save_state", dies)
     with pytest.raises(KeyboardInterrupt):
-        trained_with(params, tmp_path / "killed")
-    again, told = trained_with(params, tmp_path / "killed")
+        trained_with(params, tmp_path / "killed", UNLABELLED[:4])
+    again, told = trained_with(params, tmp_path / "killed", UNLABELLED[:4])
     assert told == history
     assert rows_of(again.segments(VAL[0].features)) == rows_of(whole.segments(VAL[0].features))
 
@@ -135,7 +135,7 @@ def test_a_video_without_any_action_has_no_sure_segment(trained):
 def test_what_cannot_be_learnt_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"of every action.*none of sneeze"):
         train_spot(PARAMS, (*LABELS, "sneeze"), STUDENT, CLIPS, TRAIN, UNLABELLED, VAL, tmp_path)
-    with pytest.raises(ValueError, match=r"fit\.epochs must be pretrain_epochs \+ train_epochs, 18, found 5"):
+    with pytest.raises(ValueError, match=r"fit\.epochs must be pretrain_epochs \+ train_epochs, 12, found 5"):
         replace(PARAMS, fit=replace(PARAMS.fit, epochs=5))
 
 
@@ -179,7 +179,7 @@ def test_each_change_makes_another_localiser(change, tmp_path):
 
 def test_b_rows_are_rebuilt_after_the_crop_too():
     torch.manual_seed(0)
-    kept, wanted = _crops(20, 96)
+    kept, wanted = _crops(20, 64)
     assert kept.any(dim=1).all()
     assert not kept.all(dim=1).any()
     # A cell that is left lies in its own mask, which lies in what is left; others have none.
@@ -305,6 +305,6 @@ def test_all_videos_come_before_any_comes_again():
 
 def test_order_is_told_of_halves():
     network = Spot(SPOT, 8, 3)
-    logits = network.told_order(torch.zeros(2, 96, 8))
+    logits = network.told_order(torch.zeros(2, SPOT.scale, 8))
     assert logits.shape == (2, 2)
     assert bool(logits.isfinite().all())
