@@ -156,7 +156,7 @@ def test_settings_that_make_no_network_are_refused(changes, told):
 
 
 def test_a_epochs_of_pretraining_and_training_take_turns():
-    seed = replace(SPOT, pretrain_epochs=30, train_epochs=40)
+    seed = replace(SPOT, pretrain_epochs=30, train_epochs=40, block_epochs=3)
     turns = seed.pretrains
     assert turns[:9] == (True, True, True, False, False, False, True, True, True)
     assert (sum(turns), len(turns)) == (30, 70)
