@@ -1,5 +1,7 @@
 """Settings of all tests."""
 
+import logging
+
 import pytest
 from hypothesis import settings
 
@@ -8,6 +10,14 @@ from hypothesis import settings
 settings.register_profile("lineact", deadline=None, derandomize=True)
 settings.register_profile("explore", deadline=None, max_examples=2000)
 settings.load_profile("lineact")
+
+
+@pytest.fixture(autouse=True)
+def _own_loggers_speak() -> None:
+    """MLflow's migrations (alembic's `fileConfig`) switch off every logger of the process that is there."""
+    for name, logger in logging.root.manager.loggerDict.items():
+        if name.split(".")[0] == "lineact" and isinstance(logger, logging.Logger):
+            logger.disabled = False
 
 
 @pytest.fixture(scope="session")

@@ -66,7 +66,7 @@ def test_a_classifier_of_other_crops_than_the_settings_say_is_refused(with_conte
 def test_the_runtime_looks_as_far_back(with_context, pictures):
     """Every frame's probabilities are those of the strip out of the frames before it."""
     bundle = with_context / "export/bundle"
-    settings = RecogniseSettings(skip_still_frames=False, skip_same_crops=False, smooth_s=0.0)
+    settings = RecogniseSettings(skip_still_frames=False, skip_same_crops=False, smooth_s=0.0, most_covered=1.0)
     pair = open_bundle(bundle, settings)
     past: Past[np.ndarray] = Past(pair.lags_s)
     height, width = pictures[0].shape[:2]
