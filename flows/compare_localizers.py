@@ -23,7 +23,7 @@ from prefect.cache_policies import NO_CACHE
 from flows import tracking
 from flows.command_line import names_of
 from flows.one_run import only_run_of
-from flows.pipeline import CONF, artefact_folder
+from flows.pipeline import CONF
 from lineact.compare.localizers import MARKDOWN, Choice, Station, Trial, run_trial, write_report
 from lineact.errors import ConfigError, InputError
 from lineact.evaluate_localizer import EvaluateLocalizerParams
@@ -104,7 +104,7 @@ def station_of(line: str) -> Station:
             f"line {line!r}: expected one of the localised lines ({', '.join(known) or 'none'}); set `localize: true` "
             f"in conf/line/{line}.yaml and call `make activate LINE={line}`"
         )
-    data, bundle = Path("data") / line, artefact_folder("export", line) / "bundle"
+    data, bundle = Path("data") / line, Path("models") / line / "export" / "bundle"
     videos, segments = data / "ingest" / "videos.parquet", data / "review" / "segments.json"
     for path in (videos, segments, bundle):
         if not path.exists():

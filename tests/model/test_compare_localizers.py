@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 import lineact.temporal.features.extractors as extractors
-from flows.compare_localizers import choice_of
+from flows.compare_localizers import choice_of, station_of
 from lineact.compare.localizers import HTML, MARKDOWN, PLOT, TABLE, Station, Trial, run_trial, write_report
-from lineact.errors import ConfigError
+from lineact.errors import ConfigError, InputError
 from lineact.schema import VIDEOS, table_of
 from lineact.temporal.activitynet import GroundTruth
 from lineact.temporal.segments import segments_of
@@ -68,6 +68,18 @@ def test_a_choice_has_the_lines_settings_with_the_changes_asked_for(monkeypatch)
         choice_of("ua", "x3d", None, "actionformer", 1.0, 0)
     with pytest.raises(ConfigError, match=r"heads: expected some of actionformer, .*, found 'bmn'"):
         choice_of("ua", "student", None, "bmn", 1.0, 0)
+
+
+def test_a_line_without_results_names_the_command_that_makes_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "conf").symlink_to(ROOT / "conf")
+    with pytest.raises(ConfigError, match="line 'demo': expected one of the localised lines"):
+        station_of("demo")
+    monkeypatch.setattr("flows.compare_localizers.lists_of_lines", lambda _: {"localized_lines": ["ua"]})
+    with pytest.raises(
+        InputError, match=r"videos\.parquet: expected it, .*`python -m flows\.retrain line=ua` makes it"
+    ):
+        station_of("ua")
 
 
 def test_a_trial_is_extracted_trained_and_measured_once(station, choice, tmp_path, monkeypatch):
