@@ -16,7 +16,7 @@ from lineact.temporal.activitynet import GroundTruth
 from lineact.temporal.features.extraction import Extraction, extract_once
 from lineact.temporal.features.extractors import NoWeightsError
 from lineact.temporal.features.opening import extractor_of
-from lineact.temporal.parts import Example, Parts, parts_of
+from lineact.temporal.parts import Example, Parts, check_within, parts_of
 from lineact.train_localizer import TrainLocalizerParams, state_folder, train
 
 MARKDOWN, HTML, TABLE, PLOT = "report.md", "report.html", "table.csv", "speed.png"
@@ -122,6 +122,7 @@ def _parts(station: Station, params: TrainLocalizerParams, extractions: Mapping[
         for name in station.truth.videos
         if name in extractions
     }
+    check_within(examples)
     return parts_of(examples, station.videos, params.holdout, params.val_share, params.labelled_share)
 
 

@@ -148,6 +148,17 @@ def test_segments_of_unknown_recordings_are_named(tmp_path):
         read_examples(tmp_path, videos("a.mp4"), truth)
 
 
+def test_segments_beyond_a_recordings_end_are_named_even_where_the_file_tells_no_length(tmp_path):
+    write_features(features_path(tmp_path, "a.mp4"), example("a.mp4").features)
+    rows = [("a.mp4", 1.0, 2.0, "fix", 1.0), ("a.mp4", 18.0, 60.0, "fix", 1.0), ("a.mp4", 30.0, 31.0, "turn", 1.0)]
+    truth = GroundTruth(segments_of(rows), ("a.mp4",), {})
+    told = r"a\.mp4: expected an end within the video \(20 s\), found fix \[18, 60\]; a\.mp4: .*found turn \[30, 31\]"
+    with pytest.raises(InputError, match=told):
+        read_examples(tmp_path, videos("a.mp4"), truth)
+    within = GroundTruth(segments_of(rows[:1]), ("a.mp4",), {})
+    assert list(read_examples(tmp_path, videos("a.mp4"), within)) == ["a.mp4"]
+
+
 def test_a_recording_is_known_without_its_suffix_and_named_once():
     rows = [("shift/a", 0.0, 1.0, "fix", 1.0), ("b.mp4", 0.0, 1.0, "fix", 1.0)]
     truth = GroundTruth(segments_of(rows), ("shift/a", "b.mp4"), {"shift/a": 2.0})
