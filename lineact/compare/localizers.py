@@ -122,7 +122,7 @@ def _parts(station: Station, params: TrainLocalizerParams, extractions: Mapping[
         for name in station.truth.videos
         if name in extractions
     }
-    check_within(examples)
+    check_within(examples, station.videos)
     return parts_of(examples, station.videos, params.holdout, params.val_share, params.labelled_share)
 
 

@@ -86,11 +86,8 @@ class Localizer:
             self.network(batch, mask),
             points_of(batch.shape[1], self.spec.head.levels),
             self.spec.labels,
-            features.video,
-            first_s=float(features.times_s[0]),
-            step_s=features.step_s,
-            duration_s=features.duration_s,
-            params=self.spec.decode,
+            features,
+            self.spec.decode,
         )
 
 

@@ -81,17 +81,24 @@ def read_examples(folder: Path, videos: pa.Table, truth: GroundTruth) -> dict[st
     examples = {
         name: Example(read_features(features_path(folder, name)), _of(truth.segments, name)) for name in truth.videos
     }
-    check_within(examples)
+    check_within(examples, videos)
     return examples
 
 
-def check_within(examples: Mapping[str, Example]) -> None:
+def check_within(examples: Mapping[str, Example], videos: pa.Table) -> None:
     """Refuses segments that lie beyond their recording; a file of segments need not tell how long this is.
+
+    Args:
+        examples: by the recording's name.
+        videos: schema VIDEOS; a container may declare less than its frames last, so the longer of both counts.
 
     Raises:
         InputError: naming them.
     """
-    lengths_s = {name: one.features.duration_s for name, one in examples.items()}
+    told_s = zip(videos["name"].to_pylist(), videos["duration_s"].to_pylist(), strict=True)
+    lengths_s = {
+        name: max(length_s, examples[name].features.duration_s) for name, length_s in told_s if name in examples
+    }
     faults = [fault for one in examples.values() for fault in faults_of(one.truth, lengths_s)]
     if faults:
         more = f"; and {len(faults) - FAULTS_SHOWN} more" if len(faults) > FAULTS_SHOWN else ""

@@ -155,8 +155,9 @@ def test_segments_beyond_a_recordings_end_are_named_even_where_the_file_tells_no
     told = r"a\.mp4: expected an end within the video \(20 s\), found fix \[18, 60\]; a\.mp4: .*found turn \[30, 31\]"
     with pytest.raises(InputError, match=told):
         read_examples(tmp_path, videos("a.mp4"), truth)
-    within = GroundTruth(segments_of(rows[:1]), ("a.mp4",), {})
-    assert list(read_examples(tmp_path, videos("a.mp4"), within)) == ["a.mp4"]
+    within = GroundTruth(segments_of([*rows[:1], ("a.mp4", 18.0, 20.1, "fix", 1.0)]), ("a.mp4",), {})
+    frames_last_longer = videos("a.mp4", duration_s=20.1)  # than the container declares
+    assert list(read_examples(tmp_path, frames_last_longer, within)) == ["a.mp4"]
 
 
 def test_a_recording_is_known_without_its_suffix_and_named_once():
