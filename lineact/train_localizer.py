@@ -65,6 +65,10 @@ class TrainLocalizerParams:
             )
         if (self.head is not None, self.spot is not None) != (self.learner == "pyramid", self.learner == "spot"):
             raise ValueError(f"expected settings of the learner {self.learner} alone, head for pyramid, spot for spot")
+        if self.spot is not None and self.fit.epochs != (wanted := len(self.spot.pretrains)):
+            raise ValueError(
+                f"fit.epochs must be spot's pretrain_epochs + train_epochs, {wanted}, found {self.fit.epochs}"
+            )
 
 
 def train_localizer(
