@@ -1,9 +1,11 @@
 """Trains a line's localiser on its recordings' features: when each action begins and ends."""
 
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 import pyarrow as pa
 
 from lineact.files import cache_folder, write_metrics
@@ -88,11 +90,22 @@ def train_localizer(
     """
     from lineact.training.state import finish_once
 
+    if told := left_out(params.actions, truth):
+        print(f"train_localizer: {told}", flush=True)
     parts = parts_of(
         read_examples(features, videos, truth), videos, params.holdout, params.val_share, params.labelled_share
     )
     folder = state_folder(params, parts)
     finish_once(folder, out, lambda finished: _finish(params, parts, folder, finished))
+
+
+def left_out(actions: tuple[str, ...], truth: GroundTruth) -> str | None:
+    """Which segments nobody learns and nothing measures, in words; None where there are none."""
+    others = Counter(truth.segments.labels[~np.isin(truth.segments.labels, np.array(actions))].tolist())
+    if not others:
+        return None
+    named = ", ".join(f"{count} of {label}" for label, count in sorted(others.items()))
+    return f"leaves segments out whose label is no action of the line ({', '.join(actions)}): {named}"
 
 
 def state_folder(params: TrainLocalizerParams, parts: Parts) -> Path:

@@ -303,6 +303,18 @@ def test_the_command_writes_segments_subtitles_and_a_timeline(released, tmp_path
     assert len(in_order(localizer.segments(features))) == len(localizer.segments(features))
 
 
+def test_videos_whose_files_would_be_one_and_scores_that_are_none_are_refused(tmp_path, capsys):
+    paths = [tmp_path / shift / "clip.mp4" for shift in ("early", "late")]
+    for path in paths:
+        path.parent.mkdir()
+        path.write_bytes(b"")
+    assert main(["--localizer", str(tmp_path), *map(str, paths)]) == 3
+    assert "expected videos of different names" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["--localizer", str(tmp_path), "--min-score", "2", "--follow", str(paths[0])])
+    assert "--min-score: expected 0 to 1, found 2" in capsys.readouterr().err
+
+
 def test_a_video_shorter_than_a_clip_is_told(released, tmp_path):
     from lineact.bundle import load_bundle
 
