@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -142,5 +142,6 @@ def write_answers(
         drawn = {
             name: one.take(one.videos == video) for name, one in (("true", measured.truth.segments), ("found", meant))
         }
-        path = out / "plots" / f"timeline_{Path(video).stem}.png"
+        name = str(PurePath(video).with_suffix("")).replace("/", "_")  # two shifts may have a recording of one name
+        path = out / "plots" / f"timeline_{name}.png"
         draw_timeline(path, drawn, labels, measured.truth.duration_s[video], video)

@@ -1,9 +1,11 @@
 """Trains a line's localiser on its recordings' features: when each action begins and ends."""
 
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 import pyarrow as pa
 
 from lineact.files import cache_folder, write_metrics
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from lineact.temporal.localizer import AnyLocalizer
     from lineact.training.state import EpochRecord
 
-CODE_VERSION = 1  # raise where the same settings would give another localiser
+CODE_VERSION = 2  # raise where the same settings would give another localiser
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,10 @@ class TrainLocalizerParams:
             )
         if (self.head is not None, self.spot is not None) != (self.learner == "pyramid", self.learner == "spot"):
             raise ValueError(f"expected settings of the learner {self.learner} alone, head for pyramid, spot for spot")
+        if self.spot is not None and self.fit.epochs != (wanted := len(self.spot.pretrains)):
+            raise ValueError(
+                f"fit.epochs must be spot's pretrain_epochs + train_epochs, {wanted}, found {self.fit.epochs}"
+            )
 
 
 def train_localizer(
@@ -84,11 +90,22 @@ def train_localizer(
     """
     from lineact.training.state import finish_once
 
+    if told := left_out(params.actions, truth):
+        print(f"train_localizer: {told}", flush=True)
     parts = parts_of(
         read_examples(features, videos, truth), videos, params.holdout, params.val_share, params.labelled_share
     )
     folder = state_folder(params, parts)
     finish_once(folder, out, lambda finished: _finish(params, parts, folder, finished))
+
+
+def left_out(actions: tuple[str, ...], truth: GroundTruth) -> str | None:
+    """Which segments nobody learns and nothing measures, in words; None where there are none."""
+    others = Counter(truth.segments.labels[~np.isin(truth.segments.labels, np.array(actions))].tolist())
+    if not others:
+        return None
+    named = ", ".join(f"{count} of {label}" for label, count in sorted(others.items()))
+    return f"leaves segments out whose label is no action of the line ({', '.join(actions)}): {named}"
 
 
 def state_folder(params: TrainLocalizerParams, parts: Parts) -> Path:

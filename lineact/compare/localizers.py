@@ -1,6 +1,5 @@
 """Localisers compared: extractor x head x step x share of labelled recordings, on the held-out recordings of a line."""
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,11 +15,13 @@ from lineact.temporal.activitynet import GroundTruth
 from lineact.temporal.features.extraction import Extraction, extract_once
 from lineact.temporal.features.extractors import NoWeightsError
 from lineact.temporal.features.opening import extractor_of
-from lineact.temporal.parts import Example, Parts, parts_of
+from lineact.temporal.parts import Example, Parts, check_within, parts_of
 from lineact.train_localizer import TrainLocalizerParams, state_folder, train
+from lineact.training.state import load_seconds
 
 MARKDOWN, HTML, TABLE, PLOT = "report.md", "report.html", "table.csv", "speed.png"
 REAL_TIME = 1.0
+T_IOUS_SHOWN = ("0.1", "0.3", "0.5", "0.7")
 
 
 @dataclass(frozen=True)
@@ -93,9 +94,9 @@ def run_trial(station: Station, choice: Choice) -> Trial:
     except NoWeightsError as error:
         return Trial(station.line, choice, None, str(error))
     parts = _parts(station, choice.training, extractions)
-    began_s = time.perf_counter()
-    localizer, _ = train(choice.training, parts, state_folder(choice.training, parts))
-    train_s = time.perf_counter() - began_s
+    folder = state_folder(choice.training, parts)
+    localizer, _ = train(choice.training, parts, folder)
+    train_s = sum(epoch.training_s + epoch.validation_s for epoch in load_seconds(folder))  # kept ones, too
     measured = measured_on(localizer, parts.holdout)
     figures, _ = figures_of(choice.evaluation, measured)
     video_s = sum(one.features.duration_s for one in extractions.values())
@@ -122,6 +123,7 @@ def _parts(station: Station, params: TrainLocalizerParams, extractions: Mapping[
         for name in station.truth.videos
         if name in extractions
     }
+    check_within(examples, station.videos)
     return parts_of(examples, station.videos, params.holdout, params.val_share, params.labelled_share)
 
 
@@ -169,7 +171,7 @@ def markdown(trials: Sequence[Trial], t_ious: str, machine: str) -> str:
 
 
 def _table(trials: Sequence[Trial], t_ious: str) -> list[str]:
-    heading = ["extractor", "head", "stack", "step", "labelled", "0.1", "0.3", "0.5", "0.7", f"average {t_ious}"]
+    heading = ["extractor", "head", "stack", "step", "labelled", *T_IOUS_SHOWN, f"average {t_ious}"]
     heading += ["real-time factor", "MB", "training, s"]
     done = [trial.figures for trial in trials if trial.figures is not None]
     best = max((figures["map"] or 0.0 for figures in done), default=None)
@@ -182,16 +184,21 @@ def _table(trials: Sequence[Trial], t_ious: str) -> list[str]:
     told = next((figures for figures in done), None)
     counted = [
         f"\n{told['recordings']} held-out recordings with {told['true_segments']} segments, {told['video_s']:.0f} s; "
-        f"{max(int(figures['recordings_train'] or 0) for figures in done)} recordings teach with all labels.\n"
+        f"{max(_teaching(figures) for figures in done)} recordings teach, of which the share labelled has labels.\n"
     ] if told else []  # fmt: skip
     return ["\n".join(lines), *counted]
+
+
+def _teaching(figures: Mapping[str, float | None]) -> int:
+    return int(figures["recordings_train"] or 0) + int(figures["recordings_unlabelled"] or 0)
 
 
 def _cells(trial: Trial, best: float | None) -> list[str]:
     if trial.figures is None:
         return [f"no weights: {trial.marked.replace('|', '/')}", *[""] * 7]
     figures = trial.figures
-    precisions = [f"{100 * float(figures[f'map_{t_iou}'] or 0):.1f}" for t_iou in ("0.1", "0.3", "0.5", "0.7")]
+    known = [figures.get(f"map_{t_iou}") for t_iou in T_IOUS_SHOWN]  # a line may be scored at others alone
+    precisions = ["-" if value is None else f"{100 * value:.1f}" for value in known]
     average = f"{100 * float(figures['map'] or 0):.1f}"
     average = f"**{average}**" if figures["map"] == best else average
     factor, memory_mb, train_s = (

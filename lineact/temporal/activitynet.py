@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from lineact.errors import InputError
 from lineact.files import write_json
 from lineact.temporal.segments import Row, Segments, faults_of, segments_of
 
+GREATEST = 1e15  # a number beyond is neither seconds nor a score
 SHOWN = 10  # faults that an error names
 _TRUTH_FORM = '{"database": {VIDEO: {"duration": S, "annotations": [{"segment": [START_S, END_S], "label": ACTION}]}}}'
 _RESULTS_FORM = '{"results": {VIDEO: [{"segment": [START_S, END_S], "label": ACTION, "score": SCORE}]}}'
@@ -124,7 +123,7 @@ def _rows(video: str, entries: Any, where: str, form: str, *, scored: bool) -> l
 
 
 def _number(value: Any, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= GREATEST:
         raise InputError(f"{where}: expected a number, found {_shown(value)}")
     return float(value)
 

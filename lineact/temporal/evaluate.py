@@ -23,6 +23,7 @@ from lineact.temporal.segments import Segments
 T_IOUS = ("0.1:0.1:0.7", "0.3:0.1:0.7", "0.5:0.05:0.95")
 RECALL_PER_VIDEO = 100
 MAX_STEPS = 1000
+MOST_FPS = 1000.0
 
 
 def t_ious_of(text: str) -> tuple[float, ...]:
@@ -37,7 +38,11 @@ def t_ious_of(text: str) -> tuple[float, ...]:
     except ValueError as error:
         raise ConfigError(f"tIoU {text!r}: {way_out}") from error
     first, step, last = numbers if len(numbers) == 3 else (numbers[0], 1.0, numbers[0])
-    if len(numbers) not in (1, 3) or not (0 < first <= last <= 1 and step > 0) or (last - first) / step > MAX_STEPS:
+    if (
+        len(numbers) not in (1, 3)
+        or not (0 < first <= last <= 1 and 0 < step <= 1)
+        or (last - first) / step > MAX_STEPS
+    ):
         raise ConfigError(f"tIoU {text!r}: {way_out}")
     return tuple(round(first + step * number, 6) for number in range(int((last - first) / step + 1e-6) + 1))
 
@@ -145,8 +150,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         predictions = read_predictions(asked.predictions, truth.duration_s)
         if asked.subset is not None:
             predictions = predictions.take(np.isin(predictions.videos, truth.videos))
-        if not asked.fps > 0:
-            raise ConfigError(f"--fps {asked.fps:g}: expected a number above 0")
+        if not 0 < asked.fps <= MOST_FPS:
+            raise ConfigError(f"--fps {asked.fps:g}: expected a number above 0 up to {MOST_FPS:g}")
         scores = scores_of(
             truth,
             predictions,

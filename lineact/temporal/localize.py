@@ -8,6 +8,7 @@ each segment within 2 s of its end, as a line of JSON.
 import argparse
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     if asked.follow and len(asked.videos) > 1:
         parser.error(f"--follow: expected one video or camera, found {len(asked.videos)}")
+    if not 0 <= asked.min_score <= 1:
+        parser.error(f"--min-score: expected 0 to 1, found {asked.min_score:g}")
     try:
         if asked.follow:
             _follow(asked.bundle, asked.localizer, asked.videos[0], asked.min_score)
@@ -57,6 +60,12 @@ def _localize(
 
     if missing := [str(path) for path in videos if not path.is_file()]:
         raise InputError(f"expected videos, found no file {', '.join(missing)}")
+    stems = Counter(path.stem for path in videos)
+    if twice := [str(path) for path in videos if stems[path.stem] > 1]:
+        raise InputError(
+            f"expected videos of different names, for what is written is named as they are, found {', '.join(twice)}; "
+            "call the command for each of them, with another --out"
+        )
     localizer = load_localizer(localizer_folder)
     extractor = extractor_of(localizer.spec.extractor, bundle_folder)
     found: list[Row] = []

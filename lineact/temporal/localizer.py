@@ -1,7 +1,7 @@
 """A trained head with all that turns a video's features into segments, as a folder of safetensors and JSON."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -15,15 +15,18 @@ from safetensors.torch import load_file, save_file
 from lineact.errors import ConfigError, InputError
 from lineact.files import write_json, write_whole
 from lineact.settings import from_mapping
+from lineact.temporal.activitynet import rows_of
 from lineact.temporal.features import ClipParams, Features
 from lineact.temporal.features.opening import ExtractorParams
 from lineact.temporal.heads import DecodeParams, PyramidParams
 from lineact.temporal.heads.decode import decode
 from lineact.temporal.heads.pyramid import Pyramid, padded
 from lineact.temporal.heads.targets import points_of
-from lineact.temporal.segments import Segments
+from lineact.temporal.segments import Row, Segments, segments_of
 from lineact.temporal.spot.localizer import SpotLocalizer, SpotSpec, build_spot
 
+WINDOW_ROWS = 2048  # longer videos are looked at in windows: attention grows with the square of their rows
+MARGIN_ROWS = 256  # at a window's ends, whose segments are the neighbouring window's
 SPEC, WEIGHTS = "localizer.json", "localizer.safetensors"
 
 
@@ -81,17 +84,41 @@ class Localizer:
                 f"{features.video}: expected features of {self.spec.inputs} numbers, as the localiser learnt with, "
                 f"found {features.values.shape[1]}; extract them with the bundle that it belongs to"
             )
+        return in_windows(features, self._segments)
+
+    def _segments(self, features: Features) -> Segments:
         batch, mask = padded([self.rows(features.values)], self.network.granularity)
         return decode(
             self.network(batch, mask),
             points_of(batch.shape[1], self.spec.head.levels),
             self.spec.labels,
-            features.video,
-            first_s=float(features.times_s[0]),
-            step_s=features.step_s,
-            duration_s=features.duration_s,
-            params=self.spec.decode,
+            features,
+            self.spec.decode,
         )
+
+
+def in_windows(features: Features, segments_in: Callable[[Features], Segments]) -> Segments:
+    """Segments of a video of any length, in falling order of scores; each is that of the window in which it lies best.
+
+    Args:
+        features: of the video.
+        segments_in: finds segments in at most `WINDOW_ROWS` rows.
+    """
+    rows, times_s = len(features.times_s), features.times_s
+    if rows <= WINDOW_ROWS:
+        return segments_in(features)
+    found: list[Row] = []
+    for begin in range(0, rows - 2 * MARGIN_ROWS, WINDOW_ROWS - 2 * MARGIN_ROWS):
+        end = min(begin + WINDOW_ROWS, rows)
+        first_s = times_s[begin] - features.step_s / 2 if begin else 0.0
+        last_s = times_s[end - 1] + features.step_s / 2 if end < rows else features.duration_s
+        own_from_s = times_s[begin + MARGIN_ROWS] if begin else 0.0
+        own_to_s = times_s[end - MARGIN_ROWS] if end < rows else np.inf
+        part = Features(features.video, times_s[begin:end] - first_s, features.values[begin:end], last_s - first_s)
+        for video, start_s, end_s, label, score in rows_of(segments_in(part)):
+            if own_from_s <= first_s + (start_s + end_s) / 2 < own_to_s:
+                found.append((video, first_s + start_s, first_s + end_s, label, score))
+    return segments_of(sorted(found, key=lambda row: -row[4]))
 
 
 AnyLocalizer = Localizer | SpotLocalizer

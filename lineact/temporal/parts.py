@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
@@ -13,10 +13,11 @@ from lineact.errors import InputError
 from lineact.splits import Holdout, HoldoutParams
 from lineact.temporal.activitynet import GroundTruth
 from lineact.temporal.features import Features, read_features
-from lineact.temporal.segments import Segments
+from lineact.temporal.segments import Segments, faults_of
 
 LEAST_SHARE = 0.5  # of a segment that a cut leaves: with less of it, it is left out
 LEAST_LABELLED = 3  # recordings
+FAULTS_SHOWN = 10  # that an error names
 
 
 @dataclass(frozen=True)
@@ -73,12 +74,35 @@ def read_examples(folder: Path, videos: pa.Table, truth: GroundTruth) -> dict[st
         truth: segments; a recording that it does not name is left out.
 
     Raises:
-        InputError: where the truth names a recording that the line does not have, or features are missing.
+        InputError: where the truth names a recording that the line does not have, or a segment beyond its end, or
+            features are missing.
     """
     truth = of_recordings(truth, videos["name"].to_pylist())
-    return {
+    examples = {
         name: Example(read_features(features_path(folder, name)), _of(truth.segments, name)) for name in truth.videos
     }
+    check_within(examples, videos)
+    return examples
+
+
+def check_within(examples: Mapping[str, Example], videos: pa.Table) -> None:
+    """Refuses segments that lie beyond their recording; a file of segments need not tell how long this is.
+
+    Args:
+        examples: by the recording's name.
+        videos: schema VIDEOS; a container may declare less than its frames last, so the longer of both counts.
+
+    Raises:
+        InputError: naming them.
+    """
+    told_s = zip(videos["name"].to_pylist(), videos["duration_s"].to_pylist(), strict=True)
+    lengths_s = {
+        name: max(length_s, examples[name].features.duration_s) for name, length_s in told_s if name in examples
+    }
+    faults = [fault for one in examples.values() for fault in faults_of(one.truth, lengths_s)]
+    if faults:
+        more = f"; and {len(faults) - FAULTS_SHOWN} more" if len(faults) > FAULTS_SHOWN else ""
+        raise InputError(f"segments: {'; '.join(faults[:FAULTS_SHOWN])}{more}. Mend or remove these segments")
 
 
 def of_recordings(truth: GroundTruth, names: Sequence[str]) -> GroundTruth:

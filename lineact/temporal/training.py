@@ -139,7 +139,7 @@ class _Localizing:
             (example.truth.videos == features.video) & np.isin(example.truth.labels, np.array(labels))
         )
         ends_s = np.stack([known.start_s, known.end_s], axis=1)
-        intervals = torch.from_numpy((ends_s - features.times_s[0]) / features.step_s).float()
+        intervals = torch.from_numpy(features.places_at(ends_s)).float()
         classes = torch.tensor([labels.index(str(label)) for label in known.labels], dtype=torch.int64)
         points = points_of(rows, self._params.head.levels)
         return targets_of(points, intervals, classes, len(labels), self._params.head.centre_radius)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from lineact.errors import InputError
 from lineact.evaluate_events import Interval
+from lineact.evaluate_localizer import EvaluateLocalizerParams, Measured, figures_of, write_answers
 from lineact.schema import TRUTH_BOXES, VIDEOS, table_of
 from lineact.simulate_segments import SimulateSegmentsParams, merged, true_segments
 from lineact.splits import HoldoutParams
@@ -17,6 +18,7 @@ from lineact.temporal.activitynet import GroundTruth, rows_of
 from lineact.temporal.features import Features, write_features
 from lineact.temporal.parts import Example, between, evenly, features_path, of_recordings, parts_of, read_examples
 from lineact.temporal.segments import segments_of
+from lineact.train_localizer import left_out
 
 LAST = HoldoutParams((), 0.5, 1.0)
 WHOLE = HoldoutParams(("b.mp4",), 0.0, 0.0)
@@ -146,6 +148,40 @@ def test_segments_of_unknown_recordings_are_named(tmp_path):
     truth = GroundTruth(segments_of([("x.mp4", 0.0, 1.0, "fix", 1.0)]), ("x.mp4",), {"x.mp4": 2.0})
     with pytest.raises(InputError, match=r"found some of x\.mp4; name them as the files under data/<line>/raw"):
         read_examples(tmp_path, videos("a.mp4"), truth)
+
+
+def test_segments_beyond_a_recordings_end_are_named_even_where_the_file_tells_no_length(tmp_path):
+    write_features(features_path(tmp_path, "a.mp4"), example("a.mp4").features)
+    rows = [("a.mp4", 1.0, 2.0, "fix", 1.0), ("a.mp4", 18.0, 60.0, "fix", 1.0), ("a.mp4", 30.0, 31.0, "turn", 1.0)]
+    truth = GroundTruth(segments_of(rows), ("a.mp4",), {})
+    told = r"a\.mp4: expected an end within the video \(20 s\), found fix \[18, 60\]; a\.mp4: .*found turn \[30, 31\]"
+    with pytest.raises(InputError, match=told):
+        read_examples(tmp_path, videos("a.mp4"), truth)
+    within = GroundTruth(segments_of([*rows[:1], ("a.mp4", 18.0, 20.1, "fix", 1.0)]), ("a.mp4",), {})
+    frames_last_longer = videos("a.mp4", duration_s=20.1)  # than the container declares
+    assert list(read_examples(tmp_path, frames_last_longer, within)) == ["a.mp4"]
+
+
+def test_segments_of_no_action_of_the_line_are_named():
+    rows = [("a.mp4", 1.0, 2.0, label, 1.0) for label in ("fix", "Fix", "Fix", "turn")]
+    truth = GroundTruth(segments_of(rows), ("a.mp4",), {})
+    assert left_out(("fix", "turn", "Fix"), truth) is None
+    assert left_out(("fix",), truth) == (
+        "leaves segments out whose label is no action of the line (fix): 2 of Fix, 1 of turn"
+    )
+
+
+def test_timelines_of_recordings_of_one_name_are_all_there(tmp_path):
+    names = ("early/a.mp4", "late/a.mp4")
+    truth = GroundTruth(segments_of((name, 1.0, 2.0, "fix", 1.0) for name in names), names, dict.fromkeys(names, 9.0))
+    params = EvaluateLocalizerParams(WHOLE, ("0.5",), 0.3, 10.0, None)
+    measured = Measured(truth, truth.segments, 1.0)
+    _, by_class = figures_of(params, measured)
+    write_answers(tmp_path, params, measured, by_class)
+    assert sorted(path.name for path in (tmp_path / "plots").glob("*.png")) == [
+        "timeline_early_a.png",
+        "timeline_late_a.png",
+    ]
 
 
 def test_a_recording_is_known_without_its_suffix_and_named_once():

@@ -265,6 +265,7 @@ def truth_file(**entry):
         (json.dumps(truth_file(annotations=[{"segment": [-1, 2], "label": "x"}])), "a start at or after 0"),
         (json.dumps(truth_file(annotations=[{"segment": [9, 11], "label": "x"}])), r"within the video \(10 s\)"),
         (json.dumps(truth_file(duration=float("nan"))), "duration: expected a number, found NaN"),
+        (json.dumps(truth_file(duration=10**400)), "duration: expected a number, found 1000"),
         (json.dumps(truth_file(subset="train")), "videos of the subset test, found train"),
     ],
 )
@@ -292,7 +293,9 @@ def test_thresholds(text, found):
     assert t_ious_of(text) == found or len(t_ious_of(text)) == found
 
 
-@pytest.mark.parametrize("text", ["", "x", "0", "1.5", "0.1:0.7", "0.7:0.1:0.1", "0.1:0:0.7", "0.1:1e-9:0.7", "nan"])
+@pytest.mark.parametrize(
+    "text", ["", "x", "0", "1.5", "0.1:0.7", "0.7:0.1:0.1", "0.1:0:0.7", "0.1:1e-9:0.7", "0.1:inf:0.7", "nan"]
+)
 def test_thresholds_that_are_none(text):
     with pytest.raises(ConfigError, match="expected first:step:last or one number"):
         t_ious_of(text)
@@ -319,6 +322,15 @@ def test_the_command_prints_and_writes_what_it_found(tmp_path, capsys):
     assert main([*files, "--fps", "0"]) == 2
     assert main(["--ground-truth", str(tmp_path / "none"), "--predictions", str(tmp_path / "told.json")]) == 3
     assert "found no file" in capsys.readouterr().err
+
+
+def test_rates_that_are_none_are_refused(tmp_path, capsys):
+    (tmp_path / "truth.json").write_text(json.dumps(truth_file()))
+    (tmp_path / "told.json").write_text(json.dumps({"results": {}}))
+    files = ["--ground-truth", str(tmp_path / "truth.json"), "--predictions", str(tmp_path / "told.json")]
+    for fps in ("0", "inf", "nan"):
+        assert main([*files, "--fps", fps]) == 2
+        assert f"--fps {fps}: expected a number above 0 up to 1000" in capsys.readouterr().err
 
 
 def test_the_command_starts_without_what_trains_networks():

@@ -99,6 +99,7 @@ def test_a_trial_is_extracted_trained_and_measured_once(station, choice, tmp_pat
     assert again.figures is not None
     assert again.figures["map"] == figures["map"]
     assert again.figures["real_time_factor"] == figures["real_time_factor"]
+    assert again.figures["train_s"] == figures["train_s"] != 0  # of the training, not of taking it from the cache
 
 
 def test_spot_learns_from_recordings_without_labels_too(station, choice, tmp_path, monkeypatch):
@@ -123,17 +124,28 @@ def test_a_row_without_weights_is_marked_and_the_report_tells_both(station, choi
     without = run_trial(station, replace(choice, features=replace(choice.features, extractor=extractor)))
     assert without.figures is None
     figures = {f"map_{t_iou}": 0.5 for t_iou in ("0.1", "0.3", "0.5", "0.7")} | {"map": 0.625, "recordings": 1}
-    figures |= {"true_segments": 2, "video_s": 6.0, "recordings_train": 3, "real_time_factor": 0.04}
-    done = Trial("ua", choice, figures | {"memory_peak_mb": 300.0, "train_s": 2.0})
+    figures |= {"true_segments": 2, "video_s": 6.0, "recordings_train": 3, "recordings_unlabelled": 7}
+    done = Trial("ua", choice, figures | {"real_time_factor": 0.04, "memory_peak_mb": 300.0, "train_s": 2.0})
     write_report(tmp_path, [done, without], "0.1:0.1:0.7", "2 cores, a CPU")
     text = (tmp_path / MARKDOWN).read_text()
     assert "| student | temporalmaxer | 4 | 2 | 100% | 50.0 | 50.0 | 50.0 | 50.0 | **62.5** | 0.040 | 300 | 2 |" in text
     assert (
         "| r3d_18 (tiny) | temporalmaxer | 4 | 2 | 100% | no weights: r3d_18: no weights: the embedded variant" in text
     )
-    assert "1 held-out recordings with 2 segments, 6 s; 3 recordings teach" in text
+    assert "1 held-out recordings with 2 segments, 6 s; 10 recordings teach" in text
     assert "data:image/png;base64," in (tmp_path / HTML).read_text()
     assert (tmp_path / PLOT).stat().st_size > 5000
     [first, second] = list(csv.DictReader((tmp_path / TABLE).open()))
     assert (first["map"], first["marked"], second["map"]) == ("0.625", "", "")
     assert "only=r3d_18" in second["marked"]
+    assert done.figures is not None
+    elsewhere = {name: value for name, value in done.figures.items() if name != "map_0.1"}
+    write_report(tmp_path, [replace(done, figures=elsewhere)], "0.3:0.2:0.7", "2 cores, a CPU")
+    assert "| 100% | - | 50.0 | 50.0 | 50.0 | **62.5** |" in (tmp_path / MARKDOWN).read_text()
+
+
+def test_epochs_that_are_not_spots_are_told_before_anything_is_extracted(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    training = choice_of("ua", "student", None, "spot", 0.1, 0).training
+    with pytest.raises(ValueError, match=r"fit\.epochs must be spot's pretrain_epochs \+ train_epochs, 70, found 50"):
+        replace(training, fit=replace(training.fit, epochs=50))

@@ -23,6 +23,7 @@ from lineact.temporal.features.i3d import I3D
 from lineact.temporal.features.imported import ImportedExtractor, read_imported
 from lineact.temporal.features.network import ClipNetwork, Pixels
 from lineact.temporal.features.video_resnet import KINDS, VideoResNet
+from lineact.video import video_facts
 from tests.generated_videos import scene, write_video
 
 CLIPS = ClipParams(fps=10.0, stack=16, step=4)
@@ -125,6 +126,20 @@ def test_a_video_is_extracted_once(tmp_path, monkeypatch):
         cost.unlink()  # killed before it was done
     extract_once(extractor, video, "v", CLIPS)
     assert len(module.sizes) == 5 * calls
+
+
+def test_a_length_that_is_not_declared_counts_the_last_frame_too(tmp_path, monkeypatch):
+    video = grey_video(tmp_path / "rec_00.mp4")
+    declared = video_facts(video)
+    for module in ("extraction", "imported"):
+        facts = replace(declared, duration_s=None)
+        monkeypatch.setattr(f"lineact.temporal.features.{module}.video_facts", lambda _, facts=facts: facts)
+    network, _ = seen_frames()
+    found = NetworkExtractor(network, None, 8).extract(video, "v", CLIPS).features
+    assert found.duration_s == pytest.approx(4.0, abs=0.01)  # 40 frames, ten a second
+    np.save(tmp_path / "rec_00.npy", np.zeros((len(found.values), 2)))
+    imported = ImportedExtractor(tmp_path).extract(video, "rec_00.mp4", CLIPS).features
+    assert imported.duration_s == found.duration_s
 
 
 def test_videos_shorter_than_a_clip_and_clips_of_another_length_are_refused(tmp_path):
@@ -399,6 +414,11 @@ def test_a_folder_of_rows_made_elsewhere(tmp_path):
     np.save(tmp_path / "rows/rec_00.npy", np.arange(14.0).reshape(7, 2))
     found = extractor.extract(video, "rec_00.mp4", CLIPS)
     assert found.features.values.shape == (7, 2)
+    (tmp_path / "rows/late").mkdir()
+    with pytest.raises(InputError, match=r"expected its features as .*late/rec_00\.npy"):
+        extractor.extract(video, "late/rec_00.mp4", CLIPS)  # not those of another recording of this name
+    np.save(tmp_path / "rows/late/rec_00.npy", np.ones((7, 2)))
+    assert (extractor.extract(video, "late/rec_00.mp4", CLIPS).features.values == 1).all()
     before = extractor.key
     np.save(tmp_path / "rows/rec_00.npy", np.zeros((7, 2)))
     assert extractor.key != before

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lineact.temporal.average_precision import average_precision
+from lineact.temporal.features import Features
 from lineact.temporal.heads import DecodeParams, PyramidParams
 from lineact.temporal.heads.decode import decode
 from lineact.temporal.heads.losses import diou_loss, focal_loss, pyramid_loss
@@ -138,7 +139,33 @@ def test_answers_that_agree_vote_for_the_ends():
 
 
 def decoded(answers, points, video="v", first_s=0.0, step_s=1.0, duration_s=float(ROWS)):
-    return decode(answers, points, LABELS, video, first_s=first_s, step_s=step_s, duration_s=duration_s, params=DECODE)
+    times_s = first_s + np.arange(ROWS) * step_s
+    return decode(answers, points, LABELS, Features(video, times_s, np.zeros((ROWS, 1)), duration_s), DECODE)
+
+
+@given(st.lists(st.floats(0.1, 9), min_size=2, max_size=20), st.data())
+def test_places_and_seconds_are_each_others_inverse_over_gaps_too(steps_s, data):
+    features = Features("v", np.cumsum(steps_s), np.zeros((len(steps_s), 1)), sum(steps_s) + 10)
+    places = np.array(data.draw(st.lists(st.floats(-5, len(steps_s) + 5), min_size=1)))
+    assert np.allclose(features.places_at(features.seconds_at(places)), places)
+    assert np.array_equal(features.seconds_at(np.arange(len(steps_s))), features.times_s)
+
+
+def test_a_gap_in_the_recording_moves_no_segment():
+    times_s = np.concatenate([np.arange(ROWS // 2), 1000 + np.arange(ROWS - ROWS // 2)]).astype(float)
+    gapped = Features("v", times_s, np.zeros((ROWS, 1)), times_s[-1] + 1)
+    points = points_of(ROWS, 4)
+    truth_s = np.array([[3.0, 9.0], [1004.0, 1010.0]])
+    intervals = torch.from_numpy(gapped.places_at(truth_s)).float()
+    wanted = targets_of(points, intervals, torch.tensor([0, 1]), len(LABELS), 1.5)
+    answers = Answers(
+        torch.where(wanted.classes > 0, 8.0, -20.0)[None],
+        wanted.distances[None],
+        torch.ones(1, len(points.places), dtype=torch.bool),
+    )
+    found = decode(answers, points, LABELS, gapped, DECODE)
+    sure = found.take(found.scores > 0.9)
+    assert np.allclose(np.sort(np.stack([sure.start_s, sure.end_s], axis=1), axis=0), truth_s, atol=1e-3)
 
 
 @given(intervals, st.integers(0, 99))

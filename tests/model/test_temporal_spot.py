@@ -272,6 +272,12 @@ def test_cells_cover_the_video_and_keep_constant_rows(rows, scale):
     assert torch.allclose(cell_rows(torch.ones(rows, 3), scale), torch.ones(scale, 3))
 
 
+def test_cells_lie_where_their_rows_do_over_a_gap_too():
+    times_s = np.array([0.5, 1.5, 2.5, 3.5, 100.5, 101.5, 102.5, 103.5])
+    edges = edges_s(Features("v", times_s, np.zeros((8, 1), np.float32), 104.0), 8)
+    assert edges.tolist() == [0.0, 1.0, 2.0, 3.0, 52.0, 101.0, 102.0, 103.0, 104.0]
+
+
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(4, 10), st.integers(3, 9)), max_size=4))
 @settings(max_examples=30, deadline=None)
 def test_perfect_answers_become_the_true_segments(parts):

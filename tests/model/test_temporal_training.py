@@ -14,7 +14,7 @@ from lineact.temporal.features.student import PLACE, extract, row_of
 from lineact.temporal.follow import Clips, Follower, FollowParams
 from lineact.temporal.heads import DecodeParams, PyramidParams
 from lineact.temporal.localize import in_order, main
-from lineact.temporal.localizer import load_localizer, save_localizer
+from lineact.temporal.localizer import WINDOW_ROWS, in_windows, load_localizer, save_localizer
 from lineact.temporal.parts import Example
 from lineact.temporal.segments import segments_of
 from lineact.temporal.subtitles import srt_of, vtt_of
@@ -137,6 +137,41 @@ def test_a_saved_localiser_says_the_same(trained, tmp_path):
         load_localizer(tmp_path / "localizer")
     with pytest.raises(InputError, match=r"found no localizer\.json"):
         load_localizer(tmp_path)
+
+
+def test_a_long_video_is_looked_at_in_windows_and_none_of_its_actions_is_lost():
+    rows = 3 * WINDOW_ROWS + 77
+    times_s = 0.5 + np.arange(rows)
+    truth = [("v", at, at + 40.0, "fix", 1.0) for at in range(0, rows, 100) if at + 40 <= rows]
+    sizes = []
+
+    def segments_in(part):
+        sizes.append(len(part.times_s))
+        shift_s = float(part.values[0, 0]) - part.times_s[0]  # each row tells its own time
+        cut = [(max(a - shift_s, 0.0), min(b - shift_s, part.duration_s)) for _, a, b, _, _ in truth]
+        return segments_of(("v", a, b, "fix", 0.9) for a, b in cut if a < b)
+
+    found = in_windows(Features("v", times_s, times_s[:, None].astype(np.float32), float(rows)), segments_in)
+    assert max(sizes) == WINDOW_ROWS
+    assert len(sizes) == 4
+    assert sorted(row[1:3] for row in columns_of(found)) == [row[1:3] for row in truth]
+
+
+def test_the_windows_of_a_long_video_agree_with_its_whole(trained, monkeypatch):
+    parts = [example(number).features.values for number in range(200, 212)]
+    values = np.concatenate(parts)
+    features = Features("v", (np.arange(len(values)) + 0.5) / 5, values, len(values) / 5)
+    whole = trained[0].segments(features)
+    monkeypatch.setattr("lineact.temporal.localizer.WINDOW_ROWS", 256)
+    monkeypatch.setattr("lineact.temporal.localizer.MARGIN_ROWS", 64)
+    in_parts = trained[0].segments(features)
+    sure, again = (columns_of(in_order(one.take(one.scores > 0.5))) for one in (whole, in_parts))
+    assert len(sure) == len(again) >= 20
+    for one, other in zip(sure, again, strict=True):
+        assert one[3] == other[3]
+        assert np.allclose([*one[1:3], one[4]], [*other[1:3], other[4]], atol=0.05)
+    most = trained[0].spec.decode.most_after
+    assert len(in_parts) > most >= len(whole)  # of each window, not of the whole shift
 
 
 def test_features_of_another_kind_are_refused(trained):
@@ -266,6 +301,18 @@ def test_the_command_writes_segments_subtitles_and_a_timeline(released, tmp_path
     short = ["--bundle", str(released / "export/bundle"), "--localizer", str(tmp_path)]
     assert main([*short, str(video)]) == 3
     assert len(in_order(localizer.segments(features))) == len(localizer.segments(features))
+
+
+def test_videos_whose_files_would_be_one_and_scores_that_are_none_are_refused(tmp_path, capsys):
+    paths = [tmp_path / shift / "clip.mp4" for shift in ("early", "late")]
+    for path in paths:
+        path.parent.mkdir()
+        path.write_bytes(b"")
+    assert main(["--localizer", str(tmp_path), *map(str, paths)]) == 3
+    assert "expected videos of different names" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["--localizer", str(tmp_path), "--min-score", "2", "--follow", str(paths[0])])
+    assert "--min-score: expected 0 to 1, found 2" in capsys.readouterr().err
 
 
 def test_a_video_shorter_than_a_clip_is_told(released, tmp_path):

@@ -51,8 +51,19 @@ class Features:
 
     @property
     def step_s(self) -> float:
-        """Seconds from row to row; of one row the whole video."""
-        return float(np.diff(self.times_s).mean()) if len(self.times_s) > 1 else self.duration_s
+        """Seconds from row to row, as a rule: a recording may have gaps; of one row the whole video."""
+        return float(np.median(np.diff(self.times_s))) if len(self.times_s) > 1 else self.duration_s
+
+    def seconds_at(self, places: np.ndarray) -> np.ndarray:
+        """Moments, seconds, of places in rows: k is the middle of row k, and what lies between is interpolated."""
+        last = len(self.times_s) - 1
+        beyond = np.minimum(places, 0) + np.maximum(places - last, 0)
+        return np.interp(places, np.arange(last + 1), self.times_s) + beyond * self.step_s
+
+    def places_at(self, seconds: np.ndarray) -> np.ndarray:
+        """Places in rows of moments: the inverse of `seconds_at`."""
+        beyond_s = np.minimum(seconds - self.times_s[0], 0) + np.maximum(seconds - self.times_s[-1], 0)
+        return np.interp(seconds, self.times_s, np.arange(len(self.times_s))) + beyond_s / self.step_s
 
 
 def clips_of(times_s: np.ndarray, values: np.ndarray, params: ClipParams) -> tuple[np.ndarray, np.ndarray]:

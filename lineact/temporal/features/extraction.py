@@ -157,7 +157,7 @@ class NetworkExtractor:
             rows += self.network(clips).tobytes()
         if not times_s:
             raise too_short(path, params, counted.frames)
-        duration_s = video_facts(path).duration_s or counted.end_s
+        duration_s = length_s(path, counted.end_s)
         values = np.frombuffer(rows, np.float32).reshape(len(times_s), -1)
         return cost.of(Features(video, np.array(times_s), values, duration_s))
 
@@ -210,6 +210,12 @@ def _chosen(path: Path, fps: float, counted: Counted) -> Iterator[tuple[float, n
         if rate.takes(frame.pts_s):
             counted.frames += 1
             yield counted.end_s, frame.image_rgb
+
+
+def length_s(path: Path, last_frame_s: float) -> float:
+    """A video's length, seconds; where it is not declared, the last frame is shown as long as any other."""
+    facts = video_facts(path)
+    return facts.duration_s or last_frame_s + 1 / facts.fps
 
 
 class Cost:

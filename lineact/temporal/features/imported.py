@@ -3,14 +3,14 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 
 from lineact.errors import InputError
 from lineact.files import sha256_of_tree
 from lineact.temporal.features import ClipParams, Features, check_features
-from lineact.temporal.features.extraction import Cost, Extraction
+from lineact.temporal.features.extraction import Cost, Extraction, length_s
 from lineact.video import read_frames, video_facts
 
 SUFFIXES = (".npy", ".npz")
@@ -18,7 +18,7 @@ SUFFIXES = (".npy", ".npz")
 
 @dataclass(frozen=True)
 class ImportedExtractor:
-    """Rows from a folder of arrays, each named as its video: rec_00.npy or rec_00.npz for rec_00.mp4.
+    """Rows from a folder of arrays, each named as its video: shift/rec_00.npy or .npz for shift/rec_00.mp4.
 
     Attributes:
         folder: of the arrays; see `read_imported`.
@@ -43,11 +43,12 @@ class ImportedExtractor:
             InputError: where there is none, or it does not fit the video.
         """
         cost = Cost()
-        found = [self.folder / f"{path.stem}{suffix}" for suffix in SUFFIXES]
+        name = PurePath(video).with_suffix("")  # with its folders: two shifts may have a recording of one name
+        found = [self.folder / f"{name}{suffix}" for suffix in SUFFIXES]
         there = [array for array in found if array.is_file()]
         if not there:
             raise InputError(f"{path}: expected its features as {' or '.join(map(str, found))}, found neither")
-        duration_s = video_facts(path).duration_s or max(frame.pts_s for frame in read_frames(path))
+        duration_s = video_facts(path).duration_s or length_s(path, _last_frame_s(path))
         return cost.of(read_imported(there[0], video, duration_s, params))
 
 
@@ -77,6 +78,12 @@ def read_imported(path: Path, video: str, duration_s: float, params: ClipParams)
     features = Features(video, times_s.astype(np.float64), values.astype(np.float32), duration_s)
     check_features(path, features)
     return features
+
+
+def _last_frame_s(path: Path) -> float:
+    """Seconds from the first frame."""
+    times_s = [frame.pts_s for frame in read_frames(path)]
+    return max(times_s) - times_s[0]
 
 
 def _arrays(path: Path) -> tuple[np.ndarray, np.ndarray | None]:

@@ -8,8 +8,8 @@ from typing import Protocol
 import numpy as np
 
 from lineact.temporal.features import ClipParams, Features, Rate, clips_of
-from lineact.temporal.features.extraction import Cost, Extraction, too_short
-from lineact.video import Frame, read_frames, video_facts
+from lineact.temporal.features.extraction import Cost, Extraction, length_s, too_short
+from lineact.video import Frame, read_frames
 
 PLACE = 5  # numbers of a hand for each label: how sure, where (x, y) and how large (width, height)
 
@@ -67,7 +67,7 @@ def extract(pair: Pair, path: Path, video: str, params: ClipParams) -> Extractio
     """
     cost = Cost()
     times_s, rows, end_s = frame_rows(pair, read_frames(path), params.fps)
-    duration_s = video_facts(path).duration_s or end_s
+    duration_s = length_s(path, end_s)
     clip_times_s, values = clips_of(times_s, rows, params)
     if not len(values):
         raise too_short(path, params, len(times_s))

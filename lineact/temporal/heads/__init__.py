@@ -62,7 +62,8 @@ class DecodeParams:
     Attributes:
         min_score: answers below are dropped before suppression, 0 to 1.
         most_before: answers that enter suppression, the surest.
-        most_after: segments of a video, the surest.
+        most_after: segments of a video, the surest; of a long one, of each window, see
+            `lineact.temporal.localizer.in_windows`.
         min_duration_s: shorter ones are dropped.
         sigma: of soft-NMS: a segment's score is multiplied by exp(-tIoU^2 / sigma) for each surer one of its action.
         vote_t_iou: a segment's ends become the mean, weighed by scores, of all answers of its action from this tIoU

@@ -29,9 +29,8 @@ def cell_rows(rows: torch.Tensor, scale: int) -> torch.Tensor:
 
 def edges_s(features: Features, scale: int) -> np.ndarray:
     """Where cells begin and the last one ends: seconds, scale + 1, within the video."""
-    begin_s = features.times_s[0] - features.step_s / 2
-    edges = begin_s + np.linspace(0, len(features.times_s) * features.step_s, scale + 1)
-    return np.clip(edges, 0.0, features.duration_s)
+    places = np.linspace(-0.5, len(features.times_s) - 0.5, scale + 1)
+    return np.clip(features.seconds_at(places), 0.0, features.duration_s)
 
 
 def truth_of(features: Features, segments: Segments, labels: tuple[str, ...], scale: int) -> Truth:
