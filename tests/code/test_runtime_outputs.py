@@ -1,5 +1,6 @@
 """What becomes of events and results: event files, the outbox, figures, the live view, the annotated video."""
 
+import errno
 import http.client
 import json
 import os
@@ -15,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lineact.errors import ConfigError, InputError
+from lineact.errors import ConfigError, FullDiskError, InputError
 from lineact.runtime.outputs.annotated import AnnotatedVideo
 from lineact.runtime.outputs.json_lines import CURRENT, EventFile, last_event
 from lineact.runtime.outputs.metrics import MetricsOutput
@@ -26,7 +27,7 @@ from lineact.runtime.outputs.view import LiveView
 from lineact.runtime.products import Products, product_of
 from lineact.runtime.settings import EventFileSettings, MetricsSettings, ViewSettings
 from lineact.runtime.sources.counts import SourceCounts
-from tests.station import ORIGIN, event, frame_at, hand, result_at
+from tests.station import ORIGIN, close_in_time, event, frame_at, hand, result_at
 
 LABELS = ("pick", "place", "NG")
 
@@ -326,6 +327,20 @@ def test_an_annotated_video_of_nothing_is_none(tmp_path):
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(ConfigError, match=r"expected a file ending in .mkv or .mp4, found '.gif'"):
         AnnotatedVideo(tmp_path / "a.gif", LABELS, lossless=True)
+
+
+def test_an_encoder_that_fails_at_the_very_end_is_told(tmp_path, monkeypatch):
+    encode_all = AnnotatedVideo._encode_all
+
+    def failing(self) -> None:
+        encode_all(self)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(AnnotatedVideo, "_encode_all", failing)
+    output = AnnotatedVideo(tmp_path / "a.mkv", LABELS, lossless=True)
+    output.see(result_at(0.0))
+    with pytest.raises(FullDiskError):
+        close_in_time(output)
 
 
 def test_events_that_the_outbox_lacks_are_found_at_the_next_start(tmp_path):

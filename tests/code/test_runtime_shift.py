@@ -1,5 +1,6 @@
 """The shift report: from a station's events and from localised segments to one page with clips."""
 
+import errno
 import html
 import io
 import json
@@ -27,7 +28,7 @@ from lineact.runtime.work.events import Reported
 from lineact.runtime.work.replay import replay
 from lineact.temporal.activitynet import write_predictions
 from lineact.temporal.segments import segments_of
-from tests.station import ORIGIN, frame_at, numbered_video, result_at
+from tests.station import ORIGIN, close_in_time, frame_at, numbered_video, result_at
 
 BEGIN_UTC_S = 1_700_000_000.0
 WORK = WorkSettings(tuple(WorkStep(action, 1.0, 4.0) for action in "ABC"), takt_s=10.0, idle_s=5.0)
@@ -243,6 +244,17 @@ def test_where_no_video_can_be_kept_the_station_goes_on(tmp_path, monkeypatch, c
     for index in range(40):
         kept.see(result_at(float(index), number=index))
     kept.close()
+    assert caplog.text.count("no video is kept any more") == 1
+
+
+def test_a_disk_that_gets_full_with_the_last_kept_frame_does_not_hold_up_the_end(tmp_path, monkeypatch, caplog):
+    def failing(*_) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(KeptVideo, "_remove_old", failing)
+    kept = KeptVideo(tmp_path / "video", KeptVideoSettings(hours=1.0), PrivacySettings())
+    kept.see(result_at(0.0))
+    close_in_time(kept)
     assert caplog.text.count("no video is kept any more") == 1
 
 

@@ -42,6 +42,7 @@ class AnnotatedVideo:
         self._lossless = lossless
         self._left_out = 0
         self._error: Exception | None = None
+        self._ended = False  # whether the encoder was told that nothing comes any more
         self._waiting: queue.Queue[FrameResult | None] = queue.Queue(MOST_WAITING)
         path.parent.mkdir(parents=True, exist_ok=True)
         self._encoder = Thread(target=self._encode, name="annotated", daemon=True)
@@ -85,13 +86,18 @@ class AnnotatedVideo:
             self._encode_all()
         except Exception as error:
             self._error = error
-            while self._waiting.get() is not None:  # whoever puts must not wait for ever
-                pass
+            while not self._ended:  # whoever puts must not wait for ever
+                self._next()
+
+    def _next(self) -> FrameResult | None:
+        result = self._waiting.get()
+        self._ended = result is None
+        return result
 
     def _encode_all(self) -> None:
         import av
 
-        first = self._waiting.get()
+        first = self._next()
         if first is None:
             return
         # A fragmented MP4 can be played however it ended; Matroska always can.
@@ -112,7 +118,7 @@ class AnnotatedVideo:
                 picture.pts = round((result.frame.pts_s - first.frame.pts_s) * TICKS_PER_S)
                 picture.time_base = Fraction(1, TICKS_PER_S)
                 container.mux(stream.encode(picture))
-                result = self._waiting.get()
+                result = self._next()
                 if result is not None:
                     image_rgb = self._overlay.draw(result)
             container.mux(stream.encode(None))
