@@ -93,6 +93,19 @@ def test_the_last_event_is_also_found_in_a_closed_file(tmp_path):
     assert last_event(tmp_path) == first.as_json()
 
 
+@pytest.mark.parametrize("line", [b"\0\0\0", b"[]", b"{}", b'"text"', b"\xff", b'{"event_id": 1, "end_utc": "now"}'])
+def test_a_line_that_is_no_event_does_not_keep_a_station_from_starting(tmp_path, caplog, line):
+    output = EventFile(tmp_path, EventFileSettings())
+    output.write(event(1))
+    output.close()
+    expected = last_event(tmp_path)
+    with (tmp_path / CURRENT).open("ab") as stream:
+        stream.write(line + b"\n")
+    assert expected is not None
+    assert last_event(tmp_path) == expected
+    assert "expected an event in each line" in caplog.text
+
+
 def test_the_outbox_keeps_order_and_forgets_only_what_is_removed(tmp_path):
     outbox = Outbox(tmp_path / "waiting.sqlite")
     assert outbox.last_added() is None
