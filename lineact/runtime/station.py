@@ -196,6 +196,6 @@ def _outputs(
     if station.annotated:
         from lineact.runtime.outputs.annotated import AnnotatedVideo
 
-        video = AnnotatedVideo(station.annotated, bundle.labels, source.mode == "lossless")
+        video = AnnotatedVideo(station.annotated, bundle.labels, source.mode == "lossless", settings.privacy)
         outputs.results_to.append(stack.enter_context(closing(video)))
     return outputs

@@ -20,12 +20,12 @@ from lineact.errors import ConfigError, FullDiskError, InputError
 from lineact.runtime.outputs.annotated import AnnotatedVideo
 from lineact.runtime.outputs.json_lines import CURRENT, EventFile, last_event
 from lineact.runtime.outputs.metrics import MetricsOutput
-from lineact.runtime.outputs.mqtt import topic_of
+from lineact.runtime.outputs.mqtt import refuse, topic_of
 from lineact.runtime.outputs.outbox import Outbox
 from lineact.runtime.outputs.overlay import Overlay
 from lineact.runtime.outputs.view import LiveView
 from lineact.runtime.products import Products, product_of
-from lineact.runtime.settings import EventFileSettings, MetricsSettings, ViewSettings
+from lineact.runtime.settings import EventFileSettings, MetricsSettings, MqttSettings, PrivacySettings, ViewSettings
 from lineact.runtime.sources.counts import SourceCounts
 from tests.station import ORIGIN, close_in_time, event, frame_at, hand, result_at
 
@@ -197,6 +197,39 @@ def test_topics_have_no_levels_but_the_pattern_s():
         topic_of("{station}", ORIGIN)
 
 
+@pytest.mark.parametrize("pattern", ["", "plant/+/events", "plant/#", "a\0b", "{line.nothing}"])
+def test_a_topic_that_no_broker_takes_is_refused_at_the_start(pattern):
+    with pytest.raises(ConfigError, match=r"mqtt.topic: expected"):
+        topic_of(pattern, ORIGIN)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (MqttSettings("broker", port=0), "mqtt.port: expected a port from 1 to 65535, found 0"),
+        (MqttSettings("broker", port=70000), "mqtt.port"),
+        (MqttSettings("broker", product_topic="plant/#/product"), "mqtt.product_topic: expected a topic"),
+        (MqttSettings("broker", product_topic="plant/a+"), "mqtt.product_topic: expected a topic"),
+    ],
+)
+def test_settings_that_would_end_the_sending_unseen_are_refused(settings, words):
+    with pytest.raises(ConfigError, match=words):
+        refuse(settings)
+
+
+@pytest.mark.parametrize("topic", ["product", "plant/+/product", "plant/#", "#", "+", "/a//b"])
+def test_topics_that_brokers_take_are_taken(topic):
+    refuse(MqttSettings("broker", product_topic=topic))
+
+
+@pytest.mark.parametrize("port", [-1, 70000])
+def test_a_port_that_is_none_is_named(port):
+    with pytest.raises(ConfigError, match=f"127.0.0.1:{port} cannot be opened .*choose another port"):
+        LiveView(ViewSettings(port=port), ORIGIN, LABELS, SourceCounts())
+    with pytest.raises(ConfigError, match=f"127.0.0.1:{port} cannot be opened .*choose another port"):
+        MetricsOutput(MetricsSettings(port=port), ORIGIN, SourceCounts(), lambda: 0)
+
+
 def asked(url: str) -> str:
     return httpx.get(url, timeout=10).raise_for_status().text
 
@@ -333,6 +366,17 @@ def test_the_annotated_video_keeps_frames_and_times(tmp_path, suffix):
     assert [frame.time for frame in frames] == pytest.approx([0.0, 0.1, 0.25, 1.0], abs=2e-3)
     assert {(frame.width, frame.height) for frame in frames} == {(320, 180)}
     assert [path.name for path in path.parent.iterdir()] == [path.name]
+
+
+def test_what_must_not_be_recognised_is_blurred_in_the_annotated_video(tmp_path):
+    noise = np.random.default_rng(1).integers(0, 255, (180, 320, 3), dtype=np.uint8)
+    privacy = PrivacySettings(blur_regions=((0.0, 0.0, 0.5, 1.0),))
+    output = AnnotatedVideo(tmp_path / "a.mkv", LABELS, lossless=True, privacy=privacy)
+    output.see(result_at(0.0)._replace(frame=frame_at(0.0, 0, noise)))
+    output.close()
+    with av.open(str(tmp_path / "a.mkv"), "r") as container:
+        grey = next(container.decode(video=0)).to_ndarray(format="gray").astype(float)[:140]
+    assert grey[:, :150].std() < 0.5 * grey[:, 170:].std()
 
 
 def test_an_annotated_video_of_nothing_is_none(tmp_path):

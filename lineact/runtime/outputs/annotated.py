@@ -9,8 +9,10 @@ from typing import Any
 
 from lineact.errors import ConfigError, FullDiskError
 from lineact.files import is_full_disk
+from lineact.privacy import Blur
 from lineact.runtime.outputs.overlay import Overlay
 from lineact.runtime.results import FrameResult
+from lineact.runtime.settings import PrivacySettings
 
 LONG_SIDE_PX = 1280
 MOST_WAITING = 8  # frames
@@ -28,17 +30,21 @@ class AnnotatedVideo:
         path: .mkv or .mp4.
         labels: of the classifier.
         lossless: whether the recogniser waits where the encoder is slower; else frames are left out.
+        privacy: what is blurred in it, as in kept crops.
 
     Raises:
         ConfigError: where the file cannot be one.
     """
 
-    def __init__(self, path: Path, labels: tuple[str, ...], lossless: bool) -> None:
+    def __init__(
+        self, path: Path, labels: tuple[str, ...], lossless: bool, privacy: PrivacySettings | None = None
+    ) -> None:
         if path.suffix.lower() not in SUFFIXES:
             raise ConfigError(f"{path}: expected a file ending in {' or '.join(SUFFIXES)}, found {path.suffix!r}")
         self._path = path
         self._part = path.with_name(f"part.{path.name}")
-        self._overlay = Overlay(LONG_SIDE_PX, labels)
+        blur = Blur(privacy.blur_regions, privacy.blur_faces) if privacy else None
+        self._overlay = Overlay(LONG_SIDE_PX, labels, blur)
         self._lossless = lossless
         self._left_out = 0
         self._error: Exception | None = None
