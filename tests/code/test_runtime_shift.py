@@ -20,8 +20,9 @@ from lineact.runtime.outputs import kept_video
 from lineact.runtime.outputs.json_lines import EventFile
 from lineact.runtime.outputs.kept_video import KeptVideo
 from lineact.runtime.settings import EventFileSettings, KeptVideoSettings, PrivacySettings
-from lineact.runtime.shift.__main__ import main
-from lineact.runtime.shift.clips import Clip, clip_of, videos_of
+from lineact.runtime.shift import clips
+from lineact.runtime.shift.__main__ import main, report
+from lineact.runtime.shift.clips import Clip, Video, clip_of, videos_of
 from lineact.runtime.shift.figures import figures_of
 from lineact.runtime.shift.reading import Act, Recording, read_recordings, with_work
 from lineact.runtime.work.events import Reported
@@ -218,6 +219,24 @@ def test_a_station_keeps_a_bounded_video_from_which_clips_are_cut(events, tmp_pa
     assert greys_of(clip)[0] * 2 / 10 == pytest.approx(wrong.start_s - BEGIN_UTC_S - 1.5, abs=0.6)
     later = wrong._replace(start_s=wrong.start_s + 3600)
     assert clip_of(later, recording, [video]) is None
+
+
+def test_a_kept_file_that_goes_meanwhile_costs_its_clip_alone(events, tmp_path, caplog, monkeypatch):
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    gone, stays = (numbered_video(folder / name) for name in ("a.mp4", "b.mp4"))
+    monkeypatch.setattr(clips, "find_videos", lambda _: [gone, stays])
+    (recording, *_) = with_work(read_recordings(events), WORK)
+    finding = recording.findings[0]
+    assert clip_of(finding, recording, [Video(tmp_path / f"{recording.name}.mp4", 0.0, 0.0, 9.0)]) is None
+    gone.unlink()
+    assert [video.path for video in videos_of(folder)] == [stays]
+    assert caplog.text.count("a.mp4") == 1
+
+
+def test_a_single_act_without_length_becomes_a_page():
+    recording = Recording("rec_00.mp4", "", is_utc=False, acts=[Act("A", 1.0, 1.0, 1.0, 0, "")])
+    assert "rec_00.mp4" in report([recording], None, [], 0)
 
 
 def test_the_kept_video_stays_within_its_bounds(tmp_path):
