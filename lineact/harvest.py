@@ -48,14 +48,23 @@ def choose(folders: Sequence[Path], raw: Path, line: str, crop_context: float, c
         crop_px: side of the line's crops.
         most: so many are taken.
     """
-    paths = sorted(path for folder in folders for path in folder.rglob(f"*{SUFFIX}"))
+    paths = sorted(
+        path
+        for folder in folders
+        for path in folder.rglob(f"*{SUFFIX}")
+        if not path.name.startswith(".")  # half there
+    )
     known = set(_hashes_of_harvests(raw))
     problems: list[str] = []
     fresh: dict[str, KeptCrop] = {}
     repeated = 0
     for path in paths:
         try:
-            crop = _fitting(crop_of(path.read_bytes(), str(path)), path, line, crop_context, crop_px)
+            content = path.read_bytes()
+        except FileNotFoundError:  # a station that runs has made room meanwhile
+            continue
+        try:
+            crop = _fitting(crop_of(content, str(path)), path, line, crop_context, crop_px)
         except InputError as error:
             problems.append(str(error))
             continue

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -78,3 +79,21 @@ def camera_of_bytes(videos: Sequence[bytes], hold_s: float = 0.0) -> Iterator[st
             server.shutdown(socket.SHUT_RDWR)
         server.close()
         thread.join()
+
+
+def close_in_time(output: Any, most_s: float = 60.0) -> None:
+    """Closes an output, and raises what that raises; one that never ends fails the test, not the whole run."""
+    raised: list[BaseException] = []
+
+    def close() -> None:
+        try:
+            output.close()
+        except BaseException as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=close, daemon=True)
+    thread.start()
+    thread.join(most_s)
+    assert not thread.is_alive(), f"{output} does not close"
+    for error in raised:
+        raise error

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from http.client import HTTPException
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 from lineact.bundle.manifest import MANIFEST, Manifest, manifest_in, read_manifest
 from lineact.bundle.provenance import PROVENANCE, identity_of, read_provenance
@@ -69,7 +69,7 @@ def name_at(address: str) -> str:
         The first `DIGITS` digits of its identity.
     """
     if address.startswith(MODELS):
-        return _tags_of(_version_of(address), address)["bundle_sha256"][:DIGITS]
+        return _version_of(address).bundle_sha256[:DIGITS]
     folder = Path(address)
     if (folder / CHAMPION).is_file():
         return _published(folder)[1][:DIGITS]
@@ -101,8 +101,7 @@ def _from_published(folder: Path, into: Path) -> Path:
 
 def _from_registry(address: str, into: Path) -> Path:
     found = _version_of(address)
-    tags = _tags_of(found, address)
-    run, _, model = found["source"].removeprefix(RUNS).partition("/")
+    run, _, model = found.source.removeprefix(RUNS).partition("/")
 
     def copy(name: str, target: Path) -> None:
         query = {"run_id": run, "path": f"{model}/{IN_MODEL}/{name}"}
@@ -110,22 +109,36 @@ def _from_registry(address: str, into: Path) -> Path:
             while piece := _read(answer, f"{address}: {name}"):
                 stream.write(piece)
 
-    return _kept(copy, into, tags["bundle_sha256"], f"{address} (version {found['version']})")
+    return _kept(copy, into, found.bundle_sha256, f"{address} (version {found.version})")
 
 
-def _tags_of(version: dict[str, Any], address: str) -> dict[str, str]:
-    """A registered version's tags; the bundle's hash is among them."""
-    tags = {tag["key"]: tag["value"] for tag in version.get("tags", ())}
-    source = version["source"]
-    if not (source.startswith(RUNS) and "/" in source.removeprefix(RUNS) and "bundle_sha256" in tags):
+class _Version(NamedTuple):
+    """A version that lineact registered, as the registry tells it."""
+
+    version: str
+    source: str
+    bundle_sha256: str
+
+
+def _version_in(content: bytes, address: str) -> _Version:
+    try:
+        told = json.loads(content)["model_version"]
+        tags = {tag["key"]: tag["value"] for tag in told.get("tags", ())}
+        found = _Version(str(told["version"]), str(told["source"]), str(tags.get("bundle_sha256", "")))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:  # a proxy's page, another server
+        raise RegistryError(
+            f"{address}: expected a registered version, found an answer that is none ({error!r}); is "
+            "MLFLOW_TRACKING_URI the address of MLflow?"
+        ) from error
+    if not (found.source.startswith(RUNS) and "/" in found.source.removeprefix(RUNS) and found.bundle_sha256):
         raise InputError(
             f"{address}: expected a version that lineact registered, from a run and with the tag bundle_sha256, "
-            f"found one of {source}"
+            f"found one of {found.source}"
         )
-    return tags
+    return found
 
 
-def _version_of(address: str) -> dict[str, Any]:
+def _version_of(address: str) -> _Version:
     """The registered version that an address means, as the registry tells it."""
     name, at, alias = address.removeprefix(MODELS).partition("@")
     if at:
@@ -136,7 +149,7 @@ def _version_of(address: str) -> dict[str, Any]:
     if not all(query.values()) or "/" in name:
         raise ConfigError(f"{address}: expected models:/NAME@ALIAS or models:/NAME/VERSION")
     with _answer(f"/api/2.0/mlflow/{path}", query, address) as answer:
-        return json.load(answer)["model_version"]
+        return _version_in(_read(answer, address, None), address)
 
 
 def _kept(copy: Copy, into: Path, expected: str, where: str) -> Path:
@@ -185,6 +198,11 @@ def _copy_all(copy: Copy, manifest: Manifest, folder: Path) -> None:
 def _answer(path: str, query: dict[str, str], wanted: str) -> Any:
     """The registry's answer to a GET, to be read and closed; `wanted` is for messages."""
     registry = os.environ.get("MLFLOW_TRACKING_URI", "").rstrip("/")
+    if "@" in registry:
+        raise ConfigError(
+            f"{wanted}: expected no user in MLFLOW_TRACKING_URI, found one; set MLFLOW_TRACKING_USERNAME and "
+            "MLFLOW_TRACKING_PASSWORD"
+        )
     if urllib.parse.urlsplit(registry).scheme not in ("http", "https"):
         raise ConfigError(
             f"{wanted}: expected the registry's address in MLFLOW_TRACKING_URI, e.g. http://mlflow.plant:5000, "
@@ -199,14 +217,15 @@ def _answer(path: str, query: dict[str, str], wanted: str) -> Any:
         if error.code in (404, 400):
             raise InputError(f"{wanted}: expected a registered bundle, {registry} says {error.code}: {told}") from error
         raise RegistryError(f"{wanted}: {registry} says {error.code}: {told}; try again") from error
-    except OSError as error:  # URLError is one, too
+    except (OSError, HTTPException) as error:  # URLError is an OSError
         reason = getattr(error, "reason", error)
         raise RegistryError(f"{wanted}: {registry} does not answer ({reason}); is it up, its address right?") from error
 
 
-def _read(answer: Any, wanted: str) -> bytes:
+def _read(answer: Any, wanted: str, most_bytes: int | None = PIECE_BYTES) -> bytes:
+    """The next bytes of an answer; all of them where none are told."""
     try:
-        return answer.read(PIECE_BYTES)
+        return answer.read(most_bytes)
     except (OSError, HTTPException) as error:
         raise RegistryError(f"{wanted}: the registry broke off ({error}); try again") from error
 

@@ -48,7 +48,7 @@ def run(
     source: Source,
     work: WorkSense,
 ) -> int:
-    """Reports until the source ends; then, and where the source fails, also the events that still go on.
+    """Reports until the source ends; then, and where the source or who looks fails, also the events that still go on.
 
     An event that goes on where a camera falls silent is told once media time has certainly passed its end.
 
@@ -80,8 +80,12 @@ def run(
                 reporting.wait()
             continue
         reporting.see(result)
-        for output in results_to:
-            output.see(result)
+        try:
+            for output in results_to:
+                output.see(result)
+        except Exception:
+            reporting.close()
+            raise
         now_s = time.monotonic()
         if now_s - told_s > TELL_EVERY_S:
             _tell(source, (source.counts.handed_on - told_frames) / (now_s - told_s), reporting.reported)

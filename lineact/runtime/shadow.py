@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 import numpy as np
 
@@ -22,6 +22,8 @@ from lineact.runtime.results import FrameResult, TrackedHand
 from lineact.runtime.settings import RecogniseSettings
 
 FILE = "disagreements.jsonl"
+BEFORE = "disagreements-before.jsonl"  # the last full one, or that of the start before
+MOST_BYTES = 10_000_000  # of each: a challenger that differs all day must not fill the disk
 MOST_WAITING = 8  # frames
 SAME_IOU = 0.5  # from this IoU on two boxes are the same hand
 GAP_S = 0.5  # a stretch goes on over as much
@@ -104,7 +106,7 @@ class Shadow:
     Args:
         running: the challenger, loaded and checked.
         settings: of its recogniser.
-        out: folder that gets `disagreements.jsonl`; the file is begun anew.
+        out: folder that gets `disagreements.jsonl`; what a start before left there becomes `BEFORE`.
         champion: name of the bundle that reports, for the file.
         lossless: whether frames wait for the challenger; else those for which it has no time are left out.
 
@@ -118,7 +120,7 @@ class Shadow:
         self._champion = champion
         self._lossless = lossless
         self._path = out / FILE
-        self._stream = self._path.open("w", encoding="utf-8")
+        self._stream = self._begun()
         self._open: dict[Difference, _Stretch] = {}
         self._expected: dict[int, FrameResult] = {}
         self._waiting: queue.Queue[FrameResult | None] = queue.Queue(MOST_WAITING)
@@ -128,6 +130,12 @@ class Shadow:
         self._thread = threading.Thread(target=self._work, args=(recogniser,), name="shadow", daemon=True)
         self._thread.start()
         log.info("bundle %s runs in the shadow of %s; it reports nothing", running.name, champion)
+
+    def _begun(self) -> TextIO:
+        """The file, empty; what was written before is kept beside it, once."""
+        if self._path.is_file() and self._path.stat().st_size:
+            self._path.replace(self._path.with_name(BEFORE))
+        return self._path.open("w", encoding="utf-8")
 
     def change(self, bundle: str) -> None:
         """Another champion reports from now on."""
@@ -210,4 +218,7 @@ class Shadow:
             }
             self._stream.write(json.dumps(line, ensure_ascii=False) + "\n")
             self._stream.flush()
+            if self._stream.tell() >= MOST_BYTES:
+                self._stream.close()
+                self._stream = self._begun()
             self.counts.stretches += 1

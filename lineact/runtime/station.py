@@ -17,13 +17,12 @@ from lineact.runtime.locks import camera_lock, folder_lock
 from lineact.runtime.outputs.feedback import FeedbackRing
 from lineact.runtime.outputs.json_lines import EventFile, last_event
 from lineact.runtime.products import Products
-from lineact.runtime.recognise import Recogniser, Running, open_bundle
-from lineact.runtime.releases import name_of
+from lineact.runtime.recognise import Recogniser, Running
 from lineact.runtime.run import PAUSE_S, EventOutput, ResultOutput, run
 from lineact.runtime.settings import RuntimeSettings
 from lineact.runtime.shadow import Shadow
 from lineact.runtime.sources import Source, is_live, open_source
-from lineact.runtime.updates import ChangeOutput, Changes, Place, Updater, first_bundle
+from lineact.runtime.updates import ChangeOutput, Changes, Place, Updater, first_bundle, loaded
 from lineact.runtime.view_check import ViewWatch
 from lineact.runtime.work.sense import WorkSense
 
@@ -79,18 +78,22 @@ def watch(station: Station, settings: RuntimeSettings, on_signal: Callable[[Call
         if is_live(station.source):
             stack.enter_context(camera_lock(station.source, source.address))
         place = Place(station.bundle, station.bundles, station.out)
-        running = first_bundle(place, settings.recognise)
-        bundle = running.bundle
-        origin = Origin(bundle.manifest.line, station.camera, running.name)
-        for problem in clock_problems(time.time(), bundle.folder, station.out if is_live(station.source) else None):
-            log.error("%s", problem)
-        log.info("line %s, camera %s, bundle %s, source %s, mode %s", *origin, source.address, source.mode)
 
         def standard_of(bundle: Bundle) -> WorkSettings | None:
             standard = settings.work or bundle.manifest.work
             if standard:
                 standard.refuse_unknown(bundle.labels, "work")
             return standard
+
+        def check(new: Running) -> None:
+            standard_of(new.bundle)
+
+        running = first_bundle(place, settings.recognise, check)
+        bundle = running.bundle
+        origin = Origin(bundle.manifest.line, station.camera, running.name)
+        for problem in clock_problems(time.time(), bundle.folder, station.out if is_live(station.source) else None):
+            log.error("%s", problem)
+        log.info("line %s, camera %s, bundle %s, source %s, mode %s", *origin, source.address, source.mode)
 
         work = WorkSense(standard_of(bundle), origin)
         products = Products()
@@ -130,7 +133,8 @@ def watch(station: Station, settings: RuntimeSettings, on_signal: Callable[[Call
             work.expect(new.name, standard_of(new.bundle))
             recogniser.switch(new)
 
-        stack.enter_context(closing(Updater(place, settings.recognise, settings.updates.every_s, running, switch)))
+        every_s = settings.updates.every_s
+        stack.enter_context(closing(Updater(place, settings.recognise, every_s, running, switch, check)))
         results = changes.follow(recogniser.recognise_in_time(source, PAUSE_S))
         reported = run(results, debouncer, outputs.events_to, outputs.results_to, source, work)
         log.info("%s: the end; %d events in %s", source.address, reported, station.out)
@@ -140,7 +144,7 @@ def watch(station: Station, settings: RuntimeSettings, on_signal: Callable[[Call
 def _shadow(station: Station, settings: RuntimeSettings, running: Running, source: Source) -> Shadow:
     """Loads the challenger; what is wrong with it is told at the start, not in the middle of a shift."""
     folder = fetch(station.shadow, station.bundles)
-    challenger = Running(open_bundle(folder, settings.recognise), name_of(folder))
+    challenger = loaded(folder, settings.recognise)
     lines = [one.bundle.manifest.line for one in (running, challenger)]
     if lines[0] != lines[1]:
         raise InputError(f"{station.shadow}: expected a bundle of line {lines[0]}, found {lines[1]}")
@@ -192,6 +196,6 @@ def _outputs(
     if station.annotated:
         from lineact.runtime.outputs.annotated import AnnotatedVideo
 
-        video = AnnotatedVideo(station.annotated, bundle.labels, source.mode == "lossless")
+        video = AnnotatedVideo(station.annotated, bundle.labels, source.mode == "lossless", settings.privacy)
         outputs.results_to.append(stack.enter_context(closing(video)))
     return outputs

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from lineact.bundle.manifest import EventSettings
-from lineact.errors import InputError, LineactError
+from lineact.errors import ConfigError, FullDiskError, InputError, LineactError
 from lineact.runtime.bundles import fetch, name_at
-from lineact.runtime.errors import RegistryError
 from lineact.runtime.events import Debouncer
 from lineact.runtime.recognise import Running, open_bundle
 from lineact.runtime.releases import (
@@ -44,11 +43,23 @@ class Place(NamedTuple):
     out: Path
 
 
-def first_bundle(place: Place, settings: RecogniseSettings) -> Running:
+Check = Callable[[Running], object]  # raises LineactError where the station cannot work with a bundle
+
+
+def _fits(running: Running) -> None:
+    """Nothing more is asked of a bundle."""
+
+
+def first_bundle(place: Place, settings: RecogniseSettings, check: Check = _fits) -> Running:
     """The bundle that a station starts with, loaded and checked, and noted as running.
 
     That of the address; where it does not answer, gives a bundle that cannot be used, or leads to one that was taken
     back: the last one that ran here, which is told.
+
+    Args:
+        place: where bundles come from.
+        settings: of the recogniser.
+        check: see `Check`.
 
     Raises:
         LineactError: where neither can be had.
@@ -61,13 +72,13 @@ def first_bundle(place: Place, settings: RecogniseSettings) -> Running:
         found = name_at(place.address)
         known = known.led_to(found)
         if known.running is None or found not in known.refused:
-            return _noted(place, known, fetch(place.address, place.bundles), settings)
+            return _noted(place, known, fetch(place.address, place.bundles), settings, check)
         log.warning("%s leads to %s, which was taken back: %s runs", place.address, found, known.running.name)
-    except (RegistryError, InputError) as error:
-        if known.running is None:
+    except (LineactError, OSError) as error:
+        if known.running is None or isinstance(error, FullDiskError):
             raise
         log.warning("%s; the last verified copy runs: %s", error, known.running.name)
-    return _noted(place, known, known.running.check(), settings)
+    return _noted(place, known, known.running.check(), settings, check)
 
 
 def _known(place: Place) -> Releases:
@@ -80,8 +91,26 @@ def _known(place: Place) -> Releases:
     return known if known is not None and known.address == place.address else Releases(place.address)
 
 
-def _noted(place: Place, known: Releases, folder: Path, settings: RecogniseSettings) -> Running:
-    running = Running(open_bundle(folder, settings), name_of(folder))
+def loaded(folder: Path, settings: RecogniseSettings) -> Running:
+    """Loads and checks a bundle; see `open_bundle`.
+
+    Raises:
+        InputError: where it cannot be used, whatever the networks' runtime says of it.
+    """
+    try:
+        return Running(open_bundle(folder, settings), name_of(folder))
+    except (LineactError, OSError):
+        raise
+    except Exception as error:  # OpenVINO's and ONNX Runtime's own
+        raise InputError(
+            f"{folder}: expected networks that this machine can run, found some that fail ({error}); update lineact on "
+            "this machine, or release with the version that it has"
+        ) from error
+
+
+def _noted(place: Place, known: Releases, folder: Path, settings: RecogniseSettings, check: Check) -> Running:
+    running = loaded(folder, settings)
+    check(running)
     write_releases(place.out, known.switched(Release(running.name, str(folder))))
     return running
 
@@ -95,6 +124,7 @@ class Updater:
         every_s: so often the address is asked, seconds; 0 for never: then rollbacks alone are obeyed.
         running: the one that runs now.
         switch: called with a bundle that is loaded and checked.
+        check: see `Check`.
     """
 
     def __init__(
@@ -104,12 +134,14 @@ class Updater:
         every_s: float,
         running: Running,
         switch: Callable[[Running], None],
+        check: Check = _fits,
     ) -> None:
         self._place = place
         self._settings = settings
         self._every_s = every_s
         self._line = running.bundle.manifest.line
         self._switch = switch
+        self._check = check
         self._told = ""  # what was told last: a registry that is away for a night is told once
         self._bad = ""  # name of the bundle that was refused last, until the station starts anew
         self._closed = threading.Event()
@@ -136,6 +168,8 @@ class Updater:
             work()
         except (LineactError, OSError) as error:
             self._tell(f"{error}; goes on with the bundle that runs")
+        except Exception as error:  # without this thread nobody looks any more, and no rollback is obeyed
+            self._tell(f"{type(error).__name__}: {error}; goes on with the bundle that runs")
 
     def _tell(self, words: str) -> None:
         if words != self._told:
@@ -151,7 +185,8 @@ class Updater:
             if known.running is None or known.previous is None or wish != known.running.name:
                 log.warning("rollback from %s: that bundle does not run, or none ran before it", wish or "nothing")
                 return
-            running = Running(open_bundle(known.previous.check(), self._settings), known.previous.name)
+            running = loaded(known.previous.check(), self._settings)
+            self._check(running)
             write_releases(self._place.out, known.rolled_back())
             log.warning("rollback: %s is taken back, %s runs again", known.running.name, running.name)
             self._switch(running)
@@ -171,7 +206,7 @@ class Updater:
             return
         try:
             running = self._checked(fetch(self._place.address, self._place.bundles))
-        except InputError as error:
+        except (InputError, ConfigError) as error:
             self._bad = found
             log.error("bundle %s is refused, the old one goes on: %s", found, error)
             return
@@ -181,9 +216,10 @@ class Updater:
         self._switch(running)
 
     def _checked(self, folder: Path) -> Running:
-        running = Running(open_bundle(folder, self._settings), name_of(folder))
+        running = loaded(folder, self._settings)
         if running.bundle.manifest.line != self._line:
             raise InputError(f"{folder}: expected a bundle of line {self._line}, found {running.bundle.manifest.line}")
+        self._check(running)
         return running
 
 

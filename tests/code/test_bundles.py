@@ -18,7 +18,7 @@ from lineact.bundle.manifest import MANIFEST, MANIFEST_VERSION, read_manifest
 from lineact.bundle.provenance import PROVENANCE, identity_of, read_provenance, write_provenance
 from lineact.errors import ConfigError, InputError
 from lineact.files import sha256_of_tree, write_json
-from lineact.runtime.bundles import CHAMPION, fetch
+from lineact.runtime.bundles import CHAMPION, fetch, name_at
 from lineact.runtime.errors import RegistryError
 from tests.test_services import free_port
 
@@ -229,6 +229,28 @@ def test_a_registry_that_is_no_server_is_told(monkeypatch, tmp_path, uri):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     with pytest.raises(ConfigError, match="expected the registry's address in MLFLOW_TRACKING_URI"):
         fetch(ADDRESS, tmp_path)
+
+
+def test_a_registry_s_password_in_its_address_is_not_told(monkeypatch, tmp_path):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://ann:secret@127.0.0.1:5000")
+    with pytest.raises(ConfigError, match="set MLFLOW_TRACKING_USERNAME") as told:
+        fetch(ADDRESS, tmp_path)
+    assert "secret" not in str(told.value)
+
+
+@pytest.mark.parametrize("content", [b"<html>log in</html>", b"[]", b"{}", b'{"model_version": {"tags": [{}]}}'])
+def test_an_answer_that_is_not_the_registry_s_is_told(registry, monkeypatch, tmp_path, content):
+    monkeypatch.setattr(registry, "answer", lambda *_: (200, content))
+    with pytest.raises(RegistryError, match="is MLFLOW_TRACKING_URI the address of MLflow"):
+        name_at(ADDRESS)
+    with pytest.raises(RegistryError, match="is MLFLOW_TRACKING_URI the address of MLflow"):
+        fetch(ADDRESS, tmp_path)
+
+
+def test_an_answer_about_a_version_that_breaks_off_is_told(registry):
+    registry.cut_short = "alias=champion"
+    with pytest.raises(RegistryError, match="broke off"):
+        name_at(ADDRESS)
 
 
 def test_a_registry_that_is_away_is_told(monkeypatch, tmp_path):

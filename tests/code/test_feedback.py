@@ -1,6 +1,8 @@
 """The ring of kept crops: bounded in bytes and time, whole after a kill, blurred or not there at all."""
 
+import dataclasses
 import os
+import threading
 from datetime import UTC, datetime, timedelta
 
 import cv2
@@ -15,7 +17,8 @@ from lineact.runtime.outputs.feedback import NAME_FORMAT, FeedbackRing
 from lineact.runtime.settings import FeedbackSettings, PrivacySettings, RuntimeSettings
 from lineact.settings import from_mapping
 from tests.released_pair import smooth_noise
-from tests.station import ORIGIN, frame_at, hand, result_at
+from tests.station import ORIGIN, close_in_time, frame_at, hand, result_at
+from tests.station_services import wait_for
 
 KEPT = Kept("press_a", "top", 1_000_000.5, "pick", 0.41, "0123456789ab", 1.5)
 UNSURE = hand("pick", 0.41)
@@ -143,3 +146,33 @@ def test_regions_and_limits_are_checked_and_faces_need_what_finds_them():
             ConfigError, match=r"privacy.blur_faces: this OpenCV \(5.* finds faces; name privacy.blur_reg"
         ):
             Blur([], True)
+
+
+def test_a_crop_that_cannot_be_kept_is_told_and_the_next_one_is(tmp_path, spec, monkeypatch, caplog):
+    def broken(*_):
+        raise ValueError("no such pixel")
+
+    ring = ring_of(tmp_path, spec, FeedbackSettings(apart_s=0.0))
+    with monkeypatch.context() as patch:
+        patch.setattr(ring._blur, "apply", broken)
+        for index in range(2):
+            ring.see(seen(index, UNSURE))
+        wait_for(lambda: ring._waiting.empty() and "no such pixel" in caplog.text)
+    ring.see(seen(2, UNSURE))
+    close_in_time(ring)
+    assert caplog.text.count("crops are not kept") == 1
+    assert kept_in(tmp_path)
+
+
+def test_a_crop_is_kept_as_the_bundle_saw_it_that_ran_then(tmp_path, spec, monkeypatch):
+    free = threading.Event()
+    ring = ring_of(tmp_path, spec)
+    write = ring._write
+    monkeypatch.setattr(ring, "_write", lambda unsure: (free.wait(), write(unsure)))
+    ring.see(seen(0, UNSURE))
+    ring.expect("new", dataclasses.replace(spec, crop_context=2 * spec.crop_context))
+    ring.change("new")
+    free.set()
+    ring.close()
+    (kept,) = kept_in(tmp_path)
+    assert (kept.kept.bundle, kept.kept.crop_context) == (ORIGIN.bundle, spec.crop_context)

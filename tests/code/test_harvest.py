@@ -257,3 +257,19 @@ def test_what_cannot_be_harvested_is_said(project, monkeypatch):
     with pytest.raises(InputError, match="`dvc add` failed: no space"):
         flow.harvest("press_a", [folder], 9)
     assert not list((project / "data/press_a/raw/harvest").iterdir())
+
+
+def test_crops_of_a_station_that_runs_may_go_or_be_half_there(tmp_path, monkeypatch):
+    folder = keep(tmp_path / "kept", kept_crop(0), kept_crop(1))
+    (folder / f".tmp-host-1-0.002{SUFFIX}").write_bytes(b"half")
+    read_bytes = Path.read_bytes
+
+    def gone(path: Path) -> bytes:
+        if path.name.startswith("000"):
+            path.unlink()
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", gone)
+    found = chosen(folder, tmp_path / "raw")
+    assert [crop.kept for crop in found.taken] == [kept_crop(1).kept]
+    assert found.problems == []

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from lineact.bundle.manifest import EventSettings
-from lineact.errors import ConfigError
+from lineact.errors import ConfigError, FullDiskError
 from lineact.runtime.__main__ import arguments_of, settings_of
 from lineact.runtime.events import Debouncer
 from lineact.runtime.outputs.json_lines import CURRENT
@@ -317,6 +317,39 @@ def test_events_that_go_on_are_reported_where_the_source_fails():
     debouncer = Debouncer(EventSettings(), ORIGIN, lambda _: "")
     with pytest.raises(ConfigError, match="the camera is gone"):
         run(results(), debouncer, [kept], [], open_source("nowhere", SourceSettings()), no_work())
+    assert kept.actions == ["pick"]
+
+
+def test_events_that_go_on_are_reported_where_an_output_of_pictures_fails(tmp_path):
+    class FullDisk:
+        def see(self, result) -> None:
+            if result.frame.pts_s > 1.0:
+                raise FullDiskError(tmp_path / "annotated.mkv")
+
+        def close(self) -> None:
+            raise AssertionError("whoever opened it closes it")
+
+    class Kept:
+        def __init__(self) -> None:
+            self.actions: list[str] = []
+
+        def write(self, event) -> None:
+            self.actions.append(event.action)
+
+        def close(self) -> None:
+            raise AssertionError("whoever opened it closes it")
+
+    kept = Kept()
+    results = (result_at(index / 10, hand()) for index in range(50))
+    with pytest.raises(FullDiskError):
+        run(
+            results,
+            Debouncer(EventSettings(), ORIGIN),
+            [kept],
+            [FullDisk()],
+            open_source("nowhere", SourceSettings()),
+            no_work(),
+        )
     assert kept.actions == ["pick"]
 
 

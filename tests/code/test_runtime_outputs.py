@@ -1,5 +1,6 @@
 """What becomes of events and results: event files, the outbox, figures, the live view, the annotated video."""
 
+import errno
 import http.client
 import json
 import os
@@ -15,18 +16,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lineact.errors import ConfigError, InputError
+from lineact.errors import ConfigError, FullDiskError, InputError
 from lineact.runtime.outputs.annotated import AnnotatedVideo
 from lineact.runtime.outputs.json_lines import CURRENT, EventFile, last_event
 from lineact.runtime.outputs.metrics import MetricsOutput
-from lineact.runtime.outputs.mqtt import topic_of
+from lineact.runtime.outputs.mqtt import refuse, topic_of
 from lineact.runtime.outputs.outbox import Outbox
 from lineact.runtime.outputs.overlay import Overlay
 from lineact.runtime.outputs.view import LiveView
 from lineact.runtime.products import Products, product_of
-from lineact.runtime.settings import EventFileSettings, MetricsSettings, ViewSettings
+from lineact.runtime.settings import EventFileSettings, MetricsSettings, MqttSettings, PrivacySettings, ViewSettings
 from lineact.runtime.sources.counts import SourceCounts
-from tests.station import ORIGIN, event, frame_at, hand, result_at
+from tests.station import ORIGIN, close_in_time, event, frame_at, hand, result_at
 
 LABELS = ("pick", "place", "NG")
 
@@ -90,6 +91,19 @@ def test_the_last_event_is_also_found_in_a_closed_file(tmp_path):
     (tmp_path / CURRENT).rename(tmp_path / "events-20260101T000000.000000Z.jsonl")
     (tmp_path / CURRENT).write_bytes(b'{"torn')
     assert last_event(tmp_path) == first.as_json()
+
+
+@pytest.mark.parametrize("line", [b"\0\0\0", b"[]", b"{}", b'"text"', b"\xff", b'{"event_id": 1, "end_utc": "now"}'])
+def test_a_line_that_is_no_event_does_not_keep_a_station_from_starting(tmp_path, caplog, line):
+    output = EventFile(tmp_path, EventFileSettings())
+    output.write(event(1))
+    output.close()
+    expected = last_event(tmp_path)
+    with (tmp_path / CURRENT).open("ab") as stream:
+        stream.write(line + b"\n")
+    assert expected is not None
+    assert last_event(tmp_path) == expected
+    assert "expected an event in each line" in caplog.text
 
 
 def test_the_outbox_keeps_order_and_forgets_only_what_is_removed(tmp_path):
@@ -181,6 +195,39 @@ def test_topics_have_no_levels_but_the_pattern_s():
     assert topic_of("plant/{line}/{camera}", ORIGIN._replace(camera="top/left #1+")) == "plant/press_a/top_left_1_"
     with pytest.raises(ConfigError, match=r"mqtt.topic: expected no fields but \{line\} and \{camera\}"):
         topic_of("{station}", ORIGIN)
+
+
+@pytest.mark.parametrize("pattern", ["", "plant/+/events", "plant/#", "a\0b", "{line.nothing}"])
+def test_a_topic_that_no_broker_takes_is_refused_at_the_start(pattern):
+    with pytest.raises(ConfigError, match=r"mqtt.topic: expected"):
+        topic_of(pattern, ORIGIN)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (MqttSettings("broker", port=0), "mqtt.port: expected a port from 1 to 65535, found 0"),
+        (MqttSettings("broker", port=70000), "mqtt.port"),
+        (MqttSettings("broker", product_topic="plant/#/product"), "mqtt.product_topic: expected a topic"),
+        (MqttSettings("broker", product_topic="plant/a+"), "mqtt.product_topic: expected a topic"),
+    ],
+)
+def test_settings_that_would_end_the_sending_unseen_are_refused(settings, words):
+    with pytest.raises(ConfigError, match=words):
+        refuse(settings)
+
+
+@pytest.mark.parametrize("topic", ["product", "plant/+/product", "plant/#", "#", "+", "/a//b"])
+def test_topics_that_brokers_take_are_taken(topic):
+    refuse(MqttSettings("broker", product_topic=topic))
+
+
+@pytest.mark.parametrize("port", [-1, 70000])
+def test_a_port_that_is_none_is_named(port):
+    with pytest.raises(ConfigError, match=f"127.0.0.1:{port} cannot be opened .*choose another port"):
+        LiveView(ViewSettings(port=port), ORIGIN, LABELS, SourceCounts())
+    with pytest.raises(ConfigError, match=f"127.0.0.1:{port} cannot be opened .*choose another port"):
+        MetricsOutput(MetricsSettings(port=port), ORIGIN, SourceCounts(), lambda: 0)
 
 
 def asked(url: str) -> str:
@@ -321,11 +368,36 @@ def test_the_annotated_video_keeps_frames_and_times(tmp_path, suffix):
     assert [path.name for path in path.parent.iterdir()] == [path.name]
 
 
+def test_what_must_not_be_recognised_is_blurred_in_the_annotated_video(tmp_path):
+    noise = np.random.default_rng(1).integers(0, 255, (180, 320, 3), dtype=np.uint8)
+    privacy = PrivacySettings(blur_regions=((0.0, 0.0, 0.5, 1.0),))
+    output = AnnotatedVideo(tmp_path / "a.mkv", LABELS, lossless=True, privacy=privacy)
+    output.see(result_at(0.0)._replace(frame=frame_at(0.0, 0, noise)))
+    output.close()
+    with av.open(str(tmp_path / "a.mkv"), "r") as container:
+        grey = next(container.decode(video=0)).to_ndarray(format="gray").astype(float)[:140]
+    assert grey[:, :150].std() < 0.5 * grey[:, 170:].std()
+
+
 def test_an_annotated_video_of_nothing_is_none(tmp_path):
     AnnotatedVideo(tmp_path / "a.mkv", LABELS, lossless=True).close()
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(ConfigError, match=r"expected a file ending in .mkv or .mp4, found '.gif'"):
         AnnotatedVideo(tmp_path / "a.gif", LABELS, lossless=True)
+
+
+def test_an_encoder_that_fails_at_the_very_end_is_told(tmp_path, monkeypatch):
+    encode_all = AnnotatedVideo._encode_all
+
+    def failing(self) -> None:
+        encode_all(self)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(AnnotatedVideo, "_encode_all", failing)
+    output = AnnotatedVideo(tmp_path / "a.mkv", LABELS, lossless=True)
+    output.see(result_at(0.0))
+    with pytest.raises(FullDiskError):
+        close_in_time(output)
 
 
 def test_events_that_the_outbox_lacks_are_found_at_the_next_start(tmp_path):

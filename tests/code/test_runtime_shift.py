@@ -1,5 +1,6 @@
 """The shift report: from a station's events and from localised segments to one page with clips."""
 
+import errno
 import html
 import io
 import json
@@ -19,15 +20,16 @@ from lineact.runtime.outputs import kept_video
 from lineact.runtime.outputs.json_lines import EventFile
 from lineact.runtime.outputs.kept_video import KeptVideo
 from lineact.runtime.settings import EventFileSettings, KeptVideoSettings, PrivacySettings
-from lineact.runtime.shift.__main__ import main
-from lineact.runtime.shift.clips import Clip, clip_of, videos_of
+from lineact.runtime.shift import clips
+from lineact.runtime.shift.__main__ import main, report
+from lineact.runtime.shift.clips import Clip, Video, clip_of, videos_of
 from lineact.runtime.shift.figures import figures_of
 from lineact.runtime.shift.reading import Act, Recording, read_recordings, with_work
 from lineact.runtime.work.events import Reported
 from lineact.runtime.work.replay import replay
 from lineact.temporal.activitynet import write_predictions
 from lineact.temporal.segments import segments_of
-from tests.station import ORIGIN, frame_at, numbered_video, result_at
+from tests.station import ORIGIN, close_in_time, frame_at, numbered_video, result_at
 
 BEGIN_UTC_S = 1_700_000_000.0
 WORK = WorkSettings(tuple(WorkStep(action, 1.0, 4.0) for action in "ABC"), takt_s=10.0, idle_s=5.0)
@@ -219,6 +221,24 @@ def test_a_station_keeps_a_bounded_video_from_which_clips_are_cut(events, tmp_pa
     assert clip_of(later, recording, [video]) is None
 
 
+def test_a_kept_file_that_goes_meanwhile_costs_its_clip_alone(events, tmp_path, caplog, monkeypatch):
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    gone, stays = (numbered_video(folder / name) for name in ("a.mp4", "b.mp4"))
+    monkeypatch.setattr(clips, "find_videos", lambda _: [gone, stays])
+    (recording, *_) = with_work(read_recordings(events), WORK)
+    finding = recording.findings[0]
+    assert clip_of(finding, recording, [Video(tmp_path / f"{recording.name}.mp4", 0.0, 0.0, 9.0)]) is None
+    gone.unlink()
+    assert [video.path for video in videos_of(folder)] == [stays]
+    assert caplog.text.count("a.mp4") == 1
+
+
+def test_a_single_act_without_length_becomes_a_page():
+    recording = Recording("rec_00.mp4", "", is_utc=False, acts=[Act("A", 1.0, 1.0, 1.0, 0, "")])
+    assert "rec_00.mp4" in report([recording], None, [], 0)
+
+
 def test_the_kept_video_stays_within_its_bounds(tmp_path):
     kept = KeptVideo(
         tmp_path, KeptVideoSettings(hours=0.05, fps=1.0, long_side_px=64), PrivacySettings()
@@ -243,6 +263,17 @@ def test_where_no_video_can_be_kept_the_station_goes_on(tmp_path, monkeypatch, c
     for index in range(40):
         kept.see(result_at(float(index), number=index))
     kept.close()
+    assert caplog.text.count("no video is kept any more") == 1
+
+
+def test_a_disk_that_gets_full_with_the_last_kept_frame_does_not_hold_up_the_end(tmp_path, monkeypatch, caplog):
+    def failing(*_) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(KeptVideo, "_remove_old", failing)
+    kept = KeptVideo(tmp_path / "video", KeptVideoSettings(hours=1.0), PrivacySettings())
+    kept.see(result_at(0.0))
+    close_in_time(kept)
     assert caplog.text.count("no video is kept any more") == 1
 
 

@@ -17,7 +17,7 @@ from lineact.runtime.settings import SourceSettings
 from lineact.runtime.sources import open_source
 from lineact.runtime.work.alignment import align, orders_of, prefix_costs
 from lineact.runtime.work.replay import replay
-from lineact.runtime.work.sense import WorkSense
+from lineact.runtime.work.sense import MOST_WAITING, WorkSense
 from lineact.settings import from_mapping
 from tests.station import ORIGIN, hand, result_at
 
@@ -173,6 +173,18 @@ def test_products_separate_cycles():
         ("missing_step", "P3"),
     ]
     assert [one.product for one in said if one.kind == "cycle"] == ["P1", "P2", "P3", "P4"]
+
+
+def test_a_product_that_never_changes_does_not_grow_for_ever():
+    sense = WorkSense(work(cycle_by="product"), ORIGIN)
+    said: list = []
+    for event in one_by_one("ABC" * 300):
+        said += sense.see([event], [], event.end_s, 0.0)
+        assert len(sense._steps) <= MOST_WAITING
+    cycles = [one for one in said if one.times]
+    assert len(cycles) == 900 // MOST_WAITING
+    assert not any(one.times.whole for one in cycles)
+    assert not [one for one in said if one.kind == "missing_step"]
 
 
 def test_an_event_that_is_told_late_takes_its_place():

@@ -7,9 +7,10 @@ import pytest
 
 from lineact.bundle.manifest import MANIFEST
 from lineact.files import write_json
+from lineact.runtime import shadow as shadow_module
 from lineact.runtime.recognise import Recogniser, Running, open_bundle
 from lineact.runtime.settings import RecogniseSettings
-from lineact.runtime.shadow import FILE, Difference, Shadow, differences
+from lineact.runtime.shadow import BEFORE, FILE, Difference, Shadow, differences
 from tests.released_pair import smooth_noise
 from tests.station import frame_at, hand
 
@@ -116,3 +117,18 @@ def test_a_challenger_that_fails_is_told_and_the_champion_goes_on(champion, tmp_
     counts, _ = shadowed(champion, results * 3, tmp_path / "out")
     assert counts.frames < 30
     assert caplog.text.count("shadow new ended: out of order") == 1
+
+
+def test_what_was_written_is_bounded_and_outlives_a_start(champion, renamed, tmp_path, monkeypatch):
+    results = results_of(champion)
+    _, lines = shadowed(renamed, results, tmp_path / "out")
+    assert lines
+    written = (tmp_path / "out" / FILE).read_text()
+    Shadow(Running(renamed, "new"), SETTINGS, tmp_path / "out", "old", lossless=True).close()
+    assert (tmp_path / "out" / BEFORE).read_text() == written
+    assert (tmp_path / "out" / FILE).read_text() == ""
+    monkeypatch.setattr(shadow_module, "MOST_BYTES", 1)
+    counts, lines = shadowed(renamed, results, tmp_path / "bounded")
+    assert counts.stretches
+    assert lines == []
+    assert len((tmp_path / "bounded" / BEFORE).read_text().splitlines()) == 1

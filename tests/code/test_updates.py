@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from lineact.bundle.manifest import MANIFEST, EventSettings
-from lineact.errors import InputError
+from lineact.errors import ConfigError, InputError
 from lineact.files import write_json
 from lineact.runtime import updates
 from lineact.runtime.bundles import CHAMPION
@@ -49,6 +49,61 @@ def station(place, monkeypatch):
     running = first_bundle(place, SETTINGS)
     with contextlib.closing(Updater(place, SETTINGS, 0.02, running, lambda new: switched.append(new.name))):
         yield switched
+
+
+def refuse_second(running: Running) -> None:
+    if running.bundle.manifest.events.min_duration_s == pytest.approx(0.42):
+        raise ConfigError("work: expected steps among the line's actions")
+
+
+def test_a_bundle_with_which_the_station_cannot_work_is_never_noted_as_running(place, published, monkeypatch, caplog):
+    monkeypatch.setattr(updates, "LOOK_FOR_WISHES_S", 0.02)
+    running = first_bundle(place, SETTINGS, refuse_second)
+    switched: list[str] = []
+    updater = Updater(place, SETTINGS, 0.02, running, lambda new: switched.append(new.name), refuse_second)
+    with contextlib.closing(updater):
+        published.publish(2)
+        wait_for(lambda: "is refused, the old one goes on: work: expected steps" in caplog.text)
+        assert noted(place).running == _release(place, running.name)
+        third = published.publish(3)
+        wait_for(lambda: switched == [third])
+    published.name(2)
+    assert first_bundle(place, SETTINGS, refuse_second).name == third
+    assert f"the last verified copy runs: {third}" in caplog.text
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no such operation"), ValueError("odd"), MemoryError()])
+def test_whatever_goes_wrong_with_a_new_bundle_the_next_one_is_taken(station, published, monkeypatch, caplog, error):
+    def failing(*_):
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(updates, "open_bundle", failing)
+        published.publish(2)
+        wait_for(lambda: "is refused, the old one goes on" in caplog.text)
+    third = published.publish(3)
+    wait_for(lambda: station == [third])
+
+
+def test_an_error_that_nobody_thought_of_does_not_end_the_looking(station, published, monkeypatch, caplog):
+    def failing(*_):
+        raise KeyError("odd")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(updates, "name_at", failing)
+        wait_for(lambda: "KeyError: 'odd'; goes on with the bundle that runs" in caplog.text)
+    new = published.publish(2)
+    wait_for(lambda: station == [new])
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "denied"), OSError(116, "Stale file handle")])
+def test_a_start_from_a_share_that_fails_takes_the_last_verified_copy(place, monkeypatch, error):
+    def failing(*_):
+        raise error
+
+    first = first_bundle(place, SETTINGS)
+    monkeypatch.setattr(updates, "name_at", failing)
+    assert first_bundle(place, SETTINGS).name == first.name
 
 
 def test_a_new_champion_is_loaded_beside_the_old_one_and_noted(station, published, place):

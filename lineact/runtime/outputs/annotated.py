@@ -9,8 +9,10 @@ from typing import Any
 
 from lineact.errors import ConfigError, FullDiskError
 from lineact.files import is_full_disk
+from lineact.privacy import Blur
 from lineact.runtime.outputs.overlay import Overlay
 from lineact.runtime.results import FrameResult
+from lineact.runtime.settings import PrivacySettings
 
 LONG_SIDE_PX = 1280
 MOST_WAITING = 8  # frames
@@ -28,20 +30,25 @@ class AnnotatedVideo:
         path: .mkv or .mp4.
         labels: of the classifier.
         lossless: whether the recogniser waits where the encoder is slower; else frames are left out.
+        privacy: what is blurred in it, as in kept crops.
 
     Raises:
         ConfigError: where the file cannot be one.
     """
 
-    def __init__(self, path: Path, labels: tuple[str, ...], lossless: bool) -> None:
+    def __init__(
+        self, path: Path, labels: tuple[str, ...], lossless: bool, privacy: PrivacySettings | None = None
+    ) -> None:
         if path.suffix.lower() not in SUFFIXES:
             raise ConfigError(f"{path}: expected a file ending in {' or '.join(SUFFIXES)}, found {path.suffix!r}")
         self._path = path
         self._part = path.with_name(f"part.{path.name}")
-        self._overlay = Overlay(LONG_SIDE_PX, labels)
+        blur = Blur(privacy.blur_regions, privacy.blur_faces) if privacy else None
+        self._overlay = Overlay(LONG_SIDE_PX, labels, blur)
         self._lossless = lossless
         self._left_out = 0
         self._error: Exception | None = None
+        self._ended = False  # whether the encoder was told that nothing comes any more
         self._waiting: queue.Queue[FrameResult | None] = queue.Queue(MOST_WAITING)
         path.parent.mkdir(parents=True, exist_ok=True)
         self._encoder = Thread(target=self._encode, name="annotated", daemon=True)
@@ -85,13 +92,18 @@ class AnnotatedVideo:
             self._encode_all()
         except Exception as error:
             self._error = error
-            while self._waiting.get() is not None:  # whoever puts must not wait for ever
-                pass
+            while not self._ended:  # whoever puts must not wait for ever
+                self._next()
+
+    def _next(self) -> FrameResult | None:
+        result = self._waiting.get()
+        self._ended = result is None
+        return result
 
     def _encode_all(self) -> None:
         import av
 
-        first = self._waiting.get()
+        first = self._next()
         if first is None:
             return
         # A fragmented MP4 can be played however it ended; Matroska always can.
@@ -112,7 +124,7 @@ class AnnotatedVideo:
                 picture.pts = round((result.frame.pts_s - first.frame.pts_s) * TICKS_PER_S)
                 picture.time_base = Fraction(1, TICKS_PER_S)
                 container.mux(stream.encode(picture))
-                result = self._waiting.get()
+                result = self._next()
                 if result is not None:
                     image_rgb = self._overlay.draw(result)
             container.mux(stream.encode(None))

@@ -7,13 +7,14 @@ import time
 from collections import deque
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from lineact.boxes import square_around
 from lineact.bundle.manifest import ClassifierManifest
 from lineact.feedback import SUFFIX, Kept, KeptCrop, content_of
-from lineact.files import is_full_disk, write_bytes
+from lineact.files import write_bytes
 from lineact.privacy import Blur
 from lineact.runtime.events import Origin
 from lineact.runtime.pixels import Pixels
@@ -27,6 +28,15 @@ LOOK_EVERY_S = 60.0  # for what was kept long enough
 DAY_S = 86400.0
 
 log = logging.getLogger(__name__)
+
+
+class _Unsure(NamedTuple):
+    """A crop that is to be kept, as the bundle saw it that ran then: another one may run when it is written."""
+
+    result: FrameResult
+    hand: TrackedHand
+    origin: Origin
+    spec: ClassifierManifest
 
 
 class FeedbackRing:
@@ -63,7 +73,7 @@ class FeedbackRing:
         self._files = deque((path, path.stat().st_size) for path in sorted(folder.glob(f"*{SUFFIX}")))
         self._bytes = sum(size for _, size in self._files)
         self._drop_old(time.time())
-        self._waiting: queue.Queue[tuple[FrameResult, TrackedHand] | None] = queue.Queue(MOST_WAITING)
+        self._waiting: queue.Queue[_Unsure | None] = queue.Queue(MOST_WAITING)
         self._thread = threading.Thread(target=self._write_until_closed, name="feedback", daemon=True)
         self._thread.start()
 
@@ -80,12 +90,13 @@ class FeedbackRing:
         """Looks for crops worth keeping; where they come faster than they are written, they are left out."""
         at_s = result.frame.pts_s
         for hand in result.hands:
-            unsure = hand.action == NG or hand.confidence < self._settings.below
-            if not unsure or at_s - self._asked_s.get(hand.hand_id, -self._settings.apart_s) < self._settings.apart_s:
+            is_unsure = hand.action == NG or hand.confidence < self._settings.below
+            passed_s = at_s - self._asked_s.get(hand.hand_id, -self._settings.apart_s)
+            if not is_unsure or passed_s < self._settings.apart_s:
                 continue
             if not self._waiting.full():
                 self._asked_s[hand.hand_id] = at_s
-                self._waiting.put((result, hand))
+                self._waiting.put(_Unsure(result, hand, self._origin, self._spec))
         if len(self._asked_s) > MOST_WAITING:
             recent = at_s - self._settings.apart_s
             self._asked_s = {number: kept_s for number, kept_s in self._asked_s.items() if kept_s > recent}
@@ -98,33 +109,33 @@ class FeedbackRing:
     def _write_until_closed(self) -> None:
         while True:
             try:
-                item = self._waiting.get(timeout=LOOK_EVERY_S)
+                unsure = self._waiting.get(timeout=LOOK_EVERY_S)
+                if unsure is None:
+                    return
+                self._write(unsure)
             except queue.Empty:
-                self._drop_old(time.time())
-                continue
-            if item is None:
-                return
-            try:
-                self._write(*item)
-            except OSError as error:  # feedback is worth less than events: the station goes on without
+                self._guarded_drop()
+            except Exception as error:  # feedback is worth less than events: the station goes on without
                 self._tell(error)
-            except Exception as error:
-                if not is_full_disk(error, self._folder):
-                    raise
-                self._tell(error)
+
+    def _guarded_drop(self) -> None:
+        try:
+            self._drop_old(time.time())
+        except OSError as error:
+            self._tell(error)
 
     def _tell(self, error: Exception) -> None:
         if not self._told_full:
             log.warning("%s: crops are not kept: %s", self._folder, error)
         self._told_full = True
 
-    def _write(self, result: FrameResult, hand: TrackedHand) -> None:
-        frame, spec = result.frame, self._spec
+    def _write(self, unsure: _Unsure) -> None:
+        frame, hand, spec = unsure.result.frame, unsure.hand, unsure.spec
         pixels = Pixels(frame.picture)
         box_xyxy_px = np.array(hand.box_xyxy_px)
         crop_rgb = pixels.crop(box_xyxy_px, spec.crop_context, spec.crop_side_px).rgb()
         square = square_around(box_xyxy_px, spec.crop_context)
-        line, camera, bundle = self._origin
+        line, camera, bundle = unsure.origin
         kept = Kept(line, camera, frame.utc_s, hand.action, round(hand.confidence, 4), bundle, spec.crop_context)
         content = content_of(KeptCrop(kept, self._blur.apply(crop_rgb, square, pixels.size_wh)))
         stamp = datetime.now(UTC).strftime(NAME_FORMAT)

@@ -82,14 +82,25 @@ class EventFile:
 
 
 def last_event(folder: Path) -> dict[str, object] | None:
-    """The event that was last written whole into a folder; None where there is none."""
+    """The event that was last written whole into a folder; None where there is none. Lines that are none are told."""
     closed = sorted(folder.glob(f"{Path(CURRENT).stem}-*.jsonl"))
     for path in [folder / CURRENT, *reversed(closed)]:
         lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
-        whole = [line for line in lines if line.endswith(b"\n")]
-        if whole:
-            return json.loads(whole[-1])
+        for line in reversed([line for line in lines if line.endswith(b"\n")]):
+            event = _event_in(line)
+            if event is not None:
+                return event
+            log.warning("%s: expected an event in each line, found %r near its end; that line is left out", path, line)
     return None
+
+
+def _event_in(line: bytes) -> dict[str, object] | None:
+    try:
+        event = json.loads(line)
+        datetime.fromisoformat(event["end_utc"])
+        return event if isinstance(event["event_id"], str) else None
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _whole_lines_bytes(path: Path) -> int:

@@ -42,6 +42,7 @@ class KeptVideo:
         self._settings = settings
         self._blur = Blur(privacy.blur_regions, privacy.blur_faces)
         self._last_s = float("-inf")
+        self._ended = False  # whether the writer was told that nothing comes any more
         self._reformatter = VideoReformatter()  # a frame's own one may be at work in another thread
         self._waiting: queue.Queue[Frame | None] = queue.Queue(MOST_WAITING)
         folder.mkdir(parents=True, exist_ok=True)
@@ -63,7 +64,7 @@ class KeptVideo:
 
     def _write(self) -> None:
         try:
-            frame: Frame | None = self._waiting.get()
+            frame = self._next()
             while frame is not None and shutil.disk_usage(self._folder).free >= LEAST_FREE_BYTES:
                 frame = self._chunk(frame)
                 self._remove_old()
@@ -72,8 +73,13 @@ class KeptVideo:
             reason = str(error)
         if reason:
             log.error("%s: no video is kept any more: %s; events go on", self._folder, reason)
-            while self._waiting.get() is not None:  # whoever puts must not wait for ever
-                pass
+            while not self._ended:  # whoever puts must not wait for ever
+                self._next()
+
+    def _next(self) -> Frame | None:
+        frame = self._waiting.get()
+        self._ended = frame is None
+        return frame
 
     def _chunk(self, first: Frame) -> Frame | None:
         """Writes one file; returns the first frame of the next one."""
@@ -101,7 +107,7 @@ class KeptVideo:
                 small.time_base = Fraction(1, TICKS_PER_S)
                 small.pict_type = 0
                 container.mux(stream.encode(small))
-                last, frame = frame, self._waiting.get()
+                last, frame = frame, self._next()
             container.mux(stream.encode(None))
         return frame
 

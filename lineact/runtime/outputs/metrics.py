@@ -85,9 +85,10 @@ class MetricsOutput:
         registry.register(_SourceFigures(counts))
         try:
             self._server, self._thread = start_http_server(settings.port, settings.host, registry)
-        except OSError as error:
+        except (OSError, OverflowError) as error:
+            reason = getattr(error, "strerror", None) or error
             raise ConfigError(
-                f"metrics: {settings.host}:{settings.port} cannot be opened ({error.strerror}); choose another port"
+                f"metrics: {settings.host}:{settings.port} cannot be opened ({reason}); choose another port"
             ) from error
 
     @property

@@ -24,6 +24,7 @@ MOST_IN_FLIGHT = 20  # unacknowledged messages at a time
 QOS_AT_LEAST_ONCE = 1
 FLUSH_S = 5.0  # how long the end waits for acknowledgements
 RETRY_S = 1.0
+_FILTER = re.compile(r"(([^+#/\0]*|\+)/)*([^+#/\0]*|\+|#)")  # MQTT's topic filters
 MOST_RETRY_S = 30
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ class MqttOutput:
         last_on_disk: the last event in the event file; a kill may have come before it reached the outbox.
 
     Raises:
-        ConfigError: where a file of the settings cannot be read.
+        ConfigError: where a setting is none that a broker takes, or a file of the settings cannot be read.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class MqttOutput:
         last_on_disk: dict[str, Any] | None,
     ) -> None:
         self._settings = settings
+        refuse(settings)
         self._topic = topic_of(settings.topic, origin)
         self._outbox = outbox
         self._products = products
@@ -176,16 +178,34 @@ class MqttOutput:
             self._sent = number
 
 
+def refuse(settings: MqttSettings) -> None:
+    """Lets settings through.
+
+    Raises:
+        ConfigError: for what paho would refuse in its own thread, where nobody sees it: nothing would ever be sent.
+    """
+    if not 0 < settings.port < 1 << 16:
+        raise ConfigError(f"mqtt.port: expected a port from 1 to 65535, found {settings.port}")
+    if settings.product_topic and not _FILTER.fullmatch(settings.product_topic):
+        raise ConfigError(
+            f"mqtt.product_topic: expected a topic, with + for a level or # for the last ones, "
+            f"found {settings.product_topic!r}"
+        )
+
+
 def topic_of(pattern: str, origin: Origin) -> str:
     """The topic, with {line} and {camera} filled in; what has a meaning in topics becomes "_" there.
 
     Raises:
-        ConfigError: where the pattern has another field.
+        ConfigError: where the pattern has another field, or makes no topic that events can be sent to.
     """
     try:
-        return pattern.format(line=_level(origin.line), camera=_level(origin.camera))
-    except (KeyError, IndexError, ValueError) as error:
+        topic = pattern.format(line=_level(origin.line), camera=_level(origin.camera))
+    except (KeyError, IndexError, ValueError, AttributeError) as error:
         raise ConfigError(f"mqtt.topic: expected no fields but {{line}} and {{camera}}, found {pattern!r}") from error
+    if not topic or re.search(r"[+#\0]", topic):
+        raise ConfigError(f"mqtt.topic: expected a topic without +, # and NUL, found {pattern!r}")
+    return topic
 
 
 def _level(name: str) -> str:

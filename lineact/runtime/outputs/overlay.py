@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lineact.privacy import Blur
 from lineact.runtime.results import FrameResult
 
 if TYPE_CHECKING:
@@ -21,12 +22,14 @@ class Overlay:
     Args:
         long_side_px: pictures get no larger than this.
         labels: of the classifier; each has its own colour.
+        blur: what must not be recognised; None for a picture that is only shown.
     """
 
-    def __init__(self, long_side_px: int, labels: tuple[str, ...]) -> None:
+    def __init__(self, long_side_px: int, labels: tuple[str, ...], blur: Blur | None = None) -> None:
         from av.video.reformatter import VideoReformatter
 
         self._long_side_px = long_side_px
+        self._blur = blur
         actions = [label for label in labels if label != "NG"]
         self._colours_rgb = {label: COLOURS_RGB[row % len(COLOURS_RGB)] for row, label in enumerate(actions)}
         self._reformatter = VideoReformatter()  # a frame's own one may be at work in another thread
@@ -43,6 +46,8 @@ class Overlay:
         scale = min(self._long_side_px / max(frame.width_px, frame.height_px), 1.0)
         width, height = (max(round(side * scale / 2) * 2, 2) for side in (frame.width_px, frame.height_px))
         image_rgb = self._scaled(frame.picture, width, height)
+        if self._blur:
+            image_rgb = self._blur.apply(image_rgb, (0, 0, width, height), (width, height))
         for hand in result.hands:
             x1, y1, x2, y2 = (round(value * scale) for value in hand.box_xyxy_px)
             colour_rgb = self._colours_rgb.get(hand.action, NG_RGB)

@@ -69,9 +69,10 @@ class LiveView:
         handler = type("Handler", (_Handler,), {"view": self})
         try:
             self._server = ThreadingHTTPServer((HOST, settings.port), handler)
-        except OSError as error:
+        except (OSError, OverflowError) as error:
+            reason = getattr(error, "strerror", None) or error
             raise ConfigError(
-                f"view: {HOST}:{settings.port} cannot be opened ({error.strerror}); choose another port"
+                f"view: {HOST}:{settings.port} cannot be opened ({reason}); choose another port"
             ) from error
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, name="view", daemon=True)

@@ -68,7 +68,7 @@ def videos_of(path: Path) -> list[Video]:
                 first_s = float((stream.start_time or 0) * stream.time_base)
                 duration_s = (container.duration or 0) / av.time_base
                 found.append(Video(one, start_utc_s(one, container), first_s, duration_s))
-        except InputError as error:
+        except (InputError, FileNotFoundError) as error:  # a station that runs removes its oldest
             log.warning("%s; no clips from it", error)
     if not found:
         raise InputError(f"{path}: expected videos to cut clips from, found none that can be read")
@@ -84,7 +84,7 @@ def clip_of(finding: Finding, recording: Recording, videos: list[Video]) -> Clip
     length_s = min(finding.end_s - finding.start_s, MOST_S)
     try:
         return _cut(video.path, at_s - BEFORE_S, at_s + length_s + AFTER_S)
-    except InputError as error:
+    except (InputError, FileNotFoundError) as error:
         log.warning("%s; no clip of it", error)
         return None
 

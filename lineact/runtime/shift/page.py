@@ -135,6 +135,7 @@ def _about(recording: Recording, figures: Figures, clock: Clock) -> str:
 def _tiles(part: Part, takt_s: float | None, idle_s: float) -> str:
     figures = part.figures
     cycles = figures.cycles_s
+    seconds = figures.seconds or 1.0  # a single frame has no length
     steps = sum(mark.finding.kind != "idle" for mark in part.marks)
     tiles = [_tile(str(len(cycles)), "cycles seen whole")]
     if len(cycles):
@@ -145,9 +146,9 @@ def _tiles(part: Part, takt_s: float | None, idle_s: float) -> str:
             tiles.append(_tile(str(over), f"cycles over the takt of {takt_s:g} s", wrong=over > 0))
     tiles.append(_tile(str(steps), "deviations from the standard", wrong=steps > 0))
     tiles.append(_tile(_length(figures.idle_s), f"idle: no step for {idle_s:g} s or more ({len(figures.idle)} times)"))
-    tiles.append(_tile(f"{100 * figures.work_s / figures.seconds:.0f} %", "of the time a step goes on"))
+    tiles.append(_tile(f"{100 * figures.work_s / seconds:.0f} %", "of the time a step goes on"))
     if figures.irrelevant_s:
-        tiles.append(_tile(f"{100 * figures.irrelevant_s / figures.seconds:.0f} %", "irrelevant movements alone (NG)"))
+        tiles.append(_tile(f"{100 * figures.irrelevant_s / seconds:.0f} %", "irrelevant movements alone (NG)"))
     return f'<div class="tiles">{"".join(tiles)}</div>'
 
 

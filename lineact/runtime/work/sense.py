@@ -10,6 +10,7 @@ from lineact.runtime.work.events import CYCLE, CycleTimes, Kind, WorkEvent
 from lineact.runtime.work.steps import Part, Step, free_s, in_turn, joined, part_of, step_of
 
 FEW = 3  # steps of a kind that a sentence names
+MOST_WAITING = 200  # steps of a cycle whose product never ends: nobody tells products, or the broker is away
 
 
 class WorkSense:
@@ -160,6 +161,7 @@ class WorkSense:
                 changed = True
         if changed:
             self._find_cycles()
+            self._give_up_waiting()
             self._tell_soon()
         self._check_takt()
         self._check_idle(to_s)
@@ -239,6 +241,12 @@ class WorkSense:
             if not (over and all(step.over for step in cycle)):
                 return
             self._close(length)
+
+    def _give_up_waiting(self) -> None:
+        """What waits for the next product does not grow for ever: it is told as a cycle that was not seen whole."""
+        if self._settings.cycle_by == "product" and len(self._steps) >= MOST_WAITING:
+            self._end(certainly=False)
+            self._begin_seen, self._before = False, None
 
     def _cut(self) -> Cut:
         if self._settings.cycle_by == "product":
