@@ -21,6 +21,7 @@ from lineact.training.state import load_seconds
 
 MARKDOWN, HTML, TABLE, PLOT = "report.md", "report.html", "table.csv", "speed.png"
 REAL_TIME = 1.0
+MARKERS = "os^Dv"
 T_IOUS_SHOWN = ("0.1", "0.3", "0.5", "0.7")
 
 
@@ -208,16 +209,26 @@ def _cells(trial: Trial, best: float | None) -> list[str]:
 
 
 def draw_speed(path: Path, trials: Sequence[Trial], t_ious: str) -> None:
-    """Average mAP over the real-time factor, a dot for each trial."""
+    """Average mAP over the real-time factor: a colour for an extractor, a marker for a head, filled with all labels."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    figure = Figure(figsize=(10, 4.5), layout="constrained")
     axes = figure.subplots()
     done = [(trial, trial.figures) for trial in trials if trial.figures is not None]
+    extractors = list(dict.fromkeys(trial.choice.features.extractor.name for trial, _ in done))
+    heads = list(dict.fromkeys(trial.choice.head for trial, _ in done))
     for trial, figures in done:
-        factor, value = float(figures["real_time_factor"] or 0), float(figures["map"] or 0)
-        axes.plot(factor, value, "o", color="C0")
-        axes.annotate(f"{trial.line} {trial.choice.name}", (factor, value), fontsize=6, rotation=20)
+        colour = f"C{extractors.index(trial.choice.features.extractor.name) % 10}"
+        axes.plot(
+            float(figures["real_time_factor"] or 0),
+            float(figures["map"] or 0),
+            MARKERS[heads.index(trial.choice.head) % len(MARKERS)],
+            color=colour,
+            fillstyle="full" if trial.choice.training.labelled_share == 1 else "none",
+            label=f"{trial.line}: {trial.choice.name}",
+        )
+    if done:
+        figure.legend(loc="outside right upper", fontsize=7)
     axes.axvline(REAL_TIME, color="0.6", linestyle="--")
     axes.set(xlabel="seconds of extraction a second of video (1: real time)", ylabel=f"average mAP {t_ious}")
     axes.set(ylim=(0, 1.05), xscale="log")
