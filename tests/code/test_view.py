@@ -222,6 +222,7 @@ def test_a_bundle_of_an_earlier_version_says_that_nothing_is_checked(bundle, lat
     import json
     import shutil
 
+    caplog.set_level("INFO")
     folder = tmp_path / "old"
     shutil.copytree(bundle.folder, folder)
     manifest = json.loads((folder / MANIFEST).read_text())
@@ -234,6 +235,7 @@ def test_a_bundle_of_an_earlier_version_says_that_nothing_is_checked(bundle, lat
 
 
 def test_a_recording_too_short_to_check_says_so(bundle, later, caplog):
+    caplog.set_level("INFO")
     station = Station(bundle)
     station.see(later, 1.0)
     station.close()
