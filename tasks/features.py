@@ -14,9 +14,8 @@ def features(params: FeaturesParams, *, raw: Path, ingest: Path, export: Path, o
     done = []
     for one in extract_line(params, export / "bundle", videos, raw, out / "rows"):
         done.append(one)
-        rows = len(one.features.times_s)
         print(
-            f"features: {one.features.video}: {rows} rows, {one.real_time_factor:.3f} s a second of video", flush=True
+            f"features: {one.video}: {one.rows} rows, {one.seconds / one.video_s:.3f} s a second of video", flush=True
         )
     write_metrics(out, extraction_metrics(done))
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from lineact.errors import InputError
 from lineact.evaluate_events import Interval
 from lineact.evaluate_localizer import EvaluateLocalizerParams, Measured, figures_of, write_answers
+from lineact.features import Extracted, extraction_metrics
 from lineact.schema import TRUTH_BOXES, VIDEOS, table_of
 from lineact.simulate_segments import SimulateSegmentsParams, merged, true_segments
 from lineact.splits import HoldoutParams
@@ -205,3 +206,16 @@ def test_examples_are_read_by_name(tmp_path):
     held_out = replace(WHOLE, recordings=("shift/a.mp4",))
     with pytest.raises(InputError, match="expected recordings with segments to train with"):
         parts_of(read_examples(tmp_path, table, truth), table, held_out, 0.2, 1.0)
+
+
+def test_what_features_cost_is_told_of_all_recordings():
+    done = [Extracted("a.mp4", 40, 26, 20.0, 2.0, 250.0), Extracted("b.mp4", 20, 26, 10.0, 2.5, 300.0)]
+    assert extraction_metrics(done) == {
+        "recordings": 2,
+        "rows": 60,
+        "row_numbers": 26,
+        "video_s": 30.0,
+        "real_time_factor": 0.15,
+        "memory_peak_mb": 300.0,
+    }
+    assert extraction_metrics([])["real_time_factor"] is None
