@@ -1,7 +1,7 @@
 """The second paper's table on generated videos: real rows, real training, rows without weights marked."""
 
 import csv
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import pytest
 
@@ -68,6 +68,21 @@ def test_a_choice_has_the_lines_settings_with_the_changes_asked_for(monkeypatch)
         choice_of("ua", "x3d", None, "actionformer", 1.0, 0)
     with pytest.raises(ConfigError, match=r"heads: expected some of actionformer, .*, found 'bmn'"):
         choice_of("ua", "student", None, "bmn", 1.0, 0)
+
+
+@pytest.mark.parametrize(("word", "made"), [("none", ""), ("A", "A"), ("ABD", "ABD"), ("ABCDE", "ABCDE")])
+def test_an_ablation_s_row_is_spot_with_these_changes_alone(word, made):
+    choice = choice_of("ua", "student", None, "spot", 0.1, 0, word)
+    assert choice.training.spot is not None
+    switched = [letter for letter, on in zip("ABCDE", astuple(choice.training.spot.changes), strict=True) if on]
+    assert switched == list(made)
+    assert f"spot {word}" in choice.name
+
+
+@pytest.mark.parametrize(("head", "word"), [("spot", "AF"), ("spot", "nothing"), ("actionformer", "A")])
+def test_changes_of_another_head_or_of_another_name_are_refused(head, word):
+    with pytest.raises(ConfigError, match=r"changes: expected heads=spot and letters of ABCDE or none, found"):
+        choice_of("ua", "student", None, head, 1.0, 0, word)
 
 
 def test_a_line_without_results_names_the_command_that_makes_them(tmp_path, monkeypatch):

@@ -67,6 +67,7 @@ def test_a_family_s_start_learns_and_opens_as_it_was_saved(name, tmp_path, capsy
     assert np.isfinite(rows).all()
     assert not np.array_equal(rows[0], rows[1])
     card = (tmp_path / name / "README.md").read_text()
+    assert "| place | 0." in card
     assert "| motion | 0." in card
     assert "128 clips in training" in card
 
