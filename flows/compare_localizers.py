@@ -30,6 +30,7 @@ from flows import tracking
 from flows.command_line import names_of
 from flows.one_run import only_run_of
 from flows.pipeline import CONF
+from flows.pipeline import TINY as EMBEDDED_SET
 from lineact.compare.localizers import MARKDOWN, Choice, Station, Trial, run_trial, write_report
 from lineact.errors import ConfigError, InputError
 from lineact.evaluate_localizer import EvaluateLocalizerParams
@@ -143,7 +144,8 @@ def choice_of(
     if not (CONF / "localizer" / f"{head}.yaml").is_file():
         known = ", ".join(sorted(path.stem for path in (CONF / "localizer").glob("*.yaml")))
         raise ConfigError(f"heads: expected some of {known} (conf/localizer/), found {head!r}")
-    weights = "null" if extractor == STUDENT else TINY
+    committed = EMBEDDED_SET / extractor
+    weights = "null" if extractor == STUDENT else str(committed) if committed.is_dir() else TINY
     changes = [f"localizer={head}", f"train_localizer.labelled_share={labelled}", f"train_localizer.seed={seed}"]
     changes += [f"features.extractor.name={extractor}", f"features.extractor.weights={weights}"]
     if extractor != STUDENT:

@@ -45,7 +45,7 @@ def open_network(name: str, weights: str | None, device: str = "cpu") -> ClipNet
         name: one of NAMES.
         weights: "tiny" for the embedded small variant; "torchvision" for torchvision's own, cached or fetched;
             else a file (.pt, .pth or .safetensors: torchvision's video ResNets, or I3D as pytorch-i3d has it), or a
-            folder or hub name of a VideoMAE; None for none.
+            folder of a small variant, or a folder or hub name of a VideoMAE; None for none.
         device: where it runs.
 
     Raises:
@@ -64,6 +64,8 @@ def open_network(name: str, weights: str | None, device: str = "cpu") -> ClipNet
     if name in VIDEOMAES:
         return _videomae(name, weights, device)
     path = Path(weights)
+    if path.is_dir() and name in EMBEDDED:
+        return open_embedded(name, path, device)
     if not path.is_file():
         raise _none(name, f"found no file {path}")
     tensors = read_weights(path)

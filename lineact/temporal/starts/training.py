@@ -88,16 +88,28 @@ class Taught(nn.Module):
             places: int64, N: where the hand is, so what is done is read there; None: where it seems to be.
         """
         maps = self.network.maps(clips).mean(dim=2)  # type: ignore[operator]  # N x width x h x w
-        cells = functional.adaptive_avg_pool2d(maps, (ROWS, COLUMNS)).flatten(2).transpose(1, 2)
-        normed = self.norm(cells)  # N x cells x width
-        seen = self.place(normed)[:, :, 0]  # N x cells
-        if places is None:
-            shares = seen.softmax(dim=1)
-        else:
-            shares = functional.one_hot(places.clamp(max=NOWHERE - 1), NOWHERE).float()
-        there = (shares[:, :, None] * normed).sum(dim=1)  # N x width
-        nowhere = self.nowhere.expand(len(seen), 1)
-        return Answers(torch.cat([seen, nowhere], dim=1), [kind(there) for kind in self.kinds])
+        if maps.shape[2] < ROWS or maps.shape[3] < COLUMNS:
+            maps = functional.interpolate(maps, (ROWS, COLUMNS))
+        normed = self.norm(maps.flatten(2).transpose(1, 2))  # N x points x width
+        seen = self.place(normed)[:, :, 0]  # N x points
+        held = places_of_points(*maps.shape[2:])  # places x points
+        in_places = torch.logsumexp(seen[:, None].masked_fill(~held, -torch.inf), dim=2)  # N x places
+        asked = seen if places is None else seen.masked_fill(~held[places.clamp(max=NOWHERE - 1)], -torch.inf)
+        there = (asked.softmax(dim=1)[:, :, None] * normed).sum(dim=1)  # N x width
+        told = torch.cat([in_places, self.nowhere.expand(len(seen), 1)], dim=1)
+        return Answers(told, [kind(there) for kind in self.kinds])
+
+
+def places_of_points(height: int, width: int) -> torch.Tensor:
+    """Which points of a map, row by row, lie in which place: bool, ROWS * COLUMNS x height * width.
+
+    Args:
+        height: at least ROWS.
+        width: at least COLUMNS.
+    """
+    rows, columns = torch.arange(height) * ROWS // height, torch.arange(width) * COLUMNS // width
+    places = (rows[:, None] * COLUMNS + columns).flatten()
+    return places == torch.arange(NOWHERE)[:, None]
 
 
 def train_start(network: nn.Module, width: int, lesson: Lesson, params: FitParams, folder: Path) -> Taught:
