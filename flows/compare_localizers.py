@@ -29,8 +29,7 @@ from prefect.cache_policies import NO_CACHE
 from flows import tracking
 from flows.command_line import names_of
 from flows.one_run import only_run_of
-from flows.pipeline import CONF
-from flows.pipeline import TINY as EMBEDDED_SET
+from flows.pipeline import CONF, TINY
 from lineact.compare.localizers import MARKDOWN, Choice, Station, Trial, run_trial, write_report
 from lineact.errors import ConfigError, InputError
 from lineact.evaluate_localizer import EvaluateLocalizerParams
@@ -40,7 +39,7 @@ from lineact.machine import MachineParams, describe_machine
 from lineact.schema import VIDEOS, read_table
 from lineact.settings import from_mapping
 from lineact.temporal.activitynet import read_ground_truth
-from lineact.temporal.features.extractors import EMBEDDED, I3D_FLOW, NAMES, TINY
+from lineact.temporal.features.extractors import EMBEDDED, I3D_FLOW, NAMES
 from lineact.temporal.features.opening import STUDENT
 from lineact.temporal.parts import of_recordings
 from lineact.temporal.spot import SpotChanges
@@ -144,8 +143,7 @@ def choice_of(
     if not (CONF / "localizer" / f"{head}.yaml").is_file():
         known = ", ".join(sorted(path.stem for path in (CONF / "localizer").glob("*.yaml")))
         raise ConfigError(f"heads: expected some of {known} (conf/localizer/), found {head!r}")
-    committed = EMBEDDED_SET / extractor
-    weights = "null" if extractor == STUDENT else str(committed) if committed.is_dir() else TINY
+    weights = "null" if extractor == STUDENT else str(TINY / extractor)
     changes = [f"localizer={head}", f"train_localizer.labelled_share={labelled}", f"train_localizer.seed={seed}"]
     changes += [f"features.extractor.name={extractor}", f"features.extractor.weights={weights}"]
     if extractor != STUDENT:
