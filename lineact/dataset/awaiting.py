@@ -79,11 +79,14 @@ def still_waiting(found: Found, resolved: Resolved, certificate: Certificate, pa
     certifying = pc.is_in(queue["item_id"], pa.array(asked.certifying, pa.string())).to_numpy()
     others = ~(groups | holdout | certifying)
     needed = math.ceil(int(others.sum()) * params.min_decided_share)
-    # Imported annotations decide held-out frames that nobody queued; they measure as well as queued ones.
+    done = others & answered
+    # Imported annotations decide frames that nobody queued; they teach and measure as well as queued ones.
     measured = len(resolved.holdout_hands)
+    frames = pc.equal(queue["task"], "box").to_numpy()
+    unasked = max(len(resolved.hands) - int((done & frames).sum()), 0)
     return Waiting(
         groups=int((groups & ~answered).sum()),
-        items=max(needed - int((others & answered).sum()), 0),
+        items=max(needed - int(done.sum()) - unasked, 0),
         holdout_frames=max(min(params.min_holdout_frames, int(holdout.sum())) - measured, 0),
         undecided=int((~answered).sum()),
         calibrating=tuple(item for item in asked.calibrating if item not in resolved.answered),

@@ -498,6 +498,21 @@ def test_what_each_policy_waits_for(line, found, decided, policy, left_out, wait
     refuse_undecided(waiting_of(line, found, decided, policy=policy), params, "press_a")
 
 
+def test_frames_that_a_person_decided_though_nobody_asked_count_as_asked_ones(line, found, decided):
+    """Annotations made elsewhere lie on frames of their own; one asked frame too few held a line back."""
+    some = looked_at_last(line, found, [one for one in decided if kind_of(one, found) != "rest"])
+    resolved, params = resolved_of(line, found, some), dataset_params(policy="required")
+    certificate = label_the_rest(found, resolved, line.holdout, params).certificate
+    missing = still_waiting(found, resolved, certificate, params).items
+    assert missing > 2
+    elsewhere = {("f" * 64, float(number)): [] for number in range(missing)}
+    for count in (1, missing):
+        hands = resolved.hands | dict(list(elsewhere.items())[:count])
+        waiting = still_waiting(found, replace(resolved, hands=hands), certificate, params)
+        assert waiting.items == missing - count
+    refuse_undecided(waiting, params, "press_a")
+
+
 def waiting_of(line, found, decided, **changes):
     resolved, params = resolved_of(line, found, decided), dataset_params(**changes)
     certificate = label_the_rest(found, resolved, line.holdout, params).certificate
