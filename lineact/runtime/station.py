@@ -12,6 +12,7 @@ from lineact.bundle.work import WorkSettings
 from lineact.errors import InputError
 from lineact.runtime.bundles import fetch
 from lineact.runtime.clock_check import clock_problems
+from lineact.runtime.copies import Copies
 from lineact.runtime.events import Debouncer, Origin
 from lineact.runtime.locks import camera_lock, folder_lock
 from lineact.runtime.outputs.feedback import FeedbackRing
@@ -88,7 +89,10 @@ def watch(station: Station, settings: RuntimeSettings, on_signal: Callable[[Call
         def check(new: Running) -> None:
             standard_of(new.bundle)
 
-        running = first_bundle(place, settings.recognise, check)
+        copies = stack.enter_context(Copies(station.bundles, station.out))
+        with copies.staying(station.bundle):
+            running = first_bundle(place, settings.recognise, check)
+            copies.note()
         bundle = running.bundle
         origin = Origin(bundle.manifest.line, station.camera, running.name)
         for problem in clock_problems(time.time(), bundle.folder, station.out if is_live(station.source) else None):
@@ -113,7 +117,7 @@ def watch(station: Station, settings: RuntimeSettings, on_signal: Callable[[Call
         view_watch.change(running.name)
         outputs.results_to.append(stack.enter_context(closing(view_watch)))
         if station.shadow:
-            shadow = _shadow(station, settings, running, source)
+            shadow = _shadow(station, settings, running, source, copies)
             outputs.results_to.append(stack.enter_context(closing(shadow)))
             outputs.changes_to.append(shadow)
         ring: FeedbackRing | None = None
@@ -133,18 +137,20 @@ def watch(station: Station, settings: RuntimeSettings, on_signal: Callable[[Call
             work.expect(new.name, standard_of(new.bundle))
             recogniser.switch(new)
 
+        copies.clear()
         every_s = settings.updates.every_s
-        stack.enter_context(closing(Updater(place, settings.recognise, every_s, running, switch, check)))
+        stack.enter_context(closing(Updater(place, settings.recognise, every_s, running, switch, copies, check)))
         results = changes.follow(recogniser.recognise_in_time(source, PAUSE_S))
         reported = run(results, debouncer, outputs.events_to, outputs.results_to, source, work)
         log.info("%s: the end; %d events in %s", source.address, reported, station.out)
         log.info("frames: %s", ", ".join(f"{name} {value:.6g}" for name, value in vars(source.counts).items()))
 
 
-def _shadow(station: Station, settings: RuntimeSettings, running: Running, source: Source) -> Shadow:
+def _shadow(station: Station, settings: RuntimeSettings, running: Running, source: Source, copies: Copies) -> Shadow:
     """Loads the challenger; what is wrong with it is told at the start, not in the middle of a shift."""
-    folder = fetch(station.shadow, station.bundles)
-    challenger = loaded(folder, settings.recognise)
+    with copies.staying(station.shadow):
+        challenger = loaded(fetch(station.shadow, station.bundles), settings.recognise)
+        copies.note(challenger.name)
     lines = [one.bundle.manifest.line for one in (running, challenger)]
     if lines[0] != lines[1]:
         raise InputError(f"{station.shadow}: expected a bundle of line {lines[0]}, found {lines[1]}")
