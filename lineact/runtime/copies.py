@@ -131,7 +131,7 @@ def _told(folder: Path) -> Iterator[None]:
         yield
     except BlockingIOError:
         log.info("%s: another station fetches a bundle; what nobody needs is removed the next time", folder)
-    except (LineactError, OSError, ValueError) as error:  # ValueError: a note that a power cut left torn
+    except (LineactError, OSError, ValueError, TypeError) as error:  # the last two: a note that a power cut left torn
         log.warning("%s: bundles that nobody needs any more are not removed: %s", folder, error)
 
 

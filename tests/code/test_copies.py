@@ -38,8 +38,9 @@ def folder(tmp_path):
 def ran(out, running, previous=None):
     """What a station notes in its folder of events."""
     out.mkdir(exist_ok=True)
-    releases = [Release(name, f"bundles/press_a-{name}") if name else None for name in (running, previous)]
-    write_releases(out, Releases("models:/lineact-press_a@champion", *releases))
+    before = Release(previous, f"bundles/press_a-{previous}") if previous else None
+    now = Release(running, f"bundles/press_a-{running}")
+    write_releases(out, Releases("models:/lineact-press_a@champion", now, before))
     return out
 
 
@@ -103,10 +104,11 @@ def test_nothing_goes_while_another_station_fetches(folder, tmp_path, caplog):
     assert left(folder) == [NAMES[0]]
 
 
-def test_a_torn_note_is_told_and_nothing_goes(folder, tmp_path, caplog):
+@pytest.mark.parametrize("torn", ['["aaaa', "", "\0\0", "5"])
+def test_a_torn_note_is_told_and_nothing_goes(folder, tmp_path, caplog, torn):
     with Copies(folder, ran(tmp_path / "out", NAMES[0])) as copies:
         copies.note()
-        (folder / STATIONS / "0123456789abcdef.json").write_text('["aaaa')
+        (folder / STATIONS / "0123456789abcdef.json").write_text(torn)
         copies.clear()
     assert left(folder) == NAMES
     assert "bundles that nobody needs any more are not removed" in caplog.text
