@@ -5,6 +5,7 @@ as they were kept; its times are those of the crops, from the first one on.
 """
 
 import hashlib
+import heapq
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -38,7 +39,7 @@ class Harvested(NamedTuple):
 
 
 def choose(folders: Sequence[Path], raw: Path, line: str, crop_context: float, crop_px: int, most: int) -> Harvested:
-    """Reads what stations kept and chooses the least sure crops that are new.
+    """Reads what stations kept and chooses the least sure crops that are new. No more than those are held in memory.
 
     Args:
         folders: of kept crops, at any depth.
@@ -56,9 +57,10 @@ def choose(folders: Sequence[Path], raw: Path, line: str, crop_context: float, c
     )
     known = set(_hashes_of_harvests(raw))
     problems: list[str] = []
-    fresh: dict[str, KeptCrop] = {}
+    fresh: set[str] = set()
     repeated = 0
-    for path in paths:
+    surest_first: list[tuple[float, float, int, KeptCrop]] = []  # a heap of those that are taken so far
+    for number, path in enumerate(paths):
         try:
             content = path.read_bytes()
         except FileNotFoundError:  # a station that runs has made room meanwhile
@@ -69,12 +71,15 @@ def choose(folders: Sequence[Path], raw: Path, line: str, crop_context: float, c
             problems.append(str(error))
             continue
         digest = _hash_of(crop.crop_rgb)
-        repeated += digest in known or digest in fresh
-        if digest not in known:
-            fresh.setdefault(digest, crop)
-    ranked = sorted(fresh.values(), key=lambda crop: (crop.kept.confidence, crop.kept.utc_s))
-    taken = sorted(ranked[:most], key=lambda crop: crop.kept.utc_s)
-    return Harvested(taken, repeated, len(ranked) - len(taken), problems)
+        if digest in known or digest in fresh:
+            repeated += 1
+            continue
+        fresh.add(digest)
+        heapq.heappush(surest_first, (-crop.kept.confidence, -crop.kept.utc_s, -number, crop))
+        if len(surest_first) > most:
+            heapq.heappop(surest_first)
+    taken = sorted(surest_first, key=lambda entry: (-entry[1], -entry[0], -entry[2]))
+    return Harvested([crop for *_, crop in taken], repeated, len(fresh) - len(taken), problems)
 
 
 def write_harvest(crops: Sequence[KeptCrop], raw: Path) -> Path:

@@ -74,8 +74,8 @@ def _cascade() -> Any:
     path = Path(getattr(getattr(cv2, "data", None), "haarcascades", "")) / CASCADE
     if not hasattr(cv2, "CascadeClassifier") or not path.is_file():
         raise ConfigError(
-            f"privacy.blur_faces: this OpenCV ({cv2.__version__}) comes with nothing that finds faces; name "
-            "privacy.blur_regions, or install opencv-python-headless below 5"
+            f"privacy.blur_faces (BLUR_FACES): this OpenCV ({cv2.__version__}) comes with nothing that finds faces; "
+            "name privacy.blur_regions (BLUR_REGIONS), or install opencv-python-headless below 5"
         )
     return cv2.CascadeClassifier(str(path))
 

@@ -85,7 +85,7 @@ def broker(tmp_path):
 @services
 def test_events_wait_on_disk_while_the_broker_is_away_and_none_is_lost(broker, tmp_path):
     settings = MqttSettings(host="127.0.0.1", port=broker.port)
-    output = MqttOutput(settings, ORIGIN, Outbox(tmp_path / "waiting.sqlite"), Products(), None)
+    output = MqttOutput(settings, ORIGIN, Outbox(tmp_path / "waiting.sqlite"), Products(), [])
     written = [event(number) for number in range(60)]
     for one in written[:30]:
         output.write(one)
@@ -126,7 +126,7 @@ from lineact.runtime.products import Products
 from lineact.runtime.settings import MqttSettings
 from tests.station import ORIGIN, event
 settings = MqttSettings(host="127.0.0.1", port={broker.port})
-output = MqttOutput(settings, ORIGIN, Outbox(Path(sys.argv[1])), Products(), None)
+output = MqttOutput(settings, ORIGIN, Outbox(Path(sys.argv[1])), Products(), [])
 for number in range(int(sys.argv[2])):
     one = event(number)
     output.write(one)
@@ -156,7 +156,7 @@ def test_the_product_is_told_by_the_broker(broker, tmp_path):
     listener.say("plant/product", "P-16")  # kept by the broker: whoever comes later hears it
     settings = MqttSettings(host="127.0.0.1", port=broker.port, product_topic="plant/product")
     products = Products()
-    output = MqttOutput(settings, ORIGIN, Outbox(tmp_path / "waiting.sqlite"), products, None)
+    output = MqttOutput(settings, ORIGIN, Outbox(tmp_path / "waiting.sqlite"), products, [])
     wait_for(lambda: products.at(time.monotonic()) == "P-16")
     listener.say("plant/product", '{"product": "P-17", "order": 4}')
     wait_for(lambda: products.at(time.monotonic()) == "P-17")
@@ -175,7 +175,7 @@ def test_a_broker_that_refuses_is_told_and_costs_no_event(broker, tmp_path, capl
     settings = MqttSettings(
         host="127.0.0.1", port=broker.port, username="ann", password_file=str(tmp_path / "password")
     )
-    output = MqttOutput(settings, ORIGIN, Outbox(tmp_path / "waiting.sqlite"), Products(), None)
+    output = MqttOutput(settings, ORIGIN, Outbox(tmp_path / "waiting.sqlite"), Products(), [])
     output.write(event())
     wait_for(lambda: "the broker refuses this client" in caplog.text)
     assert output.waiting == 1
@@ -245,7 +245,7 @@ def test_a_broker_with_certificate_and_password(broker, tmp_path):
         password_file=str(tmp_path / "password"),
         ca_file=str(certificate),
     )
-    output = MqttOutput(settings, ORIGIN, Outbox(tmp_path / "waiting.sqlite"), Products(), None)
+    output = MqttOutput(settings, ORIGIN, Outbox(tmp_path / "waiting.sqlite"), Products(), [])
     output.write(event())
     wait_for(lambda: output.waiting == 0)
     output.close()
@@ -255,4 +255,4 @@ def test_a_password_or_certificate_that_cannot_be_read_is_named(tmp_path):
     nowhere = str(tmp_path / "nowhere")
     for settings in (MqttSettings(username="ann", password_file=nowhere), MqttSettings(ca_file=nowhere)):
         with pytest.raises(ConfigError, match=rf"mqtt: {nowhere}: cannot be read"):
-            MqttOutput(settings, ORIGIN, Outbox(tmp_path / "waiting.sqlite"), Products(), None)
+            MqttOutput(settings, ORIGIN, Outbox(tmp_path / "waiting.sqlite"), Products(), [])

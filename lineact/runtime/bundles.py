@@ -59,6 +59,11 @@ def fetch(address: str, into: Path) -> Path:
     return folder
 
 
+def is_copied(address: str) -> bool:
+    """Whether a bundle is copied from there, see `fetch`; a plain folder is used where it lies."""
+    return address.startswith(MODELS) or (Path(address) / CHAMPION).is_file()
+
+
 def name_at(address: str) -> str:
     """What the bundle is called that an address leads to now; nothing is copied.
 

@@ -34,7 +34,8 @@ def camera_lock(address: str, shown: str) -> Iterator[None]:
     Raises:
         BusyError: where another one has it.
     """
-    digest = hashlib.sha256(address.encode()).hexdigest()[:16]
+    device = os.path.realpath(address) if address.startswith("/dev/") else address  # one webcam has several names
+    digest = hashlib.sha256(device.encode()).hexdigest()[:16]
     path = Path(tempfile.gettempdir()) / f"lineact-camera-{digest}.lock"
     with _locked(path, f"{shown}: another process has this camera", "end that one first"):
         yield
@@ -43,15 +44,20 @@ def camera_lock(address: str, shown: str) -> Iterator[None]:
 @contextmanager
 def _locked(path: Path, taken: str, way_out: str) -> Iterator[None]:
     # The file stays: were it removed, a process that waits for it and one that makes it anew would hold two locks.
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    is_ours = True
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except PermissionError:  # another user's process made it: it can be locked, but not written
+        descriptor, is_ours = os.open(path, os.O_RDONLY | os.O_CLOEXEC), False
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             owner = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
             raise BusyError(f"{taken} (process {owner}); {way_out}") from error
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        if is_ours:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         yield
     finally:
         os.close(descriptor)

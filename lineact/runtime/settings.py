@@ -131,7 +131,8 @@ class KeptVideoSettings:
     """What is kept of a camera's picture, for the clips of a shift report. It shows people at work.
 
     Attributes:
-        hours: 0 for nothing; of a camera that stood still less time is in as many files.
+        hours: so long a file is kept; 0 for nothing, and what was kept before goes after a day. Of a camera that stood
+            still less time is in as many files.
         most_mb: at most so much, 10^6 bytes.
         fps: frames a second.
         long_side_px: pictures are scaled down to this.
@@ -249,7 +250,7 @@ class PrivacySettings:
     """What of people is stored. Events tell neither who worked nor how well.
 
     Attributes:
-        store_crops: whether crops are kept at all.
+        store_crops: whether crops are kept at all; those of before go after `feedback.keep_days`.
         blur_faces: whether faces in kept crops are blurred; OpenCV 5 finds none, see `lineact.privacy`.
         blur_regions: parts of the picture that are blurred in kept crops: x1, y1, x2, y2 in parts of its width, height.
     """

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from lineact.bundle.pair import Bundle
 from lineact.bundle.work import WorkSettings
 from lineact.errors import InputError
+from lineact.privacy import Blur
 from lineact.runtime.bundles import fetch
 from lineact.runtime.clock_check import clock_problems
+from lineact.runtime.copies import Copies
 from lineact.runtime.events import Debouncer, Origin
 from lineact.runtime.locks import camera_lock, folder_lock
 from lineact.runtime.outputs.feedback import FeedbackRing
-from lineact.runtime.outputs.json_lines import EventFile, last_event
+from lineact.runtime.outputs.json_lines import EventFile, events_after
 from lineact.runtime.products import Products
 from lineact.runtime.recognise import Recogniser, Running
 from lineact.runtime.run import PAUSE_S, EventOutput, ResultOutput, run
@@ -29,6 +31,7 @@ from lineact.runtime.work.sense import WorkSense
 if TYPE_CHECKING:
     from lineact.runtime.outputs.metrics import MetricsOutput
 
+FEEDBACK, VIDEO = "feedback", "video"  # in the folder of events
 log = logging.getLogger(__name__)
 
 
@@ -72,6 +75,7 @@ def watch(station: Station, settings: RuntimeSettings, on_signal: Callable[[Call
     Raises:
         LineactError: a setting, the bundle, the source or the disk, in one line.
     """
+    Blur(settings.privacy.blur_regions, settings.privacy.blur_faces)  # refuses what it cannot do before any work
     source = open_source(station.source, settings.source)
     with ExitStack() as stack:
         stack.enter_context(folder_lock(station.out))
@@ -88,7 +92,10 @@ def watch(station: Station, settings: RuntimeSettings, on_signal: Callable[[Call
         def check(new: Running) -> None:
             standard_of(new.bundle)
 
-        running = first_bundle(place, settings.recognise, check)
+        copies = stack.enter_context(Copies(station.bundles, station.out))
+        with copies.staying(station.bundle):
+            running = first_bundle(place, settings.recognise, check)
+            copies.note()
         bundle = running.bundle
         origin = Origin(bundle.manifest.line, station.camera, running.name)
         for problem in clock_problems(time.time(), bundle.folder, station.out if is_live(station.source) else None):
@@ -108,18 +115,18 @@ def watch(station: Station, settings: RuntimeSettings, on_signal: Callable[[Call
             if outputs.metrics:
                 outputs.metrics.show_view(state)
 
-        view_watch = ViewWatch(settings.view_check, show_view)
+        view_watch = ViewWatch(settings.view_check, show_view, source.is_paced)
         view_watch.expect(running.name, bundle)
         view_watch.change(running.name)
         outputs.results_to.append(stack.enter_context(closing(view_watch)))
         if station.shadow:
-            shadow = _shadow(station, settings, running, source)
+            shadow = _shadow(station, settings, running, source, copies)
             outputs.results_to.append(stack.enter_context(closing(shadow)))
             outputs.changes_to.append(shadow)
         ring: FeedbackRing | None = None
-        if settings.privacy.store_crops:
+        if settings.privacy.store_crops or (station.out / FEEDBACK).is_dir():
             spec = bundle.manifest.classifier
-            ring = FeedbackRing(station.out / "feedback", settings.feedback, settings.privacy, origin, spec)
+            ring = FeedbackRing(station.out / FEEDBACK, settings.feedback, settings.privacy, origin, spec)
             outputs.results_to.append(stack.enter_context(closing(ring)))
             outputs.changes_to.append(ring)
         told = [*outputs.changes_to, view_watch, work]
@@ -133,18 +140,20 @@ def watch(station: Station, settings: RuntimeSettings, on_signal: Callable[[Call
             work.expect(new.name, standard_of(new.bundle))
             recogniser.switch(new)
 
+        copies.clear()
         every_s = settings.updates.every_s
-        stack.enter_context(closing(Updater(place, settings.recognise, every_s, running, switch, check)))
+        stack.enter_context(closing(Updater(place, settings.recognise, every_s, running, switch, copies, check)))
         results = changes.follow(recogniser.recognise_in_time(source, PAUSE_S))
         reported = run(results, debouncer, outputs.events_to, outputs.results_to, source, work)
         log.info("%s: the end; %d events in %s", source.address, reported, station.out)
         log.info("frames: %s", ", ".join(f"{name} {value:.6g}" for name, value in vars(source.counts).items()))
 
 
-def _shadow(station: Station, settings: RuntimeSettings, running: Running, source: Source) -> Shadow:
+def _shadow(station: Station, settings: RuntimeSettings, running: Running, source: Source, copies: Copies) -> Shadow:
     """Loads the challenger; what is wrong with it is told at the start, not in the middle of a shift."""
-    folder = fetch(station.shadow, station.bundles)
-    challenger = loaded(folder, settings.recognise)
+    with copies.staying(station.shadow):
+        challenger = loaded(fetch(station.shadow, station.bundles), settings.recognise)
+        copies.note(challenger.name)
     lines = [one.bundle.manifest.line for one in (running, challenger)]
     if lines[0] != lines[1]:
         raise InputError(f"{station.shadow}: expected a bundle of line {lines[0]}, found {lines[1]}")
@@ -169,7 +178,8 @@ def _outputs(
         from lineact.runtime.outputs.outbox import Outbox
 
         outbox = Outbox(station.out / "mqtt_waiting.sqlite")
-        broker = MqttOutput(settings.mqtt, origin, outbox, products, last_event(station.out))
+        missed = events_after(station.out, outbox.last_added())
+        broker = MqttOutput(settings.mqtt, origin, outbox, products, missed)
         outputs.events_to.append(stack.enter_context(closing(broker)))
         waiting = lambda: broker.waiting  # noqa: E731
     if settings.metrics.port:
@@ -188,10 +198,10 @@ def _outputs(
         outputs.events_to.append(view)
         outputs.results_to.append(view)
         outputs.changes_to.append(view)
-    if settings.kept_video.hours:
-        from lineact.runtime.outputs.kept_video import FOLDER, KeptVideo
+    if settings.kept_video.hours or (station.out / VIDEO).is_dir():
+        from lineact.runtime.outputs.kept_video import KeptVideo
 
-        kept = KeptVideo(station.out / FOLDER, settings.kept_video, settings.privacy)
+        kept = KeptVideo(station.out / VIDEO, settings.kept_video, settings.privacy)
         outputs.results_to.append(stack.enter_context(closing(kept)))
     if station.annotated:
         from lineact.runtime.outputs.annotated import AnnotatedVideo

@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 from lineact.bundle.manifest import EventSettings
 from lineact.errors import ConfigError, FullDiskError, InputError, LineactError
 from lineact.runtime.bundles import fetch, name_at
+from lineact.runtime.copies import Copies
 from lineact.runtime.events import Debouncer
 from lineact.runtime.recognise import Running, open_bundle
 from lineact.runtime.releases import (
@@ -124,6 +125,7 @@ class Updater:
         every_s: so often the address is asked, seconds; 0 for never: then rollbacks alone are obeyed.
         running: the one that runs now.
         switch: called with a bundle that is loaded and checked.
+        copies: where bundles that nobody needs any more are removed after each switch.
         check: see `Check`.
     """
 
@@ -134,9 +136,11 @@ class Updater:
         every_s: float,
         running: Running,
         switch: Callable[[Running], None],
+        copies: Copies,
         check: Check = _fits,
     ) -> None:
         self._place = place
+        self._copies = copies
         self._settings = settings
         self._every_s = every_s
         self._line = running.bundle.manifest.line
@@ -204,16 +208,19 @@ class Updater:
             write_releases(self._place.out, known)
         if found in known.refused or found == self._bad or (known.running and found == known.running.name):
             return
-        try:
-            running = self._checked(fetch(self._place.address, self._place.bundles))
-        except (InputError, ConfigError) as error:
-            self._bad = found
-            log.error("bundle %s is refused, the old one goes on: %s", found, error)
-            return
-        if self._closed.is_set():
-            return
-        write_releases(self._place.out, known.switched(Release(running.name, str(running.bundle.folder))))
+        with self._copies.staying(self._place.address):
+            try:
+                running = self._checked(fetch(self._place.address, self._place.bundles))
+            except (InputError, ConfigError) as error:
+                self._bad = found
+                log.error("bundle %s is refused, the old one goes on: %s", found, error)
+                return
+            if self._closed.is_set():
+                return
+            write_releases(self._place.out, known.switched(Release(running.name, str(running.bundle.folder))))
+            self._copies.note()
         self._switch(running)
+        self._copies.clear()
 
     def _checked(self, folder: Path) -> Running:
         running = loaded(folder, self._settings)

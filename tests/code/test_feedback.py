@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 
 import cv2
@@ -15,6 +16,7 @@ from lineact.feedback import SUFFIX, Kept, KeptCrop, content_of, crop_of
 from lineact.privacy import Blur
 from lineact.runtime.outputs.feedback import NAME_FORMAT, FeedbackRing
 from lineact.runtime.settings import FeedbackSettings, PrivacySettings, RuntimeSettings
+from lineact.runtime.station import Station, watch
 from lineact.settings import from_mapping
 from tests.released_pair import smooth_noise
 from tests.station import ORIGIN, close_in_time, frame_at, hand, result_at
@@ -83,12 +85,61 @@ def test_the_oldest_go_where_the_bytes_are_full_also_after_a_restart(tmp_path, s
 
 
 def test_what_was_kept_long_enough_goes_at_the_start(tmp_path, spec):
-    now = datetime.now(UTC)
-    for days in (0, 2, 8, 30):
-        name = (now - timedelta(days=days)).strftime(NAME_FORMAT)
-        (tmp_path / f"{name}{SUFFIX}").write_bytes(b"x")
+    kept_days_ago(tmp_path, 0, 2, 8, 30)
     ring_of(tmp_path, spec, FeedbackSettings(keep_days=7)).close()
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def kept_days_ago(folder, *days_ago):
+    """Crops of these days, oldest last."""
+    for days in days_ago:
+        at = datetime.now(UTC) - timedelta(days=days)
+        path = folder / f"{at.strftime(NAME_FORMAT)}{SUFFIX}"
+        path.write_bytes(b"x")
+        os.utime(path, (at.timestamp(), at.timestamp()))
+
+
+def test_what_was_kept_long_enough_goes_while_the_station_runs_and_keeps_nothing(tmp_path, spec, monkeypatch):
+    monkeypatch.setattr("lineact.runtime.outputs.feedback.LOOK_EVERY_S", 0.02)
+    kept_days_ago(tmp_path, 0, 2)
+    settings = FeedbackSettings(keep_days=7)
+    ring = FeedbackRing(tmp_path, settings, PrivacySettings(store_crops=False), ORIGIN, spec)
+    kept_days_ago(tmp_path, 8, 9)
+    wait_for(lambda: len(list(tmp_path.iterdir())) == 2)
+    ring.see(seen(0.0, UNSURE))
+    close_in_time(ring)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_clock_that_was_set_back_keeps_no_crop_for_ever_and_replaces_none(tmp_path, spec, monkeypatch):
+    class Stopped(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return cls(2026, 1, 1, tzinfo=tz)
+
+    monkeypatch.setattr("lineact.runtime.outputs.feedback.datetime", Stopped)
+    kept_days_ago(tmp_path, -5000)  # of a time to come
+    (future,) = tmp_path.iterdir()
+    ring = ring_of(tmp_path, spec, FeedbackSettings(apart_s=0.0, keep_days=7))
+    assert time.time() - 60 < future.stat().st_mtime <= time.time()
+    for index in range(3):
+        ring.see(seen(index, UNSURE))
+    ring.close()
+    assert len(list(tmp_path.glob(f"20260101*{SUFFIX}"))) == 3
+    eight_days_ago_s = time.time() - 8 * 86400
+    os.utime(future, (eight_days_ago_s, eight_days_ago_s))  # as if so long had passed since then
+    ring_of(tmp_path, spec, FeedbackSettings(keep_days=7)).close()
+    assert not future.exists()
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_station_that_cannot_blur_faces_says_so_before_any_work(tmp_path, monkeypatch):
+    monkeypatch.delattr(cv2, "CascadeClassifier", raising=False)
+    station = Station("nowhere", tmp_path / "bundles", "nowhere.mp4", "top", tmp_path / "out", None)
+    settings = RuntimeSettings(privacy=PrivacySettings(store_crops=False, blur_faces=True))
+    with pytest.raises(ConfigError, match=r"blur_faces .* comes with nothing that finds faces; name privacy.blur_reg"):
+        watch(station, settings, lambda _: None)
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_a_kill_left_half_written_is_not_a_crop_and_goes(tmp_path, spec):
@@ -142,9 +193,7 @@ def test_regions_and_limits_are_checked_and_faces_need_what_finds_them():
     if hasattr(cv2, "CascadeClassifier"):
         assert Blur([], True).apply(PICTURE, (0, 0, 96, 64), (96, 64)).shape == PICTURE.shape
     else:
-        with pytest.raises(
-            ConfigError, match=r"privacy.blur_faces: this OpenCV \(5.* finds faces; name privacy.blur_reg"
-        ):
+        with pytest.raises(ConfigError, match=r"blur_faces .*: this OpenCV \(5.* finds faces; name privacy.blur_reg"):
             Blur([], True)
 
 

@@ -1,6 +1,7 @@
 """A harvest: what a station kept is asked in the next queue, and what a person decides of it trains."""
 
 import contextlib
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,13 +13,14 @@ import pytest
 import yaml
 
 from flows import harvest as flow
+from lineact import harvest
 from lineact.dataset.labels import label_crops, resolve
 from lineact.dataset.parts import frames_for_detector
 from lineact.decisions import Decision, standing
 from lineact.detect import detect_boxes
 from lineact.embed import embed_boxes
 from lineact.errors import ConfigError, InputError
-from lineact.feedback import SUFFIX, Kept, KeptCrop, content_of
+from lineact.feedback import SUFFIX, Kept, KeptCrop, content_of, crop_of
 from lineact.harvest import choose, write_harvest
 from lineact.ingest import IngestParams, ingest_videos
 from lineact.match import match_crops
@@ -95,6 +97,25 @@ def test_the_least_sure_come_first_and_none_comes_twice(tmp_path):
     assert [crop.kept.confidence for crop in rest.taken] == [0.5, 0.49]
     write_harvest(rest.taken, raw)
     assert chosen(folder, raw).taken == []
+
+
+def test_no_more_crops_are_held_than_are_taken(tmp_path, monkeypatch):
+    crops = [kept_crop(number, confidence=(0.5, 0.3, 0.4)[number % 3]) for number in range(60)]
+    folder = keep(tmp_path / "feedback", *crops)
+    pictures: list[weakref.ref] = []
+    held: list[int] = []
+
+    def counted(content: bytes, where: str) -> KeptCrop:
+        held.append(sum(picture() is not None for picture in pictures))
+        crop = crop_of(content, where)
+        pictures.append(weakref.ref(crop.crop_rgb))
+        return crop
+
+    monkeypatch.setattr(harvest, "crop_of", counted)
+    found = chosen(folder, tmp_path / "raw", most=7)
+    assert [crop.kept for crop in found.taken] == [crop.kept for crop in crops[1:20:3]]
+    assert (len(held), found.too_many) == (60, 53)
+    assert max(held) <= 7 + 1  # and the one that is looked at
 
 
 @pytest.mark.parametrize(

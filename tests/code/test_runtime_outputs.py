@@ -5,8 +5,10 @@ import http.client
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import av
@@ -17,10 +19,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lineact.errors import ConfigError, FullDiskError, InputError
+from lineact.runtime.errors import BusyError
+from lineact.runtime.outputs import json_lines
 from lineact.runtime.outputs.annotated import AnnotatedVideo
-from lineact.runtime.outputs.json_lines import CURRENT, EventFile, last_event
+from lineact.runtime.outputs.json_lines import CURRENT, EventFile, closed_files, events_after, last_event
 from lineact.runtime.outputs.metrics import MetricsOutput
-from lineact.runtime.outputs.mqtt import refuse, topic_of
+from lineact.runtime.outputs.mqtt import MqttOutput, refuse, topic_of
 from lineact.runtime.outputs.outbox import Outbox
 from lineact.runtime.outputs.overlay import Overlay
 from lineact.runtime.outputs.view import LiveView
@@ -28,6 +32,7 @@ from lineact.runtime.products import Products, product_of
 from lineact.runtime.settings import EventFileSettings, MetricsSettings, MqttSettings, PrivacySettings, ViewSettings
 from lineact.runtime.sources.counts import SourceCounts
 from tests.station import ORIGIN, close_in_time, event, frame_at, hand, result_at
+from tests.station_services import wait_for
 
 LABELS = ("pick", "place", "NG")
 
@@ -57,6 +62,27 @@ def test_full_files_are_closed_and_the_oldest_removed(tmp_path):
     output.close()
     assert len(list(tmp_path.glob("events-*.jsonl"))) == 2
     assert lines_of(tmp_path) == [one.as_json() for one in written[4:]]
+
+
+@pytest.mark.parametrize("clock", [[1.9e9, 1e9, 1e9, 1.1e9, 2e9, 0.0], [1e9] * 6, [6e9, 5e9, 4e9, 3e9, 2e9, 1e9]])
+def test_closed_files_stay_in_order_and_none_is_overwritten_whatever_the_clock_does(tmp_path, monkeypatch, clock):
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return cls.fromtimestamp(clock.pop(0), tz)
+
+    monkeypatch.setattr(json_lines, "datetime", Clock)
+    (tmp_path / "events-of_another_line.jsonl").write_text("{}\n")
+    (tmp_path / "events-20269999T000000.000000Z.jsonl").write_text("{}\n")
+    output = EventFile(tmp_path, EventFileSettings(rotate_mb=1e-6, keep_files=4))  # an event a file
+    written = [event(number) for number in range(7)]
+    for one in written:
+        output.write(one)
+    output.close()
+    files = [*closed_files(tmp_path), tmp_path / CURRENT]
+    assert [json.loads(path.read_text()) for path in files] == [one.as_json() for one in written[-5:]]
+    assert last_event(tmp_path) == written[-1].as_json()
+    assert len(list(tmp_path.iterdir())) == 5 + 2  # what is nobody's stays
 
 
 @given(cut=st.integers(1, 400))
@@ -400,19 +426,110 @@ def test_an_encoder_that_fails_at_the_very_end_is_told(tmp_path, monkeypatch):
         close_in_time(output)
 
 
-def test_events_that_the_outbox_lacks_are_found_at_the_next_start(tmp_path):
-    """A kill between the event file and the outbox."""
-    from lineact.runtime.outputs.mqtt import MqttOutput
-    from lineact.runtime.settings import MqttSettings
+NOBODY = MqttSettings(host="127.0.0.1", port=1)
 
-    outbox = Outbox(tmp_path / "waiting.sqlite")
-    known, lacking = event(0), event(1)
-    outbox.add(known.event_id, b"{}")
-    nobody = MqttSettings(host="127.0.0.1", port=1)
-    for _ in range(2):  # and only once
-        output = MqttOutput(nobody, ORIGIN, outbox, Products(), lacking.as_json())
-        assert output.waiting == 2
-        output.close()
-        outbox = Outbox(tmp_path / "waiting.sqlite")
-    assert json.loads(outbox.after(0, 9)[-1][1]) == lacking.as_json()
+
+def waiting_in(path: Path) -> list[str]:
+    outbox = Outbox(path)
+    found = [json.loads(payload)["event_id"] for _, payload in outbox.after(0, 10**6)]
     outbox.close()
+    return found
+
+
+def test_events_that_the_outbox_lacks_are_found_at_the_next_start(tmp_path):
+    """A kill between the event file and the outbox, or an outbox that failed for long."""
+    size_mb = 2.5 * len(json.dumps(event().as_json())) / 1e6  # two events a file
+    output = EventFile(tmp_path, EventFileSettings(rotate_mb=size_mb))
+    written = [event(number) for number in range(7)]
+    for one in written:
+        output.write(one)
+    output.close()
+    ids = [one.event_id for one in written]
+    for known in range(7):
+        assert [one["event_id"] for one in events_after(tmp_path, ids[known])] == ids[known + 1 :]
+    for nobody in (None, "0" * 32):
+        assert [one["event_id"] for one in events_after(tmp_path, nobody)] == ids[-1:]
+    outbox = Outbox(tmp_path / "waiting.sqlite")
+    outbox.add(ids[2], json.dumps(written[2].as_json()).encode())
+    for _ in range(2):  # and only once
+        mqtt = MqttOutput(NOBODY, ORIGIN, outbox, Products(), events_after(tmp_path, outbox.last_added()))
+        assert mqtt.waiting == 5
+        mqtt.close()
+        outbox = Outbox(tmp_path / "waiting.sqlite")
+    outbox.close()
+    assert waiting_in(tmp_path / "waiting.sqlite") == ids[2:]
+
+
+def test_an_outbox_that_another_process_holds_is_told_once_and_gets_all_in_their_order_later(
+    tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr("lineact.runtime.outputs.outbox.BUSY_S", 0.05)
+    monkeypatch.setattr("lineact.runtime.outputs.mqtt.RETRY_S", 0.05)
+    path = tmp_path / "waiting.sqlite"
+    output = MqttOutput(NOBODY, ORIGIN, Outbox(path), Products(), [])
+    written = [event(number) for number in range(6)]
+    output.write(written[0])
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    for one in written[1:4]:
+        output.write(one)
+    wait_for(lambda: "another process writes there" in caplog.text)
+    assert output.waiting == 4
+    other.execute("ROLLBACK")
+    other.close()
+    wait_for(lambda: not output._late)
+    for one in written[4:]:
+        output.write(one)
+    close_in_time(output)
+    assert caplog.text.count("another process writes there") == 1
+    assert waiting_in(path) == [one.event_id for one in written]
+
+
+def test_an_outbox_that_breaks_costs_no_event(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("lineact.runtime.outputs.mqtt.RETRY_S", 0.05)
+    folder, path = tmp_path / "events", tmp_path / "events" / "waiting.sqlite"
+    file = EventFile(folder, EventFileSettings())
+    output = MqttOutput(NOBODY, ORIGIN, Outbox(path), Products(), [])
+    written = [event(number) for number in range(4)]
+    for number, one in enumerate(written):
+        if number == 2:  # as of a worn-out card
+            output._outbox._database.execute("DROP TABLE waiting")
+        file.write(one)
+        output.write(one)
+        assert output.waiting == number + 1
+    close_in_time(output)
+    file.close()
+    assert caplog.text.count("move it away") == 1
+    assert "4 events still wait for the broker" in caplog.text
+    outbox = Outbox(path)
+    assert [one["event_id"] for one in events_after(folder, outbox.last_added())] == [
+        one.event_id for one in written[2:]
+    ]
+    outbox.close()
+
+
+def test_an_outbox_that_fails_for_ever_ends_the_station_before_its_memory_is_full(tmp_path, monkeypatch):
+    monkeypatch.setattr("lineact.runtime.outputs.mqtt.MOST_LATE", 3)
+    monkeypatch.setattr("lineact.runtime.outputs.mqtt.RETRY_S", 0.05)
+    output = MqttOutput(NOBODY, ORIGIN, Outbox(tmp_path / "waiting.sqlite"), Products(), [])
+    output._outbox._database.execute("DROP TABLE waiting")
+    for number in range(3):
+        output.write(event(number))
+    with pytest.raises(InputError, match="move it away"):
+        output.write(event(3))
+    close_in_time(output)
+
+
+def test_an_outbox_in_use_or_out_of_reach_is_told_at_the_start(tmp_path, monkeypatch):
+    monkeypatch.setattr("lineact.runtime.outputs.outbox.BUSY_S", 0.05)
+    path = tmp_path / "waiting.sqlite"
+    Outbox(path).close()
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("PRAGMA locking_mode=EXCLUSIVE")
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(BusyError, match=r"waiting.sqlite: another process writes there \(database is locked\)"):
+        Outbox(path)
+    other.close()
+    (tmp_path / "folder.sqlite").mkdir()
+    with pytest.raises(InputError, match=r"folder.sqlite: cannot be read and written \(unable to open database file\)"):
+        Outbox(tmp_path / "folder.sqlite")

@@ -4,8 +4,10 @@ import errno
 import html
 import io
 import json
+import os
 import re
 import shutil
+import time
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 
@@ -30,6 +32,7 @@ from lineact.runtime.work.replay import replay
 from lineact.temporal.activitynet import write_predictions
 from lineact.temporal.segments import segments_of
 from tests.station import ORIGIN, close_in_time, frame_at, numbered_video, result_at
+from tests.station_services import wait_for
 
 BEGIN_UTC_S = 1_700_000_000.0
 WORK = WorkSettings(tuple(WorkStep(action, 1.0, 4.0) for action in "ABC"), takt_s=10.0, idle_s=5.0)
@@ -251,6 +254,38 @@ def test_the_kept_video_stays_within_its_bounds(tmp_path):
     kept.close()
     assert len(list(tmp_path.iterdir())) == 3
     assert len(videos_of(tmp_path)) == 3
+
+
+def kept_hours_ago(folder, *hours_ago):
+    """Files of video, written so long ago, one of them by a clock that ran ahead."""
+    folder.mkdir(exist_ok=True)
+    for hours in hours_ago:
+        path = folder / f"20260101T{10_000 + hours:06d}.000000Z.mkv"
+        path.write_bytes(b"video")
+        os.utime(path, (time.time() - 3600 * hours,) * 2)
+
+
+@pytest.mark.parametrize(("hours", "stay"), [(2.0, 3), (0.0, 4)])
+def test_kept_video_goes_when_its_time_is_over_also_where_no_frame_comes(tmp_path, monkeypatch, hours, stay):
+    monkeypatch.setattr(kept_video, "LOOK_EVERY_S", 0.02)
+    kept_hours_ago(tmp_path, 30, 3, 1, 0, -9000)  # nothing is to be kept: after a day
+    kept = KeptVideo(tmp_path, KeptVideoSettings(hours=hours), PrivacySettings())
+    wait_for(lambda: len(list(tmp_path.iterdir())) == stay)
+    kept_hours_ago(tmp_path, 25)
+    wait_for(lambda: len(list(tmp_path.iterdir())) == stay)
+    if not hours:
+        kept.see(result_at(0.0))
+    close_in_time(kept)
+    assert len(list(tmp_path.iterdir())) == stay
+    assert all(path.stat().st_mtime <= time.time() for path in tmp_path.iterdir())
+
+
+def test_video_of_the_same_time_again_replaces_none(tmp_path):
+    for _ in range(2):
+        kept = KeptVideo(tmp_path, KeptVideoSettings(hours=1.0), PrivacySettings())
+        kept.see(result_at(0.0))
+        kept.close()
+    assert len(videos_of(tmp_path)) == 2
 
 
 @pytest.mark.parametrize("free_bytes", [1 << 60, None])

@@ -1,7 +1,9 @@
 """Where frames come from: files, folders, cameras that are cut, and what their clocks do."""
 
+import errno
 import itertools
 import os
+import tempfile
 import threading
 import time
 from fractions import Fraction
@@ -222,6 +224,23 @@ def test_pictures_without_a_size_are_counted_and_left_out():
     assert counts.broken == 1
 
 
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EIO])
+def test_what_a_decoder_refuses_is_counted_and_the_next_picture_comes(number):
+    class Refusing(_Codec):
+        refused = False
+
+        def decode(self, data: object) -> tuple[av.VideoFrame, ...]:
+            if not self.refused:
+                self.refused = True
+                raise av.FFmpegError(number, "not implemented")
+            return super().decode(data)
+
+    stream, counts = Stream(Refusing(av.VideoFrame(4, 2, "rgb24")), 0.1, 10.0, None), SourceCounts()  # type: ignore[arg-type]
+    packets = [Packet(stream, None, 5.0), Packet(stream, None, 6.0)]
+    assert len(list(decoded_frames(packets, CameraClock(counts), counts))) == 1
+    assert counts.broken == 1
+
+
 STREAM = Stream(None, 0.1, 10.0, 1000.0)  # type: ignore[arg-type]
 stamps = st.lists(
     st.tuples(st.one_of(st.none(), st.floats(-1e6, 1e6)), st.floats(0, 10), st.booleans()), min_size=1, max_size=30
@@ -311,6 +330,7 @@ def test_a_wall_clock_that_is_set_is_told(monkeypatch, caplog):
         ("rtsp://ann:secret@10.0.0.5:554/top", True, "rtsp://ann:***@10.0.0.5:554/top", "10.0.0.5"),
         ("rtsp://10.0.0.5/top", True, "rtsp://10.0.0.5/top", "10.0.0.5"),
         ("/dev/video0", True, "/dev/video0", "video0"),
+        ("/dev/v4l/by-id/usb-Cam", True, "/dev/v4l/by-id/usb-Cam", "usb-Cam"),
         ("/recordings/rec_01.mp4", False, "/recordings/rec_01.mp4", "rec_01"),
         ("C:/recordings/a b", False, "C:/recordings/a b", "a b"),
     ],
@@ -329,6 +349,26 @@ def test_one_process_for_a_folder_and_for_a_camera(tmp_path):
             pass
         with pytest.raises(BusyError, match=r"rtsp://a:\*\*\*@nowhere/1: another process has this camera"):
             camera_lock("rtsp://a:b@nowhere/1", "rtsp://a:***@nowhere/1").__enter__()
+
+
+def test_a_camera_has_one_lock_whatever_it_is_called_and_whoever_made_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    real, link = os.path.realpath, "/dev/v4l/by-id/usb-Cam"
+    monkeypatch.setattr(os.path, "realpath", lambda path: "/dev/video7" if path == link else real(path))
+    with camera_lock("/dev/video7", "/dev/video7"), pytest.raises(BusyError, match="another process has this camera"):
+        camera_lock(link, link).__enter__()
+    (made,) = tmp_path.iterdir()
+    open_file = os.open
+
+    def of_another_user(path, flags, mode=0o777):
+        if flags & os.O_RDWR:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return open_file(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", of_another_user)
+    with camera_lock("/dev/video7", "/dev/video7"), pytest.raises(BusyError, match="another process has this camera"):
+        camera_lock("/dev/video7", "/dev/video7").__enter__()
+    assert made.read_text() == f"{os.getpid()}\n"
 
 
 def test_frames_of_arrays_are_their_own_picture():

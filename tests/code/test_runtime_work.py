@@ -3,6 +3,7 @@
 import itertools
 import json
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import assume, given
@@ -179,12 +180,33 @@ def test_a_product_that_never_changes_does_not_grow_for_ever():
     sense = WorkSense(work(cycle_by="product"), ORIGIN)
     said: list = []
     for event in one_by_one("ABC" * 300):
-        said += sense.see([event], [], event.end_s, 0.0)
+        said += sense.see([replace(event, product="P1")], [], event.end_s, 0.0)
         assert len(sense._steps) <= MOST_WAITING
     cycles = [one for one in said if one.times]
     assert len(cycles) == 900 // MOST_WAITING
     assert not any(one.times.whole for one in cycles)
     assert not [one for one in said if one.kind == "missing_step"]
+
+
+def test_products_that_nobody_tells_are_told_once_and_make_no_deviation(caplog):
+    sense = WorkSense(work(cycle_by="product", takt_s=5.0), ORIGIN)
+    said: list = []
+    nameless, named = one_by_one("ABC" * 200), one_by_one("ABC" * 2)
+    for event in nameless:
+        said += sense.see([event], [], event.end_s, 0.0)
+        assert len(sense._steps) <= MOST_WAITING
+    assert said == []
+    later_s = nameless[-1].end_s
+    shown = [
+        replace(event, start_s=event.start_s + later_s, end_s=event.end_s + later_s, product=product)
+        for event, product in zip(named, ["P1"] * 3 + ["P2"] * 3, strict=True)
+    ]
+    for event in shown:
+        said += sense.see([event], [], event.end_s, 0.0)
+    said += sense.close([], shown[-1].end_s + 1.0)
+    assert [(one.kind, one.product) for one in said if one.times] == [("cycle", "P1"), ("cycle", "P2")]
+    assert {one.kind for one in said} <= {"cycle", "cycle_too_long"}
+    assert caplog.text.count("nobody tells a product") == 1
 
 
 def test_an_event_that_is_told_late_takes_its_place():

@@ -14,6 +14,7 @@ from lineact.errors import ConfigError, InputError
 from lineact.files import write_json
 from lineact.runtime import updates
 from lineact.runtime.bundles import CHAMPION
+from lineact.runtime.copies import Copies
 from lineact.runtime.errors import RegistryError
 from lineact.runtime.events import Debouncer
 from lineact.runtime.recognise import Recogniser, Running, open_bundle
@@ -47,8 +48,10 @@ def station(place, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     switched: list[str] = []
     running = first_bundle(place, SETTINGS)
-    with contextlib.closing(Updater(place, SETTINGS, 0.02, running, lambda new: switched.append(new.name))):
-        yield switched
+    with Copies(place.bundles, place.out) as copies:
+        updater = Updater(place, SETTINGS, 0.02, running, lambda new: switched.append(new.name), copies)
+        with contextlib.closing(updater):
+            yield switched
 
 
 def refuse_second(running: Running) -> None:
@@ -60,8 +63,9 @@ def test_a_bundle_with_which_the_station_cannot_work_is_never_noted_as_running(p
     monkeypatch.setattr(updates, "LOOK_FOR_WISHES_S", 0.02)
     running = first_bundle(place, SETTINGS, refuse_second)
     switched: list[str] = []
-    updater = Updater(place, SETTINGS, 0.02, running, lambda new: switched.append(new.name), refuse_second)
-    with contextlib.closing(updater):
+    copies = Copies(place.bundles, place.out)
+    updater = Updater(place, SETTINGS, 0.02, running, lambda new: switched.append(new.name), copies, refuse_second)
+    with copies, contextlib.closing(updater):
         published.publish(2)
         wait_for(lambda: "is refused, the old one goes on: work: expected steps" in caplog.text)
         assert noted(place).running == _release(place, running.name)

@@ -1,16 +1,21 @@
 """The view: a camera that was nudged, turned or covered is noticed; light, noise, hands and products are not."""
 
+import threading
+
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lineact.bundle.manifest import MANIFEST, read_manifest
 from lineact.errors import ConfigError
 from lineact.export.view import read_training_view
 from lineact.files import write_json
+from lineact.runtime import view_check
 from lineact.runtime.recognise import open_bundle
 from lineact.runtime.settings import RecogniseSettings, RuntimeSettings, ViewCheckSettings
-from lineact.runtime.view_check import APART_S, PICTURES, ViewWatch
+from lineact.runtime.view_check import APART_S, PICTURES, ViewWatch, median_of_five
 from lineact.settings import from_mapping
 from lineact.simulation.render import View, render_frames
 from lineact.simulation.stations import STATIONS
@@ -159,10 +164,10 @@ def test_the_reference_is_made_of_most_pictures_sizes_and_goes_into_the_bundle(t
 class Station:
     """A view watch with a bundle, fed with media time."""
 
-    def __init__(self, bundle, settings=LIMITS):
+    def __init__(self, bundle, settings=LIMITS, in_thread=False):
         self.states: list[str] = []
         self.at_s = 0.0
-        self._watch = ViewWatch(settings, self.states.append)
+        self._watch = ViewWatch(settings, self.states.append, in_thread)
         self._watch.expect("new", bundle)
         self._watch.change("new")
 
@@ -209,6 +214,36 @@ def test_who_leans_into_the_picture_for_a_moment_is_no_cover(bundle, later):
     station.see([np.zeros_like(frame) for frame in later])
     station.see(later, 2 * PICTURES * APART_S)
     assert station.states == ["ok"]
+
+
+def test_no_frame_of_a_camera_waits_until_its_view_is_compared(bundle, later, monkeypatch):
+    station, free, compare = Station(bundle, in_thread=True), threading.Event(), view_check.compare_views
+    monkeypatch.setattr(view_check, "compare_views", lambda *given: free.wait(60) and compare(*given))
+    station.see(later)
+    station.see(later, APART_S)
+    assert station.states == []
+    free.set()
+    station.close()
+    assert station.states == ["ok"]
+
+
+def test_what_a_thread_found_of_the_view_is_told_with_a_later_frame(bundle, later):
+    station = Station(bundle, ViewCheckSettings(every_s=1000.0), in_thread=True)
+    station.see([np.zeros_like(frame) for frame in later])
+    compared = station._watch._compared
+    assert compared is not None
+    compared.result()
+    station.see(later, APART_S)
+    assert station.states == ["covered"]
+    station.close()
+
+
+@given(st.lists(st.integers(0, 255), min_size=5, max_size=5))
+def test_the_median_of_five_is_numpys(values):
+    assert (
+        median_of_five([np.full((2, 3), value, np.uint8) for value in values]).tolist()
+        == [[int(np.median(values))] * 3] * 2
+    )
 
 
 def test_a_picture_of_another_shape_is_told(bundle, later, caplog):

@@ -4,7 +4,6 @@ import logging
 import queue
 import threading
 import time
-from collections import deque
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +16,7 @@ from lineact.feedback import SUFFIX, Kept, KeptCrop, content_of
 from lineact.files import write_bytes
 from lineact.privacy import Blur
 from lineact.runtime.events import Origin
+from lineact.runtime.outputs.kept_files import Limits, free_path, remove_old
 from lineact.runtime.pixels import Pixels
 from lineact.runtime.results import FrameResult, TrackedHand
 from lineact.runtime.settings import FeedbackSettings, PrivacySettings
@@ -42,6 +42,8 @@ class _Unsure(NamedTuple):
 class FeedbackRing:
     """Keeps crops in a folder; the oldest go first. Written in a thread of its own.
 
+    Where none are to be stored, those of before still go when their time is over.
+
     Args:
         folder: made where it is missing; what a station kept there before counts.
         settings: see `FeedbackSettings`.
@@ -63,6 +65,7 @@ class FeedbackRing:
     ) -> None:
         self._folder = folder
         self._settings = settings
+        self._stores = privacy.store_crops
         self._blur = Blur(privacy.blur_regions, privacy.blur_faces)
         self._origin = origin
         self._spec = spec
@@ -70,9 +73,9 @@ class FeedbackRing:
         self._asked_s: dict[int, float] = {}  # hand -> when a crop of it was kept last
         self._told_full = False
         folder.mkdir(parents=True, exist_ok=True)
-        self._files = deque((path, path.stat().st_size) for path in sorted(folder.glob(f"*{SUFFIX}")))
-        self._bytes = sum(size for _, size in self._files)
-        self._drop_old(time.time())
+        self._limits = Limits(settings.most_mb * 1e6, settings.keep_days * DAY_S)
+        self._bytes = remove_old(folder, SUFFIX, self._limits)
+        self._looked_s = time.monotonic()
         self._waiting: queue.Queue[_Unsure | None] = queue.Queue(MOST_WAITING)
         self._thread = threading.Thread(target=self._write_until_closed, name="feedback", daemon=True)
         self._thread.start()
@@ -88,6 +91,8 @@ class FeedbackRing:
 
     def see(self, result: FrameResult) -> None:
         """Looks for crops worth keeping; where they come faster than they are written, they are left out."""
+        if not self._stores:
+            return
         at_s = result.frame.pts_s
         for hand in result.hands:
             is_unsure = hand.action == NG or hand.confidence < self._settings.below
@@ -114,13 +119,18 @@ class FeedbackRing:
                     return
                 self._write(unsure)
             except queue.Empty:
-                self._guarded_drop()
+                pass
             except Exception as error:  # feedback is worth less than events: the station goes on without
                 self._tell(error)
+            self._guarded_look()
 
-    def _guarded_drop(self) -> None:
+    def _guarded_look(self) -> None:
+        is_time = time.monotonic() - self._looked_s >= LOOK_EVERY_S
+        if not is_time and self._bytes <= self._limits.most_bytes:
+            return
+        self._looked_s = time.monotonic()
         try:
-            self._drop_old(time.time())
+            self._bytes = remove_old(self._folder, SUFFIX, self._limits)
         except OSError as error:
             self._tell(error)
 
@@ -139,17 +149,6 @@ class FeedbackRing:
         kept = Kept(line, camera, frame.utc_s, hand.action, round(hand.confidence, 4), bundle, spec.crop_context)
         content = content_of(KeptCrop(kept, self._blur.apply(crop_rgb, square, pixels.size_wh)))
         stamp = datetime.now(UTC).strftime(NAME_FORMAT)
-        path = self._folder / f"{stamp}{SUFFIX}"
-        write_bytes(path, content)
+        write_bytes(free_path(self._folder / f"{stamp}{SUFFIX}"), content)
         self._told_full = False
-        self._files.append((path, len(content)))
         self._bytes += len(content)
-        self._drop_old(time.time())
-
-    def _drop_old(self, now_s: float) -> None:
-        """What is over the bytes or the time goes, the oldest first."""
-        oldest = datetime.fromtimestamp(max(now_s - self._settings.keep_days * DAY_S, 0), UTC).strftime(NAME_FORMAT)
-        while self._files and (self._bytes > self._settings.most_mb * 1e6 or self._files[0][0].name < oldest):
-            path, size = self._files.popleft()
-            path.unlink(missing_ok=True)  # a harvest may have taken it
-            self._bytes -= size

@@ -3,7 +3,7 @@
 import json
 import logging
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,6 +13,7 @@ from lineact.runtime.settings import EventFileSettings
 from lineact.runtime.work.events import Reported
 
 CURRENT = "events.jsonl"  # being written; closed ones have their time in their name
+STAMP = "%Y%m%dT%H%M%S.%fZ"
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +21,7 @@ log = logging.getLogger(__name__)
 class EventFile:
     """Appends events to `events.jsonl` of a folder; a full file is renamed to `events-<UTC>.jsonl`.
 
+    Names of closed files rise, whatever the clock does: one that was set back counts on from the last name.
     A line that a kill or a power cut left torn at the end is removed at the next start: it had not been reported.
 
     Args:
@@ -73,18 +75,34 @@ class EventFile:
 
     def _rotate(self) -> None:
         self._stream.close()
-        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-        self._path.rename(self._path.with_name(f"{self._path.stem}-{stamp}.jsonl"))
+        closed = closed_files(self._path.parent)
+        at = datetime.now(UTC)
+        if closed and (before := _closed_at(closed[-1])):
+            at = max(at, before + timedelta(microseconds=1))
+        self._path.rename(self._path.with_name(f"{self._path.stem}-{at.strftime(STAMP)}.jsonl"))
         self._stream = self._opened()
-        closed = sorted(self._path.parent.glob(f"{self._path.stem}-*.jsonl"))
-        for path in closed[: -self._settings.keep_files]:
+        for path in closed_files(self._path.parent)[: -self._settings.keep_files]:
             path.unlink()
+
+
+def closed_files(folder: Path) -> list[Path]:
+    """The full files of a folder, in the order in which they were written; what else lies there is none."""
+    found = {path: _closed_at(path) for path in folder.glob(f"{Path(CURRENT).stem}-*.jsonl")}
+    return sorted(path for path, at in found.items() if at)
+
+
+def _closed_at(path: Path) -> datetime | None:
+    stamp = path.stem.partition("-")[2]
+    try:
+        at = datetime.strptime(stamp, STAMP).replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    return at if at.strftime(STAMP) == stamp else None
 
 
 def last_event(folder: Path) -> dict[str, object] | None:
     """The event that was last written whole into a folder; None where there is none. Lines that are none are told."""
-    closed = sorted(folder.glob(f"{Path(CURRENT).stem}-*.jsonl"))
-    for path in [folder / CURRENT, *reversed(closed)]:
+    for path in [folder / CURRENT, *reversed(closed_files(folder))]:
         lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
         for line in reversed([line for line in lines if line.endswith(b"\n")]):
             event = _event_in(line)
@@ -92,6 +110,23 @@ def last_event(folder: Path) -> dict[str, object] | None:
                 return event
             log.warning("%s: expected an event in each line, found %r near its end; that line is left out", path, line)
     return None
+
+
+def events_after(folder: Path, event_id: str | None) -> list[dict[str, object]]:
+    """The events that were written after one; where nobody knows that one, at most the last."""
+    files = [path for path in [folder / CURRENT, *reversed(closed_files(folder))] if path.is_file()]
+    later: list[dict[str, object]] = []
+    for path in files if event_id else ():
+        content = path.read_bytes()
+        if (event_id or "").encode() not in content:
+            continue
+        for one in [path, *reversed(files[: files.index(path)])]:
+            lines = one.read_bytes().splitlines(keepends=True)
+            later += [event for line in lines if line.endswith(b"\n") and (event := _event_in(line))]
+        ids = [event["event_id"] for event in later]
+        return later[ids.index(event_id) + 1 :] if event_id in ids else later[-1:]
+    last = last_event(folder)
+    return [last] if last else []
 
 
 def _event_in(line: bytes) -> dict[str, object] | None:

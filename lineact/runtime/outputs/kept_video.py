@@ -1,5 +1,6 @@
 """The last hours of a camera, small and bounded, for the clips of a shift report. Nothing is kept unless asked for."""
 
+import contextlib
 import logging
 import queue
 import shutil
@@ -11,10 +12,13 @@ from typing import Any
 
 from lineact.privacy import Blur
 from lineact.runtime.frame import Frame
+from lineact.runtime.outputs.kept_files import Limits, free_path, remove_old
 from lineact.runtime.results import FrameResult
 from lineact.runtime.settings import KeptVideoSettings, PrivacySettings
 
-FOLDER = "video"  # in the folder of events
+SUFFIX = ".mkv"  # what a kill leaves of it can be played
+OFF_HOURS = 24.0  # where nothing is to be kept any more
+LOOK_EVERY_S = 60.0  # for what was kept long enough
 CHUNK_S = 60.0
 LEAST_FREE_BYTES = 500_000_000  # of the disk: events need room more than video does
 MOST_WAITING = 4  # frames
@@ -26,6 +30,8 @@ log = logging.getLogger(__name__)
 
 class KeptVideo:
     """Writes files of a minute, named by their start in UTC, and removes the oldest. In a thread of its own.
+
+    Where nothing is to be kept, what was kept before goes after a day: time for its shift's report.
 
     Frames for which there is no time are left out. Where the disk gets full nothing more is kept, which is told once.
 
@@ -40,6 +46,9 @@ class KeptVideo:
 
         self._folder = folder
         self._settings = settings
+        hours = settings.hours or OFF_HOURS
+        most_files = max(round(3600 * hours / CHUNK_S), 1)
+        self._limits = Limits(settings.most_mb * 1e6, 3600 * hours, most_files)
         self._blur = Blur(privacy.blur_regions, privacy.blur_faces)
         self._last_s = float("-inf")
         self._ended = False  # whether the writer was told that nothing comes any more
@@ -52,7 +61,8 @@ class KeptVideo:
     def see(self, result: FrameResult) -> None:
         """Takes a frame, if its turn has come and there is time."""
         frame = result.frame
-        if frame.pts_s - self._last_s < 1 / self._settings.fps - 1e-6 or self._waiting.full():
+        too_soon = frame.pts_s - self._last_s < 1 / self._settings.fps - 1e-6
+        if not self._settings.hours or too_soon or self._waiting.full():
             return
         self._last_s = frame.pts_s
         self._waiting.put(frame)
@@ -64,6 +74,7 @@ class KeptVideo:
 
     def _write(self) -> None:
         try:
+            self._remove_old()
             frame = self._next()
             while frame is not None and shutil.disk_usage(self._folder).free >= LEAST_FREE_BYTES:
                 frame = self._chunk(frame)
@@ -77,16 +88,23 @@ class KeptVideo:
                 self._next()
 
     def _next(self) -> Frame | None:
-        frame = self._waiting.get()
-        self._ended = frame is None
-        return frame
+        """The next frame; None at the end. Time passes for what is kept, also where no frame comes."""
+        while True:
+            try:
+                frame = self._waiting.get(timeout=LOOK_EVERY_S)
+            except queue.Empty:
+                with contextlib.suppress(OSError):  # the next file's end tells
+                    self._remove_old()
+                continue
+            self._ended = frame is None
+            return frame
 
     def _chunk(self, first: Frame) -> Frame | None:
         """Writes one file; returns the first frame of the next one."""
         import av
 
         begin = datetime.fromtimestamp(first.utc_s, UTC)
-        path = self._folder / f"{begin:%Y%m%dT%H%M%S.%fZ}.mkv"  # what a kill leaves of it can be played
+        path = free_path(self._folder / f"{begin:%Y%m%dT%H%M%S.%fZ}{SUFFIX}")
         scale = min(self._settings.long_side_px / max(first.width_px, first.height_px), 1.0)
         width, height = (max(round(side * scale / 2) * 2, 2) for side in (first.width_px, first.height_px))
         with av.open(str(path), "w") as container:
@@ -118,8 +136,4 @@ class KeptVideo:
         return 0 < step_s <= MOST_STEP_S + 1 / self._settings.fps and frame.utc_s - first.utc_s < CHUNK_S
 
     def _remove_old(self) -> None:
-        paths = sorted(self._folder.glob("*.mkv"))
-        sizes = {path: path.stat().st_size for path in paths}
-        most = max(round(3600 * self._settings.hours / CHUNK_S), 1)
-        while len(paths) > most or sum(sizes[path] for path in paths) > self._settings.most_mb * 1e6:
-            paths.pop(0).unlink()
+        remove_old(self._folder, SUFFIX, self._limits)

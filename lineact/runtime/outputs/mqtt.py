@@ -1,16 +1,18 @@
 """Events to an MQTT broker, at least once each: they wait on disk while it is away. And products from there."""
 
+import contextlib
 import json
 import logging
 import queue
 import re
-import sqlite3
 import time
+from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
-from lineact.errors import ConfigError
+from lineact.errors import ConfigError, FullDiskError, LineactError
 from lineact.runtime.events import Origin
 from lineact.runtime.outputs.outbox import Outbox
 from lineact.runtime.products import Products, product_of
@@ -24,6 +26,7 @@ MOST_IN_FLIGHT = 20  # unacknowledged messages at a time
 QOS_AT_LEAST_ONCE = 1
 FLUSH_S = 5.0  # how long the end waits for acknowledgements
 RETRY_S = 1.0
+MOST_LATE = 100_000  # events in memory where the outbox fails
 _FILTER = re.compile(r"(([^+#/\0]*|\+)/)*([^+#/\0]*|\+|#)")  # MQTT's topic filters
 MOST_RETRY_S = 30
 
@@ -38,10 +41,11 @@ class MqttOutput:
         origin: whose events, for the topic.
         outbox: where they wait.
         products: gets what comes on the product topic.
-        last_on_disk: the last event in the event file; a kill may have come before it reached the outbox.
+        missed: events in the event file that never reached the outbox: a kill came before, or it failed.
 
     Raises:
         ConfigError: where a setting is none that a broker takes, or a file of the settings cannot be read.
+        LineactError: of the outbox.
     """
 
     def __init__(
@@ -50,7 +54,7 @@ class MqttOutput:
         origin: Origin,
         outbox: Outbox,
         products: Products,
-        last_on_disk: dict[str, Any] | None,
+        missed: Sequence[dict[str, Any]],
     ) -> None:
         self._settings = settings
         refuse(settings)
@@ -61,26 +65,45 @@ class MqttOutput:
         self._connected = False
         self._in_flight: dict[int, int] = {}  # message id -> number in the outbox
         self._sent = 0  # number of the last message sent in this process
-        if last_on_disk is not None and outbox.last_added() != last_on_disk["event_id"]:
-            self._put(last_on_disk)
-        if len(outbox):
-            log.info("%d events wait for the broker", len(outbox))
+        self._late: deque[dict[str, Any]] = deque()  # not in the outbox, which fails; one thread puts, another takes
+        self._trouble: LineactError | None = None  # of the outbox; told once
+        for event in missed:
+            self._put(event)
+        self._waiting = len(outbox)
+        if self._waiting:
+            log.info("%d events wait for the broker", self._waiting)
         self._client = self._opened()
         self._sender = Thread(target=self._send_until_closed, name="mqtt", daemon=True)
         self._sender.start()
 
     @property
     def waiting(self) -> int:
-        """Events that the broker has not acknowledged."""
-        return len(self._outbox)
+        """Events that the broker has not acknowledged; the last number that was known where the outbox fails."""
+        with contextlib.suppress(LineactError):
+            self._waiting = len(self._outbox)
+        return self._waiting + len(self._late)
 
     def write(self, event: Reported) -> None:
-        """Takes an event for good: it is on disk when this returns.
+        """Takes an event for good: it is on disk when this returns, or waits for an outbox that fails to mend.
+
+        The event file has it anyway; what does not reach the outbox before the end reaches it at the next start.
 
         Raises:
             FullDiskError: where the disk is full.
+            LineactError: where the outbox fails for so long that memory must not hold more.
         """
-        self._put(event.as_json())
+        if not self._late:
+            try:
+                self._put(event.as_json())
+            except FullDiskError:
+                raise
+            except LineactError as error:
+                self._tell(error)
+                self._late.append(event.as_json())
+        elif self._trouble and len(self._late) >= MOST_LATE:
+            raise self._trouble
+        else:
+            self._late.append(event.as_json())
         self._todo.put("added")
 
     def close(self) -> None:
@@ -92,12 +115,25 @@ class MqttOutput:
         self._sender.join()
         self._client.disconnect()
         self._client.loop_stop()
+        with contextlib.suppress(LineactError):  # told before
+            self._put_late()
         if self.waiting:
             log.warning("%d events still wait for the broker; they are sent at the next start", self.waiting)
-        self._outbox.close()
+        with contextlib.suppress(LineactError):
+            self._outbox.close()
 
     def _put(self, event: dict[str, Any]) -> None:
         self._outbox.add(event["event_id"], json.dumps(event, ensure_ascii=False).encode())
+
+    def _put_late(self) -> None:
+        while self._late:
+            self._put(self._late[0])
+            self._late.popleft()
+
+    def _tell(self, error: LineactError) -> None:
+        if str(error) != str(self._trouble):
+            log.error("%s; events go on, and to the broker when it is mended, or at the next start", error)
+        self._trouble = error
 
     def _opened(self) -> "Client":
         from paho.mqtt.client import Client
@@ -154,11 +190,15 @@ class MqttOutput:
             if isinstance(todo, int):
                 acknowledged.add(todo)
             try:
+                self._put_late()
                 self._remove(acknowledged)
                 self._send()
                 self._remove(acknowledged)  # an acknowledgement may come before `publish` returns
-            except sqlite3.Error as error:
-                log.warning("the events that wait for the broker: %s; trying again", error)
+                if self._trouble:
+                    log.info("the events that wait for the broker are written again")
+                    self._trouble = None
+            except LineactError as error:
+                self._tell(error)
                 time.sleep(RETRY_S)
                 self._todo.put("again")
 

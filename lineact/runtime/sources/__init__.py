@@ -16,7 +16,7 @@ from lineact.runtime.sources.live import CameraReader
 from lineact.runtime.sources.packets import Packet
 
 LIVE_SCHEMES = frozenset({"rtsp", "rtsps", "rtmp", "rtp", "http", "https", "tcp", "udp", "srt"})
-WEBCAM = "/dev/video"
+WEBCAMS = ("/dev/video", "/dev/v4l/")  # the second has links that name the device by its serial number or its socket
 
 
 class Source:
@@ -99,7 +99,7 @@ def camera_name(address: str) -> str:
 
 def is_live(address: str) -> bool:
     """Whether an address is a camera's: what it missed does not come again."""
-    return address.startswith(WEBCAM) or (urlsplit(address).scheme in LIVE_SCHEMES and "://" in address)
+    return address.startswith(WEBCAMS) or (urlsplit(address).scheme in LIVE_SCHEMES and "://" in address)
 
 
 def without_password(address: str) -> str:

@@ -65,6 +65,6 @@ def _pictures(packet: Packet, counts: SourceCounts) -> "list[av.VideoFrame]":
 
     try:
         return packet.stream.codec.decode(packet.data)
-    except av.InvalidDataError:
+    except av.FFmpegError:  # data that is none, or that this decoder cannot decode: the next may be better
         counts.broken += 1
         return []

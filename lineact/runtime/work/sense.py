@@ -1,5 +1,6 @@
 """The work sense of one camera: from actions, while they go on, to cycles and deviations."""
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 
@@ -11,6 +12,8 @@ from lineact.runtime.work.steps import Part, Step, free_s, in_turn, joined, part
 
 FEW = 3  # steps of a kind that a sentence names
 MOST_WAITING = 200  # steps of a cycle whose product never ends: nobody tells products, or the broker is away
+
+log = logging.getLogger(__name__)
 
 
 class WorkSense:
@@ -35,6 +38,7 @@ class WorkSense:
         self._before: tuple[float, float] | None = None  # start and end of the cycle before, where it was seen whole
         self._begin_seen = False  # whether the cycle that goes on was seen from its first step on
         self._takt_told = False
+        self._nameless_told = False
         self._free_since_s: float | None = None
         self._idle_told = False
         self._utc_less_media_s = 0.0
@@ -184,7 +188,7 @@ class WorkSense:
 
     def _check_takt(self) -> None:
         takt_s = self._settings.takt_s
-        if takt_s is None or self._takt_told or not self._steps or not self._begins_first():
+        if takt_s is None or self._takt_told or not self._steps or not self._begins_first() or self._is_nameless():
             return
         start_s, until_s = self._steps[0].start_s, max(step.until_s for step in self._steps)
         if until_s - start_s > takt_s + TOLERANCE_S:
@@ -279,7 +283,7 @@ class WorkSense:
 
     def _tell_soon(self) -> None:
         """What is wrong in the cycle that goes on and stays so, whatever comes."""
-        if not self._steps or self._cut() != (len(self._steps), True):
+        if not self._steps or self._is_nameless() or self._cut() != (len(self._steps), True):
             return
         alignment = self._align(self._steps)
         last = alignment.in_order[-1] if alignment.in_order else -1
@@ -310,6 +314,10 @@ class WorkSense:
             ended: whether its last step is among them.
         """
         rest, self._steps = self._steps[length:], self._steps[:length]
+        if self._is_nameless():
+            self._drop_nameless(rest)
+            return
+        self._nameless_told = False
         steps, alignment = self._steps, self._align(self._steps)
         wrong = sorted((*alignment.moved, *alignment.extra))
         told = sum(bool(step.told & {"wrong_order", "repeated_step", "extra_step"}) for step in steps)
@@ -321,6 +329,23 @@ class WorkSense:
         self._note_free(steps)
         self._steps = rest
         self._begin_seen, self._takt_told = bool(own) or self._begin_seen, False
+
+    def _is_nameless(self) -> bool:
+        """Whether products tell the cycles, and nobody told the one of the steps."""
+        return self._settings.cycle_by == "product" and not self._steps[0].product
+
+    def _drop_nameless(self, rest: list[Step]) -> None:
+        """Steps of no product are in no cycle, which is told once; how many cycles they were nobody knows."""
+        if not self._nameless_told:
+            log.warning(
+                "%s: products tell the cycles (work.cycle_by), but nobody tells a product: no cycle is followed; see "
+                "mqtt.product_topic",
+                self._origin.camera,
+            )
+        self._nameless_told = True
+        self._note_free(self._steps)
+        self._steps = rest
+        self._begin_seen, self._before, self._takt_told = False, None, False
 
     def _tell_cycle(self, own: list[Step], alignment: Alignment, whole: bool, ended: bool) -> None:
         start_s, end_s = own[0].start_s, max(step.until_s for step in own)
