@@ -56,6 +56,7 @@ def test_the_other_targets_pass_on_what_is_set(make):
         "token_file=",
     ]
     assert make("publish", "LINE=demo", "TO=/srv/a b")[1:] == ["flows.publish", "line=demo", "to=/srv/a b"]
+    assert make("forget", "VIDEO=a b.mp4")[1:] == ["flows.forget", "video=a b.mp4", "rings="]
     benched = make("bench-live", "LINE=demo", "CLIP=/clips/a b.mp4", "HOURS=1")[1:]
     assert benched == ["flows.bench_live", "line=demo", "clip=/clips/a b.mp4", "hours=1"]
     exported = make("review-export", "LINE=press a", "ALL=yes")[1:]
