@@ -11,12 +11,12 @@ export MLFLOW_DISABLE_TELEMETRY := true
 # recipes read what a user sets from the environment, so that blanks and quotes in it stay what they are
 export NAME VIDEOS CROPS YOLO DATA_YAML NAMES DETECTOR FOUNDATION ACTIONS LINE REVIEWER PORT HOST TOKEN_FILE ALL WEIGHTS GENERAL
 export CLIP HOURS FORMAT TO FROM WHAT NUMBERED_FROM LINES SEEDS CHOICES STARTS LEAVE EXTRACTORS HEADS STEPS LABELLED SOURCE MINUTES
-export EVENTS VIDEO CLIPS BLUR_REGIONS BLUR_FACES RINGS EXISTING CHECK
+export EVENTS VIDEO CLIPS BLUR_REGIONS BLUR_FACES RINGS EXISTING CHECK MLFLOW_URL PREFECT_URL
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/$(UV_VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo lines test test-services try-label-studio system lint ui serve review review-export line activate \
-  export-labels import-labels compare-detectors compare-classifiers compare-localizers live harvest shift publish forget backup restore soak bench-live bench-label bench-train \
+  export-labels import-labels compare-detectors compare-classifiers compare-localizers live harvest shift publish report forget backup restore soak bench-live bench-label bench-train \
   bench-review lock clean
 
 help:            ## these targets
@@ -81,6 +81,9 @@ shift: setup     ## EVENTS=DIR [TO=shift.html] [LINE=demo] [VIDEO=FILE|DIR] [CLI
 
 publish: setup   ## LINE=demo TO=/srv/bundles: the champion as files, for stations without the registry
 	$(BIN)/python -m flows.publish line="$$LINE" to="$$TO"
+
+report: setup    ## [LINE=demo] [TO=DIR] [MLFLOW_URL=...] [PREFECT_URL=...]: a page for each line and one for the plant
+	$(BIN)/python -m flows.report line="$$LINE" to="$$TO" mlflow="$$MLFLOW_URL" prefect="$$PREFECT_URL"
 
 forget: setup    ## VIDEO=data/press_a/raw/rec_1.mp4 [RINGS=DIR,DIR]: a recording and all that was cut from it goes
 	$(BIN)/python -m flows.forget video="$$VIDEO" rings="$$RINGS"
