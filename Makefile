@@ -12,11 +12,12 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export NAME VIDEOS CROPS YOLO DATA_YAML NAMES DETECTOR FOUNDATION ACTIONS LINE REVIEWER PORT HOST TOKEN_FILE ALL WEIGHTS GENERAL
 export CLIP HOURS FORMAT TO FROM WHAT NUMBERED_FROM LINES SEEDS CHOICES STARTS LEAVE EXTRACTORS HEADS STEPS LABELLED SOURCE MINUTES
 export EVENTS VIDEO CLIPS BLUR_REGIONS BLUR_FACES RINGS EXISTING CHECK MLFLOW_URL PREFECT_URL
+export REFERENCE EVERY_H PER_YEAR ON_ALARM
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/$(UV_VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo lines test test-services try-label-studio system lint ui serve review review-export line activate \
-  export-labels import-labels compare-detectors compare-classifiers compare-localizers live harvest shift publish report forget backup restore soak bench-live bench-label bench-train \
+  export-labels import-labels compare-detectors compare-classifiers compare-localizers live harvest shift publish monitor report forget backup restore soak bench-live bench-label bench-train \
   bench-review lock clean
 
 help:            ## these targets
@@ -81,6 +82,10 @@ shift: setup     ## EVENTS=DIR [TO=shift.html] [LINE=demo] [VIDEO=FILE|DIR] [CLI
 
 publish: setup   ## LINE=demo TO=/srv/bundles: the champion as files, for stations without the registry
 	$(BIN)/python -m flows.publish line="$$LINE" to="$$TO"
+
+monitor: setup   ## LINE=press_a FROM=DIR [REFERENCE=yes] [EVERY_H=24] [PER_YEAR=1] [ON_ALARM=tell|review|retrain]: drift
+	$(BIN)/python -m flows.monitor line="$$LINE" from="$$FROM" reference="$$REFERENCE" every_h="$$EVERY_H" \
+	  per_year="$$PER_YEAR" on_alarm="$$ON_ALARM"
 
 report: setup    ## [LINE=demo] [TO=DIR] [MLFLOW_URL=...] [PREFECT_URL=...]: a page for each line and one for the plant
 	$(BIN)/python -m flows.report line="$$LINE" to="$$TO" mlflow="$$MLFLOW_URL" prefect="$$PREFECT_URL"

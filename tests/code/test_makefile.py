@@ -56,6 +56,9 @@ def test_the_other_targets_pass_on_what_is_set(make):
         "token_file=",
     ]
     assert make("publish", "LINE=demo", "TO=/srv/a b")[1:] == ["flows.publish", "line=demo", "to=/srv/a b"]
+    watched = make("monitor", "LINE=press_a", "FROM=a b", "EVERY_H=8")[1:]
+    asked = ["reference=", "every_h=8", "per_year=", "on_alarm="]
+    assert watched == ["flows.monitor", "line=press_a", "from=a b", *asked]
     assert make("report", "TO=a b")[1:] == ["flows.report", "line=", "to=a b", "mlflow=", "prefect="]
     assert make("forget", "VIDEO=a b.mp4")[1:] == ["flows.forget", "video=a b.mp4", "rings="]
     assert make("backup", "TO=/srv/a b")[1:] == ["flows.backup", "to=/srv/a b"]
