@@ -7,7 +7,7 @@ over a block, and a picture of 16 x 9 cells.
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 from zipfile import BadZipFile
 
 import numpy as np
@@ -64,7 +64,8 @@ class SampleParams:
             raise ValueError(f"expected at least two frames a block, found {self.fps} a second for {self.block_s} s")
 
 
-class Blocks(NamedTuple):
+@dataclass(frozen=True)
+class Blocks:
     """Rows of blocks, by group.
 
     Attributes:
@@ -275,11 +276,10 @@ def write_blocks(path: Path, blocks: Blocks, params: SampleParams, bundle_sha256
         params: that they were made with.
         bundle_sha256: of the release.
     """
-    about = {"code": CODE_VERSION, "fps": params.fps, "block_s": params.block_s, "bundle": bundle_sha256}
-    tables = {f"group_{name}": table for name, table in blocks.groups.items()}
-    write_whole(
-        path, lambda file: np.savez_compressed(file, **about, labels=np.array(blocks.names["actions"]), **tables)
-    )
+    tables: dict[str, Any] = {f"group_{name}": table for name, table in blocks.groups.items()}
+    tables |= {"code": CODE_VERSION, "fps": params.fps, "block_s": params.block_s, "bundle": bundle_sha256}
+    tables["labels"] = np.array(blocks.names["actions"])
+    write_whole(path, lambda file: np.savez_compressed(file, **tables))
 
 
 def read_blocks(path: Path, bundle_sha256: str) -> tuple[Blocks, SampleParams]:
