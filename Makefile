@@ -10,7 +10,7 @@ export DO_NOT_TRACK := true
 export MLFLOW_DISABLE_TELEMETRY := true
 # recipes read what a user sets from the environment, so that blanks and quotes in it stay what they are
 export NAME VIDEOS CROPS YOLO DATA_YAML NAMES DETECTOR FOUNDATION ACTIONS LINE REVIEWER PORT HOST TOKEN_FILE ALL WEIGHTS GENERAL
-export CLIP HOURS FORMAT TO FROM WHAT NUMBERED_FROM LINES SEEDS CHOICES STARTS LEAVE EXTRACTORS HEADS STEPS LABELLED SOURCE MINUTES
+export CHANGES CLIP HOURS FORMAT TO FROM WHAT NUMBERED_FROM LINES SEEDS CHOICES LEAVE EXTRACTORS HEADS STEPS LABELLED SOURCE MINUTES
 export EVENTS VIDEO CLIPS BLUR_REGIONS BLUR_FACES RINGS EXISTING CHECK MLFLOW_URL PREFECT_URL
 export REFERENCE EVERY_H PER_YEAR ON_ALARM
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/$(UV_VENV)/bin:$(PATH)
@@ -66,8 +66,8 @@ import-labels: setup  ## LINE=demo FORMAT=... FROM=FILE [REVIEWER=name] [NUMBERE
 compare-detectors: setup  ## LINE=demo [WEIGHTS=DIR] [GENERAL=DIR]: Grounding DINO and two YOLOv5 at all pairs of thresholds
 	$(BIN)/python -m flows.compare_detectors line="$$LINE" weights="$$WEIGHTS" general="$$GENERAL"
 
-compare-classifiers: setup  ## LINES=demo,gi_d [SEEDS=0,1,2] [CHOICES=a,b] [STARTS=make] [FOUNDATION=hub] [LEAVE=line]: papers' table
-	$(BIN)/python -m flows.compare_classifiers lines="$$LINES" seeds="$$SEEDS" choices="$$CHOICES" starts="$$STARTS" \
+compare-classifiers: setup  ## LINES=demo,gi_d [SEEDS=0,1,2] [CHOICES=a,b] [FOUNDATION=hub] [LEAVE=line]: papers' table
+	$(BIN)/python -m flows.compare_classifiers lines="$$LINES" seeds="$$SEEDS" choices="$$CHOICES" \
 	  foundation="$$FOUNDATION" leave="$$LEAVE"
 
 live: setup      ## LINE=demo [SOURCE=rtsp://...|/dev/video0|FILE] [PORT=8766]: the runtime with the line's release
@@ -103,9 +103,9 @@ soak: setup      ## LINE=demo [MINUTES=30]: the runtime on a camera and a broker
 	$(BIN)/python -m tests.soak --bundle "models/$$LINE/export/bundle" --video "$$(ls data/$$LINE/raw/* | tail -1)" \
 	  --minutes "$${MINUTES:-30}" --out ".lineact/soak/$$(date +%Y%m%dT%H%M%S)"
 
-compare-localizers: setup  ## LINES=ua [EXTRACTORS=...] [HEADS=...] [STEPS=...] [LABELLED=1,0.1] [SEEDS=0]: when each action was
+compare-localizers: setup  ## LINES=ua [EXTRACTORS=...] [HEADS=...] [STEPS=...] [LABELLED=1,0.1] [SEEDS=0] [CHANGES=none,A]: when each action was
 	$(BIN)/python -m flows.compare_localizers lines="$$LINES" extractors="$$EXTRACTORS" heads="$$HEADS" \
-	  steps="$$STEPS" labelled="$$LABELLED" seeds="$$SEEDS"
+	  steps="$$STEPS" labelled="$$LABELLED" seeds="$$SEEDS" changes="$$CHANGES"
 
 bench-live: setup  ## LINE=demo [CLIP=FILE] [HOURS=1]: the runtime beside ultralytics' predict and timm; memory over hours
 	$(BIN)/python -m flows.bench_live line="$$LINE" clip="$$CLIP" hours="$$HOURS"

@@ -108,42 +108,39 @@ def _must_exist(line: str, path: Path, what: str) -> None:
         raise InputError(f"{path}: expected {what}, found nothing; `python -m flows.retrain line={line}` makes it")
 
 
-def compared_choice(
-    name: str, foundation: Foundation = "tiny", overrides: Sequence[str] = (), *, make: bool = False
-) -> Choice:
+def compared_choice(name: str, foundation: Foundation = "tiny", overrides: Sequence[str] = ()) -> Choice:
     """A choice of conf/classifier/ with its start and its teacher.
 
     Args:
         name: of its file.
         foundation: embedded-size, or full-size.
         overrides: Hydra's, of this choice and not of its teacher.
-        make: whether an embedded start that is not there is made: up to an hour each.
 
     Raises:
         ConfigError: where there is no such choice, it does not compose, or its teacher is taught itself.
         InputError: where a start cannot be found.
     """
-    return choice_with(name, classifier_of(CONF, name, foundation, overrides), foundation, make=make)
+    return choice_with(name, classifier_of(CONF, name, foundation, overrides), foundation)
 
 
-def choice_with(name: str, params: ClassifierParams, foundation: Foundation, *, make: bool = False) -> Choice:
+def choice_with(name: str, params: ClassifierParams, foundation: Foundation) -> Choice:
     """A choice with these settings, likewise."""
     if params.distil is None:
-        return _started(name, params, make, teach_epochs=_teach_epochs(name, foundation))
+        return _started(name, params, teach_epochs=_teach_epochs(name, foundation))
     teacher = classifier_of(CONF, params.distil.teacher, foundation)
     if teacher.distil is not None:
         raise ConfigError(
             f"conf/classifier/{name}.yaml: distil.teacher: expected a choice that learns from labels alone, found "
             f"{params.distil.teacher!r}, which has a teacher itself"
         )
-    taught_by = _started(params.distil.teacher, teacher, make, teach_epochs=params.distil.teach_epochs)
-    return _started(name, params, make, teacher=taught_by)
+    taught_by = _started(params.distil.teacher, teacher, teach_epochs=params.distil.teach_epochs)
+    return _started(name, params, teacher=taught_by)
 
 
 def _started(
-    name: str, params: ClassifierParams, make: bool, *, teach_epochs: int | None = None, teacher: Choice | None = None
+    name: str, params: ClassifierParams, *, teach_epochs: int | None = None, teacher: Choice | None = None
 ) -> Choice:
-    start = start_of_choice(params, TINY, make=make)
+    start = start_of_choice(params, TINY)
     key = None if start is None else start_key(start, params.revision)
     return Choice(name, params, start, key, _pretraining_crops(start), teach_epochs, teacher)
 

@@ -1,9 +1,9 @@
-"""`python -m flows.compare_classifiers lines=demo,gi_d [seeds=0,1,2] [choices=...] [starts=make] [leave=line]`.
+"""`python -m flows.compare_classifiers lines=demo,gi_d [seeds=0,1,2] [choices=...] [leave=line]`.
 
 The papers' table: every choice of conf/classifier on every line with every seed, the same crops and splits, tested on
 crops that neither trained nor validated. A finished training is kept; the same command goes on where it was stopped.
-Embedded starts that are not in git (ResNets, CLIP) are made with `starts=make`, up to an hour each, once; without, such
-a choice begins from random weights, and the table says so. `foundation=hub` takes full-size starts.
+Starts are embedded-size; `foundation=hub` takes full-size ones. A choice without a start begins from random weights,
+and the table says so.
 `leave=recording` tests on each recording of a line that the others train for, `leave=line` on each line.
 With `-m` it is a grid of settings, see `flows.classifier_sweep`.
 """
@@ -13,7 +13,7 @@ import sys
 from flows import command_line
 
 if __name__ == "__main__" and "-m" not in sys.argv[1:]:
-    command_line.run(lambda: command_line.begin_flow(("seeds", "choices", "foundation", "starts", "leave"), "lines"))
+    command_line.run(lambda: command_line.begin_flow(("seeds", "choices", "foundation", "leave"), "lines"))
 
 from collections.abc import Sequence
 from functools import partial
@@ -63,7 +63,6 @@ def compare_classifiers(
     seeds: tuple[int, ...] = SEEDS,
     choices: tuple[str, ...] = (),
     foundation: Foundation = "tiny",
-    make_starts: bool = False,
     leave: By | None = None,
 ) -> Path:
     """Compares classifiers; a choice that cannot be trained is left out, and the report says why.
@@ -73,7 +72,6 @@ def compare_classifiers(
         seeds: of the trainings.
         choices: names; all where there is none.
         foundation: embedded-size, or full-size.
-        make_starts: whether embedded starts that are not there are made.
         leave: what is left out in turn and tested on; None for the lines' own test crops.
 
     Returns:
@@ -84,7 +82,7 @@ def compare_classifiers(
         InputError: where a line has no data set or test crops, or no choice could be trained.
     """
     with only_run_of(EXPERIMENT):
-        asked = [compared_choice(name, foundation, make=make_starts) for name in choices or choices_of(CONF)]
+        asked = [compared_choice(name, foundation) for name in choices or choices_of(CONF)]
         data, refused = lines_with_one_left_out(lines, leave) if leave else ([line_of(name) for name in lines], {})
         source = f"flows.compare_classifiers lines={','.join(lines)} seeds={','.join(map(str, seeds))}"
         source += f" leave={leave}" if leave else ""
@@ -159,17 +157,16 @@ def _log_findings(parent_id: str, children: dict[Key, str], findings: Findings) 
 
 
 def main() -> None:
-    """`lines=demo,gi_d [seeds=0,1,2] [choices=a,b] [foundation=hub] [starts=make] [leave=recording]`, or `-m ...`."""
+    """`lines=demo,gi_d [seeds=0,1,2] [choices=a,b] [foundation=hub] [leave=recording]`, or `-m ...`."""
     if "-m" in sys.argv[1:]:
         grid()
         return
-    values = command_line.parse(sys.argv[1:], ("lines",), ("seeds", "choices", "foundation", "starts", "leave"))
+    values = command_line.parse(sys.argv[1:], ("lines",), ("seeds", "choices", "foundation", "leave"))
     folder = compare_classifiers(
         names_of(values["lines"]),
         seeds_of(values.get("seeds", "")),
         names_of(values.get("choices", "")),
         foundation_of(values.get("foundation", "")),
-        _makes(values.get("starts", "")),
         left_out_by(values.get("leave", "")),
     )
     print((folder / MARKDOWN).read_text())
@@ -201,12 +198,6 @@ def foundation_of(text: str) -> Foundation:
     if text != "hub":
         raise ConfigError(f"foundation={text}: expected tiny or hub")
     return "hub"
-
-
-def _makes(text: str) -> bool:
-    if text not in ("", "make"):
-        raise ConfigError(f"starts={text}: expected make, or nothing")
-    return text == "make"
 
 
 def left_out_by(text: str) -> By | None:

@@ -1,5 +1,8 @@
 """`python -m flows.compare_localizers lines=ua [extractors=...] [heads=...] [steps=4] [labelled=1,0.1] [seeds=0]`.
 
+With `heads=spot changes=none,A,AB,ABC,ABCD,ABCDE` it writes the second paper's ablation: SPOT with these of its five
+changes.
+
 The second paper's table: extractor x head x step on each line's held-out recordings, average precision beside the cost
 of the extraction. Networks that see clips take their embedded weights, which `python -m flows.pretrain_foundation
 only=NAME` makes; a row without weights is marked. Features and trained heads are kept: the same command goes on.
@@ -10,9 +13,12 @@ import sys
 from flows import command_line
 
 if __name__ == "__main__":
-    command_line.run(lambda: command_line.begin_flow(("extractors", "heads", "steps", "labelled", "seeds"), "lines"))
+    command_line.run(
+        lambda: command_line.begin_flow(("extractors", "heads", "steps", "labelled", "seeds", "changes"), "lines")
+    )
 
 from collections.abc import Sequence
+from dataclasses import fields
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -23,7 +29,7 @@ from prefect.cache_policies import NO_CACHE
 from flows import tracking
 from flows.command_line import names_of
 from flows.one_run import only_run_of
-from flows.pipeline import CONF
+from flows.pipeline import CONF, TINY
 from lineact.compare.localizers import MARKDOWN, Choice, Station, Trial, run_trial, write_report
 from lineact.errors import ConfigError, InputError
 from lineact.evaluate_localizer import EvaluateLocalizerParams
@@ -33,14 +39,17 @@ from lineact.machine import MachineParams, describe_machine
 from lineact.schema import VIDEOS, read_table
 from lineact.settings import from_mapping
 from lineact.temporal.activitynet import read_ground_truth
-from lineact.temporal.features.extractors import EMBEDDED, I3D_FLOW, NAMES, TINY
+from lineact.temporal.features.extractors import EMBEDDED, I3D_FLOW, NAMES
 from lineact.temporal.features.opening import STUDENT
 from lineact.temporal.parts import of_recordings
+from lineact.temporal.spot import SpotChanges
 from lineact.train_localizer import TrainLocalizerParams
 from tasks.configure import LOCALIZED, compose_line, lists_of_lines
 
 EXPERIMENT = "compare_localizers"
 RESULTS = Path(".lineact/compare_localizers")
+SPOT, NO_CHANGE = "spot", "none"
+CHANGES = dict(zip("ABCDE", (field.name for field in fields(SpotChanges)), strict=True))  # as the second paper has them
 EXTRACTORS = (STUDENT, *(name for name in EMBEDDED if name != I3D_FLOW))
 
 
@@ -58,6 +67,7 @@ def compare_localizers(
     steps: tuple[int, ...] = (),
     labelled: tuple[float, ...] = (1.0,),
     seeds: tuple[int, ...] = (0,),
+    changes: tuple[str, ...] = (),
 ) -> Path:
     """Compares localisers.
 
@@ -68,6 +78,7 @@ def compare_localizers(
         steps: frames from one clip to the next; none: the line's own.
         labelled: shares of the training recordings whose segments are used.
         seeds: of the trainings.
+        changes: of SPOT, letters of `CHANGES` or `none`, each a row; none: as conf/localizer/spot.yaml has it.
 
     Returns:
         The folder with report.md, report.html, table.csv and the plot.
@@ -83,7 +94,7 @@ def compare_localizers(
         with tracking.comparison_run(EXPERIMENT, f"compare_localizers {','.join(lines)}", source, tags) as parent_id:
             trials = []
             for station in stations:
-                for settings in product(extractors, steps or (None,), heads, labelled, seeds):
+                for settings in product(extractors, steps or (None,), heads, labelled, seeds, changes or (None,)):
                     choice = choice_of(station.line, *settings)
                     trials.append(try_choice(station, choice))
                     log_trial(parent_id, trials[-1])
@@ -114,28 +125,38 @@ def station_of(line: str) -> Station:
     return Station(line, table, data / "raw", bundle, truth)
 
 
-def choice_of(line: str, extractor: str, step: int | None, head: str, labelled: float, seed: int) -> Choice:
+def choice_of(
+    line: str, extractor: str, step: int | None, head: str, labelled: float, seed: int, of_spot: str | None = None
+) -> Choice:
     """The line's settings with these changes.
 
     Raises:
         ConfigError: where they do not compose.
     """
+    if of_spot is not None and (head != SPOT or not (of_spot == NO_CHANGE or set(of_spot) <= set(CHANGES))):
+        raise ConfigError(
+            f"changes: expected heads={SPOT} and letters of {''.join(CHANGES)} or {NO_CHANGE}, found heads={head} and "
+            f"{of_spot!r}"
+        )
     if extractor not in (STUDENT, *NAMES):
         raise ConfigError(f"extractors: expected some of {', '.join((STUDENT, *NAMES))}, found {extractor!r}")
     if not (CONF / "localizer" / f"{head}.yaml").is_file():
         known = ", ".join(sorted(path.stem for path in (CONF / "localizer").glob("*.yaml")))
         raise ConfigError(f"heads: expected some of {known} (conf/localizer/), found {head!r}")
-    weights = "null" if extractor == STUDENT else TINY
+    weights = "null" if extractor == STUDENT else str(TINY / extractor)
     changes = [f"localizer={head}", f"train_localizer.labelled_share={labelled}", f"train_localizer.seed={seed}"]
     changes += [f"features.extractor.name={extractor}", f"features.extractor.weights={weights}"]
     if extractor != STUDENT:
         changes.append("features.clips.stack=16")  # as the papers have it
     if step is not None:
         changes.append(f"features.clips.step={step}")
+    if of_spot is not None:
+        made = "" if of_spot == NO_CHANGE else of_spot
+        changes += [f"train_localizer.spot.changes.{key}={letter in made}" for letter, key in CHANGES.items()]
     sections = compose_line(CONF, line, changes)
     where = f"conf/line/{line}.yaml with {' '.join(changes)}"
     return Choice(
-        head,
+        head if of_spot is None else f"{head} {of_spot}",
         from_mapping(FeaturesParams, sections["features"], where),
         from_mapping(TrainLocalizerParams, sections["train_localizer"], where),
         from_mapping(EvaluateLocalizerParams, sections["evaluate_localizer"], where),
@@ -160,9 +181,12 @@ def _write(folder: Path, *, trials: Sequence[Trial]) -> None:
 
 
 def main() -> None:
-    """`lines=ua [extractors=a,b] [heads=a,b] [steps=2,4] [labelled=1,0.1] [seeds=0,1]`; empty values count as none."""
-    values = command_line.parse(sys.argv[1:], ("lines",), ("extractors", "heads", "steps", "labelled", "seeds"))
-    asked = {name: names_of(values[name]) for name in ("extractors", "heads") if values.get(name)}
+    """`lines=ua [extractors=a,b] [heads=a,b] [steps=2,4] [labelled=1,0.1] [seeds=0,1] [changes=none,A]`; empty values
+    count as none.
+    """
+    known = ("extractors", "heads", "steps", "labelled", "seeds", "changes")
+    values = command_line.parse(sys.argv[1:], ("lines",), known)
+    asked = {name: names_of(values[name]) for name in ("extractors", "heads", "changes") if values.get(name)}
     try:
         steps = tuple(int(word) for word in names_of(values.get("steps", "")))
         seeds = tuple(int(word) for word in names_of(values.get("seeds", "0") or "0"))

@@ -1,10 +1,10 @@
 """Makes the embedded foundation models again: `python -m flows.pretrain_foundation [only=blip2_vision] [out=DIR]`.
 
-`only=resnet18` (resnet34, resnet50, clip) makes a start that is not committed and that the comparison of classifiers
-asks for, `only=yolov5s` (yolov5m) one that `train_detector.size` asks for, `only=r2plus1d_18` (r3d_18, mc3_18,
-videomae_small, i3d, i3d_flow) an extractor of clips; it goes to the cache. Hours on two cores,
-seeded, and resumable: the corpus and the checkpoints lie in .lineact/cache. A Prefect flow with one task per model, so
-that a server shows what is running.
+Without `only` those that lines need; `only=resnet18` (resnet34, resnet50, clip) makes a start of the comparison of
+classifiers, `only=r2plus1d_18` (r3d_18, mc3_18, videomae_small, i3d, i3d_flow) an extractor of clips, and
+`only=yolov5s` (yolov5m) a start that `train_detector.size` asks for; it alone is not committed and goes to the cache.
+Hours on two cores, seeded, and resumable: the corpus and the checkpoints lie in .lineact/cache. A Prefect flow with one
+task per model, so that a server shows what is running.
 """
 
 import sys
@@ -32,7 +32,7 @@ def pretrain(only: str | None = None, out: Path | None = None) -> None:
     from lineact.temporal.features.extractors import EMBEDDED
     from lineact.temporal.starts.build import build_start as build_extractor
 
-    known = (*build.MODELS, *build.MADE_ON_DEMAND, *build.LARGER_YOLOV5, *EMBEDDED)
+    known = (*build.MODELS, *build.COMPARED, *build.LARGER_YOLOV5, *EMBEDDED)
     if only is not None and only not in known:
         raise ConfigError(f"argument only={only}: expected one of {', '.join(known)}")
     usual, made = (TINY, MADE) if out is None else (out, out)
@@ -51,12 +51,12 @@ def pretrain(only: str | None = None, out: Path | None = None) -> None:
             task(build.build_yolov5)(usual / "yolov5")
         if "grounding_dino" in wanted:
             task(build.build_grounding_dino)(usual / "grounding_dino")
-        for start in set(wanted) & set(build.MADE_ON_DEMAND):
-            task(build.build_start)(start, made / start)
+        for start in set(wanted) & set(build.COMPARED):
+            task(build.build_start)(start, usual / start)
         for name in set(wanted) & set(build.LARGER_YOLOV5):
             task(build.build_yolov5)(made / name, size=build.LARGER_YOLOV5[name])
         for name in set(wanted) & set(EMBEDDED):
-            task(build_extractor)(name, made / name)
+            task(build_extractor)(name, usual / name)
 
     pretrain_foundation()
 

@@ -6,6 +6,7 @@ unchanged points to the earlier child; where the database was lost, the child is
 
 import contextlib
 import getpass
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -49,6 +50,7 @@ HEADLINES = {
     ),
 }
 WRITTEN_BY_A_RUN = ("dvc.lock", "params.yaml")
+NOT_IN_NAMES = re.compile(r"[^\w\-. :/]")  # characters that MLflow refuses in the name of a parameter
 CHECKOUT_TAG = "lineact.checkout"  # several checkouts may share one tracking server, but not the lock of a line
 FLOW_RUN_TAG = "lineact.flow_run"  # Prefect's id of the flow run
 CURVE_STEP_COLUMN = "epoch"
@@ -325,5 +327,6 @@ def _flat(section: Any, prefix: str = "") -> dict[str, Any]:
         return {prefix: section}
     flat: dict[str, Any] = {}
     for name, value in section.items():
-        flat |= _flat(value, f"{prefix}.{name}" if prefix else str(name))
+        known = NOT_IN_NAMES.sub("_", str(name))  # a prompt's "*" for all other actions, for one
+        flat |= _flat(value, f"{prefix}.{known}" if prefix else known)
     return flat

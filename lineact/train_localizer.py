@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lineact.temporal.localizer import AnyLocalizer
     from lineact.training.state import EpochRecord
 
-CODE_VERSION = 2  # raise where the same settings would give another localiser
+CODE_VERSION = 3  # raise where the same settings would give another localiser
 
 
 @dataclass(frozen=True)

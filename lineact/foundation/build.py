@@ -64,8 +64,8 @@ PREPROCESSING = Preprocessing(tiny.SIDE_PX, tiny.MEAN, tiny.STD)
 # No decay: with it more of the other things are found, and fewer hands on the simulated lines.
 GROUNDING_DINO_RUN = GroundingRun(4992, 0, 16, 2e-3, 0)
 MODELS = ("vit_teacher", "blip2_vision", "vit_student", "yolov5", "grounding_dino")
-MADE_ON_DEMAND = (*tiny.RESNET_STARTS, "clip")
-LARGER_YOLOV5 = {f"yolov5{size}": size for size in tiny.YOLOV5_SIZES if size != "n"}  # likewise made on demand
+COMPARED = (*tiny.RESNET_STARTS, "clip")  # starts that no line needs, but the comparison of classifiers
+LARGER_YOLOV5 = {f"yolov5{size}": size for size in tiny.YOLOV5_SIZES if size != "n"}  # made where they are asked for
 COMMAND = "python -m flows.pretrain_foundation"
 
 
@@ -138,10 +138,10 @@ def build_clip(out: Path, run: EncoderRun = CLIP_RUN) -> Encoder:
 
 
 def build_start(start: str, out: Path) -> None:
-    """Makes an embedded start that is not committed: 20 to 31 minutes of one core, and the corpus before the first.
+    """Makes a start of the comparison: 20 to 31 minutes of one core, and the corpus before the first.
 
     Args:
-        start: one of `MADE_ON_DEMAND`.
+        start: one of `COMPARED`.
         out: its folder.
     """
     if start == "clip":

@@ -68,6 +68,7 @@ def _localize(
         )
     localizer = load_localizer(localizer_folder)
     extractor = extractor_of(localizer.spec.extractor, bundle_folder)
+    localizer.spec.check_maker(extractor)
     found: list[Row] = []
     for path in videos:
         extraction = extractor.extract(path, path.name, localizer.spec.clips)
@@ -82,10 +83,9 @@ def _localize(
 
 
 def _follow(bundle_folder: Path | None, localizer_folder: Path, address: str, min_score: float) -> None:
-    from lineact.bundle import load_bundle
     from lineact.runtime.settings import SourceSettings
     from lineact.runtime.sources import camera_name, open_source
-    from lineact.temporal.features.opening import STUDENT
+    from lineact.temporal.features.opening import STUDENT, student_of
     from lineact.temporal.follow import Follower, FollowParams
     from lineact.temporal.localizer import load_localizer
 
@@ -95,10 +95,11 @@ def _follow(bundle_folder: Path | None, localizer_folder: Path, address: str, mi
             f"--follow: expected a localiser of rows that the released pair makes, and --bundle, found one of "
             f"{localizer.spec.extractor.name} and {bundle_folder or 'no bundle'}"
         )
-    bundle = load_bundle(bundle_folder)
+    student = student_of(bundle_folder)
+    localizer.spec.check_maker(student)
     source = open_source(address, SourceSettings(mode="latest"))
     follower = Follower(localizer, camera_name(address), FollowParams(min_score=min_score))
-    for row in followed(bundle, source, follower, localizer.spec.clips.fps):
+    for row in followed(student.pair, source, follower, localizer.spec.clips.fps):
         _, start_s, end_s, label, score = row
         told = {"action": label, "start_s": round(start_s, 3), "end_s": round(end_s, 3), "score": round(score, 4)}
         print(json.dumps(told), flush=True)

@@ -140,7 +140,8 @@ def parts_of(
         videos: schema VIDEOS.
         holdout: what is held out.
         val_share: share of the training recordings that validates, spread evenly over their names; of fewer than
-            three the last share of each one's time; 0: the training recordings validate themselves.
+            three the last share of each one's time, with the guard before it; 0: the training recordings validate
+            themselves.
         labelled_share: share of the recordings left to train whose segments are used, likewise spread; at least three.
 
     Raises:
@@ -160,7 +161,7 @@ def parts_of(
     known = {name: one for name, one in training.items() if one is not None}
     if not known:
         raise InputError("expected recordings with segments to train with, found none outside the held-out part")
-    train, val = _validation(known, val_share)
+    train, val = _validation(known, val_share, holdout.guard_s)
     labelled, unlabelled = _labelled(train, labelled_share)
     return Parts(
         tuple(labelled),
@@ -182,11 +183,11 @@ def between(example: Example, from_s: float, to_s: float) -> Example | None:
     start_s, end_s = np.clip(truth.start_s, from_s, to_s), np.clip(truth.end_s, from_s, to_s)
     kept = (end_s - start_s) >= LEAST_SHARE * (truth.end_s - truth.start_s)
     cut = replace(truth, start_s=start_s - from_s, end_s=end_s - from_s).take(kept)
-    rows = Features(features.video, features.times_s[inside] - from_s, features.values[inside], to_s - from_s)
-    return Example(rows, cut)
+    times_s, values = features.times_s[inside] - from_s, features.values[inside]
+    return Example(Features(features.video, times_s, values, to_s - from_s, features.made_by), cut)
 
 
-def _validation(known: dict[str, Example], share: float) -> tuple[list[Example], list[Example]]:
+def _validation(known: dict[str, Example], share: float, guard_s: float) -> tuple[list[Example], list[Example]]:
     names = sorted(known)
     if share == 0:
         return [known[name] for name in names], []
@@ -199,7 +200,7 @@ def _validation(known: dict[str, Example], share: float) -> tuple[list[Example],
     train, val = [], []
     for name in names:
         length_s = known[name].features.duration_s
-        train.append(between(known[name], 0.0, (1 - share) * length_s))
+        train.append(between(known[name], 0.0, (1 - share) * length_s - guard_s))
         val.append(between(known[name], (1 - share) * length_s, length_s))
     return [one for one in train if one is not None], [one for one in val if one is not None]
 

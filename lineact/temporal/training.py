@@ -13,12 +13,13 @@ from lineact.temporal.features import ClipParams
 from lineact.temporal.features.opening import ExtractorParams
 from lineact.temporal.heads import DecodeParams, PyramidParams
 from lineact.temporal.heads.losses import pyramid_loss
-from lineact.temporal.heads.pyramid import padded
+from lineact.temporal.heads.pyramid import Pyramid, padded
 from lineact.temporal.heads.targets import Targets, points_of, targets_of
-from lineact.temporal.localizer import AnyLocalizer, Localizer, LocalizerSpec, build_network, statistics_of
+from lineact.temporal.localizer import AnyLocalizer, Localizer
 from lineact.temporal.parts import Example
 from lineact.temporal.segmentation import BACKGROUND, frame_labels
 from lineact.temporal.segments import MEANT_SCORE, faults_of
+from lineact.temporal.spec import learnt_spec
 from lineact.training.loop import Task, Validation, fit
 from lineact.training.settings import FitParams
 from lineact.training.state import EpochRecord, load_weights
@@ -72,11 +73,9 @@ def train_localizer(
         InputError: where there is nothing to learn, or segments that cannot be.
     """
     check_examples(labels, train, val)
-    mean, scale = statistics_of([one.features.values for one in train])
-    inputs = train[0].features.values.shape[1]
-    spec = LocalizerSpec(labels, inputs, extractor, clips, params.head, params.decode, mean, scale)
+    spec = learnt_spec(labels, extractor, clips, params.head, params.decode, [one.features for one in train])
     torch.manual_seed(params.seed)
-    localizer = Localizer(spec, build_network(spec))
+    localizer = Localizer(spec, Pyramid(params.head, spec.inputs, len(labels)))
     task = _Localizing(params, localizer, train, val)
     history = fit(
         localizer.network, task.task(), params.fit, seed=params.seed, folder=folder, keep={KEPT: params.fit.epochs}
@@ -110,7 +109,7 @@ class _Localizing:
         self, params: LocalizerTraining, localizer: Localizer, train: Sequence[Example], val: Sequence[Example]
     ) -> None:
         self._params, self._localizer, self._train, self._val = params, localizer, train, val
-        self._rows = [localizer.rows(one.features.values) for one in train]
+        self._rows = [localizer.spec.rows(one.features.values) for one in train]
 
     def task(self) -> Task:
         steps = -(-len(self._train) // self._params.fit.batch_size)
@@ -145,7 +144,7 @@ class _Localizing:
         return targets_of(points, intervals, classes, len(labels), self._params.head.centre_radius)
 
     def _validate(self) -> Validation:
-        losses = [self._loss_of([self._localizer.rows(one.features.values)], [one]) for one in self._val]
+        losses = [self._loss_of([self._localizer.spec.rows(one.features.values)], [one]) for one in self._val]
         return agreement(self._localizer, self._val, float(torch.stack(losses).mean()))
 
 

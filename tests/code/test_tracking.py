@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import sqlite3
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import yaml
 from flows import register as registry
 from flows import tracking
 from flows.champion import champion_of, find_bundle, pin_of, ready_champion
+from flows.classifier_choices import choices_of, classifier_of
 from flows.dvc_stage import Outcome, StageResult
 from flows.lines import edit_yaml
 from flows.pin import is_champion, pin_champion
@@ -658,3 +660,15 @@ def test_registering_says_nothing_that_no_user_can_act_on(capfd, recwarn):
 
 def status_of(run_id):
     return tracking.client().get_run(run_id).info.status
+
+
+@pytest.mark.parametrize("choice", choices_of(ROOT / "conf"))
+def test_settings_of_every_choice_of_classifier_are_logged(choice):
+    """Prompts of "*", all other actions, were refused by MLflow, and the comparison ended with a traceback."""
+    settings = {"settings": asdict(classifier_of(ROOT / "conf", choice))}
+    with tracking.comparison_run("compare_classifiers", "one", "source", {}) as parent_id:
+        run_id = tracking.log_compared(parent_id, "compare_classifiers", choice, {}, settings, {"accuracy": 0.5})
+    logged = tracking.client().get_run(run_id).data.params
+    assert logged["settings.family"] == settings["settings"]["family"]
+    if choice.startswith("clip"):
+        assert "{}" in logged["settings.prompts._"]

@@ -1,11 +1,10 @@
 """The second paper's table on generated videos: real rows, real training, rows without weights marked."""
 
 import csv
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import pytest
 
-import lineact.temporal.features.extractors as extractors
 from flows.compare_localizers import choice_of, station_of
 from lineact.compare.localizers import HTML, MARKDOWN, PLOT, TABLE, Station, Trial, run_trial, write_report
 from lineact.errors import ConfigError, InputError
@@ -70,6 +69,21 @@ def test_a_choice_has_the_lines_settings_with_the_changes_asked_for(monkeypatch)
         choice_of("ua", "student", None, "bmn", 1.0, 0)
 
 
+@pytest.mark.parametrize(("word", "made"), [("none", ""), ("A", "A"), ("ABD", "ABD"), ("ABCDE", "ABCDE")])
+def test_an_ablation_s_row_is_spot_with_these_changes_alone(word, made):
+    choice = choice_of("ua", "student", None, "spot", 0.1, 0, word)
+    assert choice.training.spot is not None
+    switched = [letter for letter, on in zip("ABCDE", astuple(choice.training.spot.changes), strict=True) if on]
+    assert switched == list(made)
+    assert f"spot {word}" in choice.name
+
+
+@pytest.mark.parametrize(("head", "word"), [("spot", "AF"), ("spot", "nothing"), ("actionformer", "A")])
+def test_changes_of_another_head_or_of_another_name_are_refused(head, word):
+    with pytest.raises(ConfigError, match=r"changes: expected heads=spot and letters of ABCDE or none, found"):
+        choice_of("ua", "student", None, head, 1.0, 0, word)
+
+
 def test_a_line_without_results_names_the_command_that_makes_them(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "conf").symlink_to(ROOT / "conf")
@@ -119,8 +133,7 @@ def test_spot_learns_from_recordings_without_labels_too(station, choice, tmp_pat
 
 def test_a_row_without_weights_is_marked_and_the_report_tells_both(station, choice, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(extractors, "MADE", tmp_path / "none made")
-    extractor = replace(choice.features.extractor, name="r3d_18", weights="tiny")
+    extractor = replace(choice.features.extractor, name="r3d_18", weights="none/r3d_18")
     without = run_trial(station, replace(choice, features=replace(choice.features, extractor=extractor)))
     assert without.figures is None
     figures = {f"map_{t_iou}": 0.5 for t_iou in ("0.1", "0.3", "0.5", "0.7")} | {"map": 0.625, "recordings": 1}
@@ -130,14 +143,14 @@ def test_a_row_without_weights_is_marked_and_the_report_tells_both(station, choi
     text = (tmp_path / MARKDOWN).read_text()
     assert "| student | temporalmaxer | 4 | 2 | 100% | 50.0 | 50.0 | 50.0 | 50.0 | **62.5** | 0.040 | 300 | 2 |" in text
     assert (
-        "| r3d_18 (tiny) | temporalmaxer | 4 | 2 | 100% | no weights: r3d_18: no weights: the embedded variant" in text
+        "| r3d_18 (none/r3d_18) | temporalmaxer | 4 | 2 | 100% | no weights: r3d_18: no weights: found no file" in text
     )
     assert "1 held-out recordings with 2 segments, 6 s; 10 recordings teach" in text
     assert "data:image/png;base64," in (tmp_path / HTML).read_text()
     assert (tmp_path / PLOT).stat().st_size > 5000
     [first, second] = list(csv.DictReader((tmp_path / TABLE).open()))
     assert (first["map"], first["marked"], second["map"]) == ("0.625", "", "")
-    assert "only=r3d_18" in second["marked"]
+    assert "found no file or small variant none/r3d_18" in second["marked"]
     assert done.figures is not None
     elsewhere = {name: value for name, value in done.figures.items() if name != "map_0.1"}
     write_report(tmp_path, [replace(done, figures=elsewhere)], "0.3:0.2:0.7", "2 cores, a CPU")

@@ -8,7 +8,7 @@ import torch
 
 from flows.classifier_choices import choices_of, classifier_of
 from flows.pretrain_foundation import pretrain
-from lineact.classifiers import starts
+from lineact.classifiers.starts import start_of_choice
 from lineact.errors import ConfigError
 from lineact.foundation import build
 from lineact.foundation.captions import UNSAID, agree, caption, tokenizer, vocabulary
@@ -73,32 +73,10 @@ def test_contrast_brings_crops_and_captions_together(tmp_path):
     assert scores["held_zero_shot"] >= 0.75
 
 
-def test_an_asked_start_is_made_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(starts, "MADE", tmp_path / "made")
-    asked = []
-
-    def writes(name, out):
-        asked.append(name)
-        out.mkdir(parents=True)
-        (out / "model.safetensors").write_bytes(b"")
-
-    monkeypatch.setattr(build, "build_start", writes)
-    params = classifier_of(ROOT / "conf", "resnet18_retrained")
-    for _ in range(2):
-        assert starts.start_of_choice(params, tmp_path, make=True) == str(tmp_path / "made" / "resnet18")
-    assert asked == ["resnet18"]
-    assert starts.start_of_choice(params, tmp_path) == str(tmp_path / "made" / "resnet18")
-    student = classifier_of(ROOT / "conf", "vit_s")
-    with pytest.raises(ConfigError, match=r"expected a committed start or one of resnet18, .*, found 'vit_student'"):
-        starts.start_of_choice(student, tmp_path, make=True)
-    assert starts.start_of_choice(student, ROOT / "models/foundation/tiny") is not None
-
-
 @pytest.mark.parametrize("choice", choices_of(ROOT / "conf"))
-def test_every_embedded_start_is_committed_or_can_be_made(choice):
-    name = classifier_of(ROOT / "conf", choice).tiny
-    committed = [path.name for path in (ROOT / "models/foundation/tiny").iterdir()]
-    assert name is None or name in (*committed, *build.MADE_ON_DEMAND)
+def test_every_embedded_start_is_committed(choice):
+    params = classifier_of(ROOT / "conf", choice)
+    assert params.tiny is None or start_of_choice(params, ROOT / "models/foundation/tiny") is not None
 
 
 def test_starts_see_as_many_crops_as_the_teacher():

@@ -7,11 +7,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.nn import functional
 
 from lineact.temporal.average_precision import average_precision
 from lineact.temporal.features import Features
 from lineact.temporal.heads import DecodeParams, PyramidParams
 from lineact.temporal.heads.decode import decode
+from lineact.temporal.heads.layers import near_attention
 from lineact.temporal.heads.losses import diou_loss, focal_loss, pyramid_loss
 from lineact.temporal.heads.pyramid import Answers, Pyramid, padded
 from lineact.temporal.heads.soft_nms import soft_nms
@@ -27,6 +29,19 @@ intervals = st.lists(
     st.tuples(st.integers(0, 200), st.integers(3, 160)).map(lambda one: (one[0] / 4, min((one[0] + one[1]) / 4, 63.0))),
     max_size=6,
 )
+
+
+@given(st.integers(1, 40), st.integers(0, 9), st.integers(0, 40), st.integers(0, 2**16))
+def test_attention_in_blocks_is_that_of_all_rows_with_the_far_ones_masked(rows, reach, padding, seed):
+    generator = torch.Generator().manual_seed(seed)
+    query, key, value = (torch.randn(2, 3, rows, 4, generator=generator) for _ in range(3))
+    mask = torch.stack([torch.ones(rows, dtype=torch.bool), torch.arange(rows) < max(rows - padding, 1)])
+    places = torch.arange(rows)
+    seen = ((places[:, None] - places).abs() <= reach) & mask[:, None, None]
+    wanted = functional.scaled_dot_product_attention(query, key, value, seen | torch.eye(rows, dtype=torch.bool))
+    found = near_attention(query, key, value, mask, reach, 0.0)
+    there = mask[:, None, :, None].expand_as(wanted)
+    torch.testing.assert_close(found[there], wanted[there], rtol=1e-4, atol=1e-5)
 
 
 @given(intervals, st.integers(1, 5), st.sampled_from([0.75, 1.5, 3.0]))

@@ -125,6 +125,21 @@ def test_a_saved_localiser_says_the_same(trained, tmp_path):
         loaded.segments(other)
 
 
+def test_a_video_longer_than_all_it_learnt_with_is_looked_at_in_windows(trained):
+    parts = UNSEEN[:6]
+    values = np.concatenate([one.features.values for one in parts])
+    shift_s = np.cumsum([0.0, *(one.features.duration_s for one in parts)])
+    features = Features("shift", (np.arange(len(values)) + 0.5) / 5, values, float(shift_s[-1]))
+    truth = segments_of(
+        ("shift", start_s + begin_s, end_s + begin_s, label, 1.0)
+        for one, begin_s in zip(parts, shift_s, strict=False)
+        for _, start_s, end_s, label, _ in rows_of(one.truth)
+    )
+    score = average_precision(truth, trained[0].segments(features), (0.1, 0.3, 0.5, 0.7)).average
+    assert score is not None
+    assert score >= 0.6  # cells of the whole at once, each of 1.9 s: 0.3 and less
+
+
 def test_a_video_without_any_action_has_no_sure_segment(trained):
     looks = np.random.default_rng(7).normal(0, 1, (4, 8))
     noise = np.random.default_rng(1).normal(0, 0.5, (120, 8))

@@ -9,14 +9,16 @@ import pytest
 from lineact.errors import InputError
 from lineact.temporal.average_precision import average_precision
 from lineact.temporal.features import ClipParams, Features, Rate, clips_of, read_features, write_features
-from lineact.temporal.features.opening import ExtractorParams
+from lineact.temporal.features.extraction import extract_once
+from lineact.temporal.features.opening import ExtractorParams, student_of
 from lineact.temporal.features.student import PLACE, extract, row_of
 from lineact.temporal.follow import Clips, Follower, FollowParams
 from lineact.temporal.heads import DecodeParams, PyramidParams
 from lineact.temporal.localize import in_order, main
-from lineact.temporal.localizer import WINDOW_ROWS, in_windows, load_localizer, save_localizer
+from lineact.temporal.localizer import MARGIN_ROWS, WINDOW_ROWS, Localizer, load_localizer, save_localizer
 from lineact.temporal.parts import Example
 from lineact.temporal.segments import segments_of
+from lineact.temporal.spec import in_windows
 from lineact.temporal.subtitles import srt_of, vtt_of
 from lineact.temporal.training import LocalizerTraining, train_localizer
 from tests.generated_videos import scene, write_video
@@ -151,7 +153,8 @@ def test_a_long_video_is_looked_at_in_windows_and_none_of_its_actions_is_lost():
         cut = [(max(a - shift_s, 0.0), min(b - shift_s, part.duration_s)) for _, a, b, _, _ in truth]
         return segments_of(("v", a, b, "fix", 0.9) for a, b in cut if a < b)
 
-    found = in_windows(Features("v", times_s, times_s[:, None].astype(np.float32), float(rows)), segments_in)
+    video = Features("v", times_s, times_s[:, None].astype(np.float32), float(rows))
+    found = in_windows(video, WINDOW_ROWS, MARGIN_ROWS, segments_in)
     assert max(sizes) == WINDOW_ROWS
     assert len(sizes) == 4
     assert sorted(row[1:3] for row in columns_of(found)) == [row[1:3] for row in truth]
@@ -172,6 +175,14 @@ def test_the_windows_of_a_long_video_agree_with_its_whole(trained, monkeypatch):
         assert np.allclose([*one[1:3], one[4]], [*other[1:3], other[4]], atol=0.05)
     most = trained[0].spec.decode.most_after
     assert len(in_parts) > most >= len(whole)  # of each window, not of the whole shift
+
+
+def test_rows_of_two_makers_do_not_teach_together(tmp_path):
+    one, other = (
+        replace(each, features=replace(each.features, made_by=by)) for each, by in zip(TRAIN[:2], "ab", strict=True)
+    )
+    with pytest.raises(InputError, match="expected rows that one extractor made, found those of 2"):
+        train_localizer(PARAMS, LABELS, STUDENT_ROWS, CLIPS, [one, other], VAL, tmp_path)
 
 
 def test_features_of_another_kind_are_refused(trained):
@@ -275,13 +286,12 @@ def test_subtitles():
     assert (srt_of(segments_of([])), vtt_of(segments_of([]))) == ("", "WEBVTT\n")
 
 
-def test_the_command_writes_segments_subtitles_and_a_timeline(released, tmp_path, capsys):
-    from lineact.bundle import load_bundle
-
+def test_the_command_writes_segments_subtitles_and_a_timeline(released, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     video = write_video(tmp_path / "clip.mp4", [scene(number) for number in range(40)])
-    pair = load_bundle(released / "export/bundle")
-    features = extract(pair, video, "clip.mp4", CLIPS).features
-    assert features.values.shape == (20, PLACE * len(pair.labels) + 1)
+    student = student_of(released / "export/bundle")
+    features = extract_once(student, video, "clip.mp4", CLIPS).features
+    assert features.values.shape == (20, PLACE * len(student.pair.labels) + 1)
     taught = Example(features, segments_of([("clip.mp4", 0.5, 1.5, "fix", 1.0), ("clip.mp4", 2.0, 3.5, "turn", 1.0)]))
     training = replace(PARAMS, fit=fit_params(epochs=2))
     localizer, _ = train_localizer(training, LABELS, STUDENT_ROWS, CLIPS, [taught], [taught], tmp_path / "training")
@@ -301,6 +311,14 @@ def test_the_command_writes_segments_subtitles_and_a_timeline(released, tmp_path
     short = ["--bundle", str(released / "export/bundle"), "--localizer", str(tmp_path)]
     assert main([*short, str(video)]) == 3
     assert len(in_order(localizer.segments(features))) == len(localizer.segments(features))
+    other = replace(localizer.spec, made_by="0" * 64)  # the localiser of another release of the line
+    save_localizer(tmp_path / "localizer", Localizer(other, localizer.network))
+    for wanted in ([], ["--follow"]):
+        capsys.readouterr()
+        assert main([*folders, *wanted, str(video)]) == 3
+        assert (
+            "expected the student whose rows the localiser learnt with (000000000000), found" in capsys.readouterr().err
+        )
 
 
 def test_videos_whose_files_would_be_one_and_scores_that_are_none_are_refused(tmp_path, capsys):

@@ -42,12 +42,14 @@ class Features:
         times_s: float64, T: the middle of each row's clip, seconds from the video's first frame.
         values: float32, T x D.
         duration_s: of the video.
+        made_by: what made the rows, see `lineact.temporal.features.extraction.maker_of`; empty where nobody told.
     """
 
     video: str
     times_s: np.ndarray
     values: np.ndarray
     duration_s: float
+    made_by: str = ""
 
     @property
     def step_s(self) -> float:
@@ -113,6 +115,7 @@ def _write(path: Path, *, features: Features) -> None:
             values=features.values,
             duration_s=np.float64(features.duration_s),
             video=np.array(features.video),
+            made_by=np.array(features.made_by),
         )
 
 
@@ -126,7 +129,8 @@ def read_features(path: Path) -> Features:
     try:
         with np.load(path, allow_pickle=False) as stored:
             times_s, values = stored["times_s"].astype(np.float64), stored["values"].astype(np.float32)
-            features = Features(str(stored["video"]), times_s, values, float(stored["duration_s"]))
+            made_by = str(stored["made_by"]) if "made_by" in stored else ""
+            features = Features(str(stored["video"]), times_s, values, float(stored["duration_s"]), made_by)
     except FileNotFoundError as error:
         raise InputError(f"{path}: {expected}; found no file") from error
     except (OSError, ValueError, KeyError, TypeError) as error:

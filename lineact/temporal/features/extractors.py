@@ -7,7 +7,6 @@ from urllib.error import URLError
 
 from lineact.errors import ConfigError, InputError
 from lineact.files import sha256_of_file
-from lineact.foundation.tiny import MADE
 from lineact.foundation.weights import (
     CONFIG,
     identity_of,
@@ -29,7 +28,7 @@ VIDEOMAES = ("videomae_small", "videomae_base")
 NAMES = (*VIDEO_RESNETS, *VIDEOMAES, "i3d")
 I3D_FLOW, FLOW_CHANNELS = "i3d_flow", 2
 EMBEDDED = (*VIDEO_RESNETS, "videomae_small", "i3d", I3D_FLOW)  # of which a small variant can be made
-TINY, TORCHVISION = "tiny", "torchvision"
+TORCHVISION = "torchvision"
 _KINETICS = Pixels(112, (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989))  # of torchvision's weights
 I3D_SIDE_PX = 224
 
@@ -43,9 +42,9 @@ def open_network(name: str, weights: str | None, device: str = "cpu") -> ClipNet
 
     Args:
         name: one of NAMES.
-        weights: "tiny" for the embedded small variant; "torchvision" for torchvision's own, cached or fetched;
-            else a file (.pt, .pth or .safetensors: torchvision's video ResNets, or I3D as pytorch-i3d has it), or a
-            folder or hub name of a VideoMAE; None for none.
+        weights: "torchvision" for torchvision's own, cached or fetched; else a file (.pt, .pth or .safetensors:
+            torchvision's video ResNets, or I3D as pytorch-i3d has it), a folder of a small variant, or a folder or hub
+            name of a VideoMAE; None for none.
         device: where it runs.
 
     Raises:
@@ -57,15 +56,15 @@ def open_network(name: str, weights: str | None, device: str = "cpu") -> ClipNet
         raise ConfigError(f"extractor: expected one of {', '.join(NAMES)}, found {name!r}")
     if weights is None:
         raise _none(name, "none are named")
-    if weights == TINY:
-        return _embedded(name, device)
     if weights == TORCHVISION:
         return _of_torchvision(name, device)
     if name in VIDEOMAES:
         return _videomae(name, weights, device)
     path = Path(weights)
+    if (path / CONFIG).is_file() and name in EMBEDDED:
+        return open_embedded(name, path, device)
     if not path.is_file():
-        raise _none(name, f"found no file {path}")
+        raise _none(name, f"found no file or small variant {path}")
     tensors = read_weights(path)
     if name == "i3d":
         return _i3d(tensors, path, device)
@@ -80,7 +79,7 @@ class FlowParams:
     Attributes:
         kind: raft_small: torchvision's RAFT; dis: OpenCV's dense inverse search, which needs no weights.
         weights: of RAFT: "torchvision", or a file; None for dis.
-        network: weights of the I3D that sees the flow: "tiny", or a file such as flow_imagenet.pt.
+        network: weights of the I3D that sees the flow: a file such as flow_imagenet.pt, or a folder of a small variant.
     """
 
     kind: Literal["raft_small", "dis"]
@@ -117,7 +116,9 @@ def open_extractor(
 
 
 def _with_flow(rgb: ClipNetwork, params: FlowParams, device: str) -> TwoStream:
-    of_flow = open_network("i3d", params.network, device) if params.network != TINY else _embedded(I3D_FLOW, device)
+    folder = Path(params.network or "")
+    small = (folder / CONFIG).is_file()
+    of_flow = open_embedded(I3D_FLOW, folder, device) if small else open_network("i3d", params.network, device)
     if len(of_flow.pixels.mean) != FLOW_CHANNELS or of_flow.side_px != rgb.side_px:
         raise ConfigError(
             f"features.flow.network: expected an I3D of {FLOW_CHANNELS} channels and {rgb.side_px} px as {rgb.name} "
@@ -161,15 +162,6 @@ def read_weights(path: Path) -> "dict[str, torch.Tensor]":
     if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
         raise InputError(f"{expected}, found something else; save the network's state_dict alone")
     return found
-
-
-def _embedded(name: str, device: str) -> ClipNetwork:
-    folder = MADE / name
-    if name not in EMBEDDED:
-        raise _none(name, "it has no embedded variant")
-    if not (folder / CONFIG).is_file():
-        raise _none(name, f"the embedded variant is not made; run `python -m flows.pretrain_foundation only={name}`")
-    return open_embedded(name, folder, device)
 
 
 def open_embedded(name: str, folder: Path, device: str = "cpu") -> ClipNetwork:

@@ -58,12 +58,16 @@ class I3D(nn.Module):
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
         """See the class."""
-        rows = clips
+        return self.maps(clips).mean(dim=(2, 3, 4))
+
+    def maps(self, clips: torch.Tensor) -> torch.Tensor:
+        """What the mean is of, N x channels x moments x rows x columns."""
+        maps = clips
         for name in self._layers:
             if name in _POOLS:
-                rows = _max_pool(rows, *_POOLS[name])
-            rows = self.get_submodule(name)(rows)
-        return rows.mean(dim=(2, 3, 4))
+                maps = _max_pool(maps, *_POOLS[name])
+            maps = self.get_submodule(name)(maps)
+        return maps
 
     def classify(self, features: torch.Tensor) -> torch.Tensor:
         """Logits, N x classes, of features, N x width; of networks that have them."""

@@ -64,4 +64,13 @@ def extractor_of(params: ExtractorParams, bundle: Path | None) -> Extractor:
         return open_extractor(params.name, params.weights, flow=flow, region=region, batch=params.batch)
     if bundle is None:
         raise ConfigError("expected the folder of the line's released pair, which makes these rows, found none")
+    return student_of(bundle)
+
+
+def student_of(bundle: Path) -> StudentExtractor:
+    """Opens a released pair.
+
+    Raises:
+        InputError: where the bundle is broken.
+    """
     return StudentExtractor(load_bundle(bundle), sha256_of_tree(bundle))

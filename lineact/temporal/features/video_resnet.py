@@ -39,10 +39,14 @@ class VideoResNet(nn.Module):
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
         """See the class."""
-        rows = clips
+        return self.maps(clips).mean(dim=(2, 3, 4))
+
+    def maps(self, clips: torch.Tensor) -> torch.Tensor:
+        """What the mean is of, N x channels x moments x rows x columns."""
+        maps = clips
         for stage in self.children():
-            rows = stage(rows)
-        return rows.mean(dim=(2, 3, 4))
+            maps = stage(maps)
+        return maps
 
 
 def _stem(kind: str, channels: int) -> nn.Sequential:

@@ -25,7 +25,14 @@ class VideoMAE(nn.Module):
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
         """See the class."""
-        return self.encoder(pixel_values=clips.transpose(1, 2)).last_hidden_state.mean(dim=1)
+        return self.maps(clips).mean(dim=(2, 3, 4))
+
+    def maps(self, clips: torch.Tensor) -> torch.Tensor:
+        """The tokens in their places, N x width x moments x rows x columns."""
+        config: Any = self.encoder.config
+        places = clips.shape[2] // config.tubelet_size, *(side // config.patch_size for side in clips.shape[3:])
+        tokens = self.encoder(pixel_values=clips.transpose(1, 2)).last_hidden_state  # N x tokens x width
+        return tokens.transpose(1, 2).unflatten(2, places)
 
 
 def load_videomae(name_or_folder: str, revision: str | None = None) -> tuple[VideoMAE, Pixels, int]:

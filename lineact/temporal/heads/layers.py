@@ -43,13 +43,42 @@ class LocalAttention(nn.Module):
             project(norm(mix(rows, mask))).unflatten(1, (self.heads, -1)).transpose(2, 3)  # B x heads x T x C / heads
             for mix, norm, project in layers
         )
-        places = torch.arange(mask.shape[1], device=mask.device)
-        near = (places[:, None] - places).abs() <= self.reach  # T x T
-        # A padded row attends to itself: a softmax over nothing is no number.
-        seen = (near & mask[:, None, None]) | torch.eye(len(places), dtype=torch.bool, device=mask.device)
-        dropout = self.dropout if self.training else 0.0
-        found = functional.scaled_dot_product_attention(query, key, value, seen, dropout)
+        found = near_attention(query, key, value, mask, self.reach, self.dropout if self.training else 0.0)
         return self.out(found.transpose(2, 3).flatten(1, 2)) * mask[:, None]
+
+
+def near_attention(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor, reach: int, dropout: float
+) -> torch.Tensor:
+    """Attention of each row to those at most `reach` rows away; memory grows with T x reach.
+
+    Rows are taken in blocks of `reach`; what a block's rows may attend to lies in it and its two neighbours.
+
+    Args:
+        query: B x heads x T x C.
+        key: likewise.
+        value: likewise.
+        mask: bool, B x T: rows that are there. The answers of others mean nothing.
+        reach: at least 0.
+        dropout: share of attention dropped.
+
+    Returns:
+        B x heads x T x C.
+    """
+    rows, size = mask.shape[1], max(reach, 1)
+    blocks = -(-rows // size)
+    beyond = blocks * size - rows
+    asked = functional.pad(query, (0, 0, 0, beyond)).unflatten(2, (blocks, size))  # B x heads x N x S x C
+    padding = (0, 0, size, beyond + size)
+    keys, values = (functional.pad(one, padding).unfold(2, 3 * size, size).transpose(3, 4) for one in (key, value))
+    there = functional.pad(mask, (size, beyond + size)).unfold(1, 3 * size, size)  # B x N x 3S
+    asks = torch.arange(size, device=mask.device)[:, None] + size
+    answers = torch.arange(3 * size, device=mask.device)
+    near = (asks - answers).abs() <= reach  # S x 3S
+    # A padded row attends to itself: a softmax over nothing is no number.
+    seen = (near & there[:, None, :, None]) | (asks == answers)
+    found = functional.scaled_dot_product_attention(asked, keys, values, seen, dropout)
+    return found.flatten(2, 3)[:, :, :rows]
 
 
 class Block(nn.Module):

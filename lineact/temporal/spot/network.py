@@ -36,6 +36,7 @@ class Spot(nn.Module):
             classes: actions.
         """
         super().__init__()
+        self.params = params
         width, scale = params.width, params.scale
         self.embed = nn.Conv1d(inputs, width, 3, padding=1)
         self.places = nn.Parameter(0.02 * torch.randn(scale, width))

@@ -12,12 +12,13 @@ from torch.nn import functional
 from lineact.temporal.features import ClipParams
 from lineact.temporal.features.opening import ExtractorParams
 from lineact.temporal.heads import DecodeParams
-from lineact.temporal.localizer import statistics_of
 from lineact.temporal.parts import Example
+from lineact.temporal.spec import learnt_spec
 from lineact.temporal.spot import SpotParams
 from lineact.temporal.spot.cells import Truth, truth_of
-from lineact.temporal.spot.localizer import SpotLocalizer, SpotSpec, build_spot
+from lineact.temporal.spot.localizer import SpotLocalizer
 from lineact.temporal.spot.losses import class_loss, mask_loss, pretraining_mask_loss
+from lineact.temporal.spot.network import Spot
 from lineact.temporal.training import KEPT, agreement, check_examples
 from lineact.training.loop import Task, Validation, fit
 from lineact.training.settings import FitParams
@@ -81,11 +82,10 @@ def train_spot(
         InputError: where there is nothing to learn, or segments that cannot be.
     """
     check_examples(labels, train, val)
-    mean, scale = statistics_of([one.features.values for one in (*train, *unlabelled)])
-    inputs = train[0].features.values.shape[1]
-    spec = SpotSpec(labels, inputs, extractor, clips, params.spot, params.decode, mean, scale)
+    seen = [one.features for one in (*train, *unlabelled)]
+    spec = learnt_spec(labels, extractor, clips, params.spot, params.decode, seen)
     torch.manual_seed(params.seed)
-    localizer = SpotLocalizer(spec, build_spot(spec))
+    localizer = SpotLocalizer(spec, Spot(params.spot, spec.inputs, len(labels)))
     task = _Teaching(params, localizer, train, unlabelled, val).task()
     history = fit(localizer.network, task, params.fit, seed=params.seed, folder=folder, keep={KEPT: params.fit.epochs})
     load_weights(folder / f"{KEPT}.safetensors", localizer.network)
@@ -132,8 +132,8 @@ class _Teaching:
         return Task(self._loss, self._batches, -(-most // self._params.fit.batch_size), self._validate)
 
     def _truth(self, example: Example) -> Truth:
-        spec = self._localizer.spec
-        return truth_of(example.features, example.truth, spec.labels, spec.spot.scale)
+        labels, scale = self._localizer.spec.labels, self._params.spot.scale
+        return truth_of(example.features, example.truth, labels, scale)
 
     def _batches(self, epoch: int) -> Iterator[list[_Part]]:
         generator = np.random.default_rng((self._params.seed, epoch))

@@ -13,28 +13,28 @@ from lineact.foundation.tiny import MEAN, STD, save_tensors
 from lineact.foundation.weights import CONFIG, WEIGHTS
 from lineact.temporal.features.extractors import EMBEDDED, FLOW_CHANNELS, I3D_FLOW, VIDEO_RESNETS, build_small
 from lineact.temporal.features.network import Pixels
-from lineact.temporal.starts.clips import CODE_VERSION, FRAMES, SIDE_PX, Clips, clip_corpus
-from lineact.temporal.starts.training import Lesson, Taught, attribute_accuracy, train_start
+from lineact.temporal.starts.clips import ATTRIBUTES, CODE_VERSION, FRAMES, SIDE_PX, Clips, clip_corpus
+from lineact.temporal.starts.training import LESSON_VERSION, Lesson, Taught, told_right, train_start
 from lineact.training.settings import FitParams
 
 if TYPE_CHECKING:
     from torch import nn
 
 SEED, HELD_OUT_SEED = 11, 9011
-CLIPS, HELD_OUT_CLIPS = 1536, 384
+CLIPS, HELD_OUT_CLIPS = 2048, 384
 # The same clips as often for all families: their comparison is to be fair.
 RUN = FitParams(
-    epochs=3,
-    patience=3,
+    epochs=4,
+    patience=4,
     stop_on="epochs",
     batch_size=16,
     crops_at_once=None,
     mixed_precision=False,
-    lr=2e-3,
+    lr=7e-4,  # with 2e-3, or the norm of the gradient bound to 1, nothing was learnt in this time
     warmup_epochs=0.3,
     final_lr_share=0.02,
     weight_decay=0.02,
-    clip_norm=1.0,
+    clip_norm=100.0,
     label_smoothing=0.0,
     class_weight_power=0.0,
 )
@@ -74,9 +74,16 @@ def build_start(name: str, out: Path, run: FitParams = RUN, clips: int = CLIPS, 
     workers = len(os.sched_getaffinity(0))
     train, val = clip_corpus(clips, SEED, workers), clip_corpus(held_out, HELD_OUT_SEED, workers)
     lesson = Lesson(train, val, pixels, of_flow=name == I3D_FLOW)
-    key = {"clips": CODE_VERSION, "name": name, "config": config, "run": vars(run), "count": (clips, held_out)}
+    key = {
+        "clips": CODE_VERSION,
+        "lesson": LESSON_VERSION,
+        "name": name,
+        "config": config,
+        "run": vars(run),
+        "count": (clips, held_out),
+    }
     taught = train_start(network, width, lesson, run, cache_folder("temporal_starts", key))
-    _save(name, config, taught, out, _card(name, train, run, attribute_accuracy(taught, lesson)))
+    _save(name, config, taught, out, _card(name, train, run, told_right(taught, lesson)))
 
 
 def config_of(name: str) -> dict[str, Any]:
@@ -130,7 +137,8 @@ and to compare families on equal terms; it knows only hands and things as lineac
 - Weights: float16 safetensors.
 - Made by `python -m flows.pretrain_foundation only={name}` (seeded; goes on after a kill).
 
-Share of right answers on held-out procedural clips:
+Share of right answers on held-out procedural clips: where the hand is (12 places, or nowhere), and of clips with a
+hand its motion (10 kinds), what it holds ({ATTRIBUTES["held"]}) and its pose ({ATTRIBUTES["pose"]}):
 
 | what | share |
 |---|---|

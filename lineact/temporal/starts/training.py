@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,12 +13,14 @@ from torch.nn import functional
 from lineact.metrics import accuracy, confusion_matrix, macro_f1
 from lineact.temporal.features.flow import as_bytes, dis_flow
 from lineact.temporal.features.network import Pixels
-from lineact.temporal.starts.clips import ATTRIBUTES, COLUMNS, MOTIONS, Clips
+from lineact.temporal.starts.clips import ATTRIBUTES, COLUMNS, MOTIONS, ROWS, Clips
 from lineact.training.loop import Task, Validation, fit
 from lineact.training.settings import FitParams
 
+LESSON_VERSION = 2  # raise where the same clips would teach something else
 WITHOUT_HAND = MOTIONS.index("none")
-ALWAYS = ("motion", "held")  # the other attributes have no answer where there is no hand
+NOWHERE = ROWS * COLUMNS
+KINDS = ("motion", "held", "pose")  # what is told of a hand at its place
 
 
 @dataclass(frozen=True)
@@ -37,20 +40,76 @@ class Lesson:
     of_flow: bool
 
 
+class Wanted(NamedTuple):
+    """Right answers.
+
+    Attributes:
+        places: int64, N, 0 to NOWHERE.
+        kinds: int64, N, of each of KINDS; -100, which cross-entropy leaves out, where there is no hand.
+    """
+
+    places: torch.Tensor
+    kinds: list[torch.Tensor]
+
+
+class Answers(NamedTuple):
+    """What is told of clips.
+
+    Attributes:
+        places: logits, N x ROWS * COLUMNS + 1: where the hand is, the places row by row; the last is nowhere.
+        kinds: logits of each of KINDS, N x answers, at the place that was asked about.
+    """
+
+    places: torch.Tensor
+    kinds: list[torch.Tensor]
+
+
 class Taught(nn.Module):
-    """A network with a linear classifier per attribute."""
+    """A network that tells where the hand is, and what it does there.
+
+    A hand is a small part of the picture: of the mean over all places, which is what an extractor takes, hardly
+    anything is learnt in a short training. So the teaching is done place by place.
+    """
 
     def __init__(self, network: nn.Module, width: int) -> None:
-        """Around a network of this width."""
+        """Around a network of this width, with a method `maps`."""
         super().__init__()
         self.network = network
         self.norm = nn.LayerNorm(width)
-        self.heads = nn.ModuleList(nn.Linear(width, count) for count in ATTRIBUTES.values())
+        self.place = nn.Linear(width, 1)
+        self.nowhere = nn.Parameter(torch.zeros(1))
+        self.kinds = nn.ModuleList(nn.Linear(width, ATTRIBUTES[name]) for name in KINDS)
 
-    def forward(self, clips: torch.Tensor) -> list[torch.Tensor]:
-        """Logits per attribute of clips, N x C x T x H x W."""
-        features = self.norm(self.network(clips))
-        return [head(features) for head in self.heads]
+    def forward(self, clips: torch.Tensor, places: torch.Tensor | None = None) -> Answers:
+        """Answers for clips.
+
+        Args:
+            clips: N x C x T x H x W.
+            places: int64, N: where the hand is, so what is done is read there; None: where it seems to be.
+        """
+        maps = self.network.maps(clips).mean(dim=2)  # type: ignore[operator]  # N x width x h x w
+        if maps.shape[2] < ROWS or maps.shape[3] < COLUMNS:
+            maps = functional.interpolate(maps, (ROWS, COLUMNS))
+        normed = self.norm(maps.flatten(2).transpose(1, 2))  # N x points x width
+        seen = self.place(normed)[:, :, 0]  # N x points
+        held = places_of_points(*maps.shape[2:])  # places x points
+        in_places = torch.logsumexp(seen[:, None].masked_fill(~held, -torch.inf), dim=2)  # N x places
+        asked = seen if places is None else seen.masked_fill(~held[places.clamp(max=NOWHERE - 1)], -torch.inf)
+        there = (asked.softmax(dim=1)[:, :, None] * normed).sum(dim=1)  # N x width
+        told = torch.cat([in_places, self.nowhere.expand(len(seen), 1)], dim=1)
+        return Answers(told, [kind(there) for kind in self.kinds])
+
+
+def places_of_points(height: int, width: int) -> torch.Tensor:
+    """Which points of a map, row by row, lie in which place: bool, ROWS * COLUMNS x height * width.
+
+    Args:
+        height: at least ROWS.
+        width: at least COLUMNS.
+    """
+    rows, columns = torch.arange(height) * ROWS // height, torch.arange(width) * COLUMNS // width
+    places = (rows[:, None] * COLUMNS + columns).flatten()
+    return places == torch.arange(NOWHERE)[:, None]
 
 
 def train_start(network: nn.Module, width: int, lesson: Lesson, params: FitParams, folder: Path) -> Taught:
@@ -72,14 +131,17 @@ def train_start(network: nn.Module, width: int, lesson: Lesson, params: FitParam
     return taught.eval()
 
 
-def attribute_accuracy(taught: Taught, lesson: Lesson) -> dict[str, float]:
-    """Share of right answers per attribute on the clips that score, where there is an answer."""
-    logits = _answers(taught, lesson, 32)
-    wanted = _wanted(torch.from_numpy(lesson.val.attributes))
-    return {
-        name: float((each.argmax(1) == wanted[:, column])[wanted[:, column] >= 0].float().mean())
-        for column, (name, each) in enumerate(zip(ATTRIBUTES, logits, strict=True))
+def told_right(taught: Taught, lesson: Lesson) -> dict[str, float]:
+    """Share of right answers on the clips that score: where the hand is, and of clips with a hand what it does."""
+    answers, wanted = _answers(taught, lesson, 32), _wanted(lesson.val.attributes)
+    shares = {"place": _share(answers.places, wanted.places)}
+    return shares | {
+        name: _share(logits, kinds) for name, logits, kinds in zip(KINDS, answers.kinds, wanted.kinds, strict=True)
     }
+
+
+def _share(logits: torch.Tensor, wanted: torch.Tensor) -> float:
+    return float((logits.argmax(1) == wanted)[wanted >= 0].float().mean())
 
 
 class _Teaching:
@@ -90,7 +152,7 @@ class _Teaching:
         steps = len(self._lesson.train) // self._batch_size
         return Task(self._loss, self._batches, steps, self._validate)
 
-    def _batches(self, epoch: int) -> Iterator[list[tuple[torch.Tensor, torch.Tensor]]]:
+    def _batches(self, epoch: int) -> Iterator[list[tuple[torch.Tensor, Wanted]]]:
         generator = np.random.default_rng((1, epoch))
         order = generator.permutation(len(self._lesson.train))
         size = self._batch_size
@@ -102,37 +164,40 @@ class _Teaching:
             pictures[mirrored] = pictures[mirrored, :, :, ::-1]
             column = list(ATTRIBUTES).index("column")
             attributes[mirrored, column] = COLUMNS - 1 - attributes[mirrored, column]
-            yield [(_input(pictures, self._lesson), _wanted(torch.from_numpy(attributes)))]
+            yield [(_input(pictures, self._lesson), _wanted(attributes))]
 
-    def _loss(self, part: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+    def _loss(self, part: tuple[torch.Tensor, Wanted]) -> torch.Tensor:
         clips, wanted = part
-        return _loss_of(self._taught(clips), wanted)
+        return _loss_of(self._taught(clips, wanted.places), wanted)
 
     def _validate(self) -> Validation:
-        logits = _answers(self._taught, self._lesson, self._batch_size)
-        wanted = _wanted(torch.from_numpy(self._lesson.val.attributes))
-        confusion = confusion_matrix(wanted[:, 0].numpy(), logits[0].argmax(1).numpy(), len(MOTIONS))
-        return Validation(float(_loss_of(logits, wanted)), accuracy(confusion) or 0.0, macro_f1(confusion) or 0.0)
+        answers, wanted = _answers(self._taught, self._lesson, self._batch_size), _wanted(self._lesson.val.attributes)
+        confusion = confusion_matrix(wanted.places.numpy(), answers.places.argmax(1).numpy(), NOWHERE + 1)
+        return Validation(float(_loss_of(answers, wanted)), accuracy(confusion) or 0.0, macro_f1(confusion) or 0.0)
 
 
-def _answers(taught: Taught, lesson: Lesson, batch_size: int) -> list[torch.Tensor]:
-    """Logits per attribute of the clips that score."""
+def _answers(taught: Taught, lesson: Lesson, batch_size: int) -> Answers:
+    """Of the clips that score."""
     parts = []
     with torch.inference_mode():
         for rows in np.array_split(np.arange(len(lesson.val)), -(-len(lesson.val) // batch_size)):
             parts.append(taught(_input(lesson.val.pictures(rows), lesson)))
-    return [torch.cat(each) for each in zip(*parts, strict=True)]
+    kinds = [torch.cat(each) for each in zip(*(part.kinds for part in parts), strict=True)]
+    return Answers(torch.cat([part.places for part in parts]), kinds)
 
 
-def _loss_of(logits: list[torch.Tensor], wanted: torch.Tensor) -> torch.Tensor:
-    losses = [functional.cross_entropy(each, wanted[:, column]) for column, each in enumerate(logits)]
+def _loss_of(answers: Answers, wanted: Wanted) -> torch.Tensor:
+    losses = [functional.cross_entropy(answers.places, wanted.places)]
+    losses += [functional.cross_entropy(*pair) for pair in zip(answers.kinds, wanted.kinds, strict=True)]
     return torch.stack(losses).sum()
 
 
-def _wanted(attributes: torch.Tensor) -> torch.Tensor:
-    """Attributes with -100, which cross-entropy leaves out, where there is no answer."""
-    unanswered = torch.tensor([name not in ALWAYS for name in ATTRIBUTES])
-    return attributes.masked_fill((attributes[:, :1] == WITHOUT_HAND) & unanswered, -100)
+def _wanted(attributes: np.ndarray) -> Wanted:
+    """Of attributes, int64, N x ATTRIBUTES."""
+    columns = dict(zip(ATTRIBUTES, torch.from_numpy(attributes).T, strict=True))
+    absent = columns["motion"] == WITHOUT_HAND
+    places = (columns["row"] * COLUMNS + columns["column"]).masked_fill(absent, NOWHERE)
+    return Wanted(places, [columns[name].masked_fill(absent, -100) for name in KINDS])
 
 
 def _input(pictures: np.ndarray, lesson: Lesson) -> torch.Tensor:
