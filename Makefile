@@ -11,12 +11,13 @@ export MLFLOW_DISABLE_TELEMETRY := true
 # recipes read what a user sets from the environment, so that blanks and quotes in it stay what they are
 export NAME VIDEOS CROPS YOLO DATA_YAML NAMES DETECTOR FOUNDATION ACTIONS LINE REVIEWER PORT HOST TOKEN_FILE ALL WEIGHTS GENERAL
 export CHANGES CLIP HOURS FORMAT TO FROM WHAT NUMBERED_FROM LINES SEEDS CHOICES LEAVE EXTRACTORS HEADS STEPS LABELLED SOURCE MINUTES
-export EVENTS VIDEO CLIPS BLUR_REGIONS BLUR_FACES
+export EVENTS VIDEO CLIPS BLUR_REGIONS BLUR_FACES RINGS EXISTING CHECK MLFLOW_URL PREFECT_URL
+export REFERENCE EVERY_H PER_YEAR ON_ALARM
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/$(UV_VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo lines test test-services try-label-studio system lint ui serve review review-export line activate \
-  export-labels import-labels compare-detectors compare-classifiers compare-localizers live harvest shift publish soak bench-live bench-label bench-train \
+  export-labels import-labels compare-detectors compare-classifiers compare-localizers live harvest shift publish monitor report forget backup restore soak bench-live bench-label bench-train \
   bench-review lock clean
 
 help:            ## these targets
@@ -81,6 +82,22 @@ shift: setup     ## EVENTS=DIR [TO=shift.html] [LINE=demo] [VIDEO=FILE|DIR] [CLI
 
 publish: setup   ## LINE=demo TO=/srv/bundles: the champion as files, for stations without the registry
 	$(BIN)/python -m flows.publish line="$$LINE" to="$$TO"
+
+monitor: setup   ## LINE=press_a FROM=DIR [REFERENCE=yes] [EVERY_H=24] [PER_YEAR=1] [ON_ALARM=tell|review|retrain]: drift
+	$(BIN)/python -m flows.monitor line="$$LINE" from="$$FROM" reference="$$REFERENCE" every_h="$$EVERY_H" \
+	  per_year="$$PER_YEAR" on_alarm="$$ON_ALARM"
+
+report: setup    ## [LINE=demo] [TO=DIR] [MLFLOW_URL=...] [PREFECT_URL=...]: a page for each line and one for the plant
+	$(BIN)/python -m flows.report line="$$LINE" to="$$TO" mlflow="$$MLFLOW_URL" prefect="$$PREFECT_URL"
+
+forget: setup    ## VIDEO=data/press_a/raw/rec_1.mp4 [RINGS=DIR,DIR]: a recording and all that was cut from it goes
+	$(BIN)/python -m flows.forget video="$$VIDEO" rings="$$RINGS"
+
+backup: setup    ## [TO=DIR]: decisions, ledgers, settings, MLflow's database and artefacts, released bundles
+	$(BIN)/python -m flows.backup to="$$TO"
+
+restore: setup   ## FROM=FILE [EXISTING=keep|overwrite] [CHECK=yes]: brings back what `make backup` kept
+	$(BIN)/python -m flows.restore from="$$FROM" existing="$$EXISTING" check="$$CHECK"
 
 soak: setup      ## LINE=demo [MINUTES=30]: the runtime on a camera and a broker that come and go, for a long time
 	$(BIN)/python -m tests.soak --bundle "models/$$LINE/export/bundle" --video "$$(ls data/$$LINE/raw/* | tail -1)" \

@@ -8,6 +8,7 @@ import contextlib
 import getpass
 import re
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,6 +52,7 @@ HEADLINES = {
 WRITTEN_BY_A_RUN = ("dvc.lock", "params.yaml")
 NOT_IN_NAMES = re.compile(r"[^\w\-. :/]")  # characters that MLflow refuses in the name of a parameter
 CHECKOUT_TAG = "lineact.checkout"  # several checkouts may share one tracking server, but not the lock of a line
+FLOW_RUN_TAG = "lineact.flow_run"  # Prefect's id of the flow run
 CURVE_STEP_COLUMN = "epoch"
 SHOWN_CHARACTERS = 500  # of a parameter's value in MLflow's table; MLflow itself would cut at 6,000 with a mere warning
 PARAMS_FILE = "params.json"  # among a child's artifacts: every value whole
@@ -117,9 +119,18 @@ def start_parent(line: str) -> str:
     """
     tags = {"line": line, "user": getpass.getuser(), "lineact.kind": "pipeline", "git_commit": git_commit()}
     tags[CHECKOUT_TAG] = str(Path.cwd())
-    tags |= {"mlflow.user": tags["user"], "mlflow.source.name": f"flows.retrain line={line}"}
+    tags |= {"mlflow.user": tags["user"], "mlflow.source.name": f"flows.retrain line={line}", **_flow_run()}
     run = client().create_run(experiment_id(line), tags=tags, run_name=f"retrain {line}")
     return run.info.run_id
+
+
+def _flow_run() -> dict[str, str]:
+    """Prefect's run that this is a part of, so that one leads to the other; none where no flow runs here."""
+    if "prefect" not in sys.modules:  # importing it takes seconds
+        return {}
+    from prefect.runtime import flow_run
+
+    return {FLOW_RUN_TAG: str(flow_run.id)} if flow_run.id else {}
 
 
 @contextlib.contextmanager
