@@ -28,14 +28,14 @@ from lineact.forget.caches import forget_caches, known_recordings, names_of
 from lineact.forget.review import forget_answers, forget_decisions, forget_segments
 from lineact.review.export import journal_path
 from lineact.runtime.locks import folder_lock
-from lineact.runtime.outputs.kept_video import FOLDER as KEPT_VIDEO
+from lineact.runtime.station import FEEDBACK, VIDEO
 from lineact.video import VIDEO_SUFFIXES
 from tasks.configure import compose_line
 
 BEGUN = Path(".lineact/forget")
 MEASURED = ("evaluate", "evaluate_events", "evaluate_localizer")  # of models/<line>: what was seen on single frames
 STAYING = ("raw", "review", "raw.dvc", ".gitignore")  # of data/<line>; the recording and the words on it go one by one
-RINGS = ("feedback", KEPT_VIDEO)  # of a station's folder: what it keeps of pictures
+RINGS = (FEEDBACK, VIDEO)  # of a station's folder: what it keeps of pictures
 DATA = Path("data")
 
 

@@ -81,6 +81,7 @@ def test_after_all_else_is_gone_everything_is_back(plant, project):
     client, now = MlflowClient(), Path.cwd()
     version = client.get_model_version_by_alias(MODEL, "champion")
     assert str(version.version) == "1"
+    assert version.run_id is not None
     run = client.get_run(version.run_id)
     assert run.info.artifact_uri.startswith(str(now))
     local = Path(client.download_artifacts(version.run_id, "bundle/manifest.json"))
@@ -221,7 +222,9 @@ def test_a_backup_is_of_one_moment_while_runs_are_logged(tmp_path):
     from mlflow.entities import Metric
 
     client = MlflowClient()
-    run_id = client.create_run(client.get_experiment_by_name(MODEL).experiment_id).info.run_id
+    experiment = client.get_experiment_by_name(MODEL)
+    assert experiment is not None
+    run_id = client.create_run(experiment.experiment_id).info.run_id
     ended = threading.Event()
     logged: list[int] = []
 

@@ -505,9 +505,10 @@ def test_frames_that_a_person_decided_though_nobody_asked_count_as_asked_ones(li
     certificate = label_the_rest(found, resolved, line.holdout, params).certificate
     missing = still_waiting(found, resolved, certificate, params).items
     assert missing > 2
-    elsewhere = {("f" * 64, float(number)): [] for number in range(missing)}
     for count in (1, missing):
-        hands = resolved.hands | dict(list(elsewhere.items())[:count])
+        hands = dict(resolved.hands)
+        for number in range(count):
+            hands[("f" * 64, float(number))] = []
         waiting = still_waiting(found, replace(resolved, hands=hands), certificate, params)
         assert waiting.items == missing - count
     refuse_undecided(waiting, params, "press_a")

@@ -125,8 +125,10 @@ def test_a_station_is_looked_at_and_a_change_opens_a_review(films, monkeypatch, 
     assert asked == [LINE]
 
     client = MlflowClient()
-    experiment = client.get_experiment_by_name(f"lineact-{LINE}").experiment_id
-    runs = client.search_runs([experiment], "tags.`lineact.kind` = 'drift'", order_by=["attributes.start_time"])
+    experiment = client.get_experiment_by_name(f"lineact-{LINE}")
+    assert experiment is not None
+    experiments = [experiment.experiment_id]
+    runs = client.search_runs(experiments, "tags.`lineact.kind` = 'drift'", order_by=["attributes.start_time"])
     assert [run.data.tags["lineact.drift"] for run in runs] == ["as before", "alarm"]
     assert "looks: changed" in runs[1].data.tags["lineact.drift_words"]
     assert runs[1].data.metrics["looks.p_value"] <= runs[1].data.metrics["level"] / 6
