@@ -48,7 +48,8 @@ def kinds_in_use() -> set[str]:
             for node in ast.walk(tree):
                 if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "cache_folder":
                     kind = node.args[0]
-                    kinds.add(str(kind.value) if isinstance(kind, ast.Constant) else constants[kind.id])  # type: ignore[attr-defined]
+                    name = kind.value if isinstance(kind, ast.Constant) else constants[kind.id]  # type: ignore[attr-defined]
+                    kinds.add(str(name))
     return kinds
 
 
