@@ -93,8 +93,11 @@ def check_examples(labels: tuple[str, ...], train: Sequence[Example], val: Seque
     """
     if not train or not val:
         raise InputError(f"expected videos to train and to validate with, found {len(train)} and {len(val)}")
-    lengths = {one.features.video: one.features.duration_s for one in (*train, *val)}
-    faults = [fault for one in (*train, *val) for fault in faults_of(one.truth, lengths)]
+    faults = [
+        fault
+        for one in (*train, *val)  # each by its own length: both may be parts of one recording
+        for fault in faults_of(one.truth, {one.features.video: one.features.duration_s})
+    ]
     if faults:
         raise InputError(f"{'; '.join(faults[:5])}; mend these segments")
     taught = {str(label) for one in train for label in one.truth.labels}

@@ -54,7 +54,10 @@ def choice(monkeypatch):
 def test_a_choice_has_the_lines_settings_with_the_changes_asked_for(monkeypatch):
     monkeypatch.chdir(ROOT)
     made = choice_of("ua", "r3d_18", 8, "actionformer", 0.1, 3)
-    assert (made.features.extractor.name, made.features.extractor.weights) == ("r3d_18", "models/foundation/tiny/r3d_18")
+    assert (made.features.extractor.name, made.features.extractor.weights) == (
+        "r3d_18",
+        "models/foundation/tiny/r3d_18",
+    )
     assert (made.features.clips.stack, made.features.clips.step) == (16, 8)
     assert made.training.clips == made.features.clips
     assert made.training.head is not None

@@ -20,7 +20,7 @@ from lineact.temporal.parts import Example
 from lineact.temporal.segments import segments_of
 from lineact.temporal.spec import in_windows
 from lineact.temporal.subtitles import srt_of, vtt_of
-from lineact.temporal.training import LocalizerTraining, train_localizer
+from lineact.temporal.training import LocalizerTraining, check_examples, train_localizer
 from tests.generated_videos import scene, write_video
 from tests.training_sets import fit_params
 
@@ -175,6 +175,16 @@ def test_the_windows_of_a_long_video_agree_with_its_whole(trained, monkeypatch):
         assert np.allclose([*one[1:3], one[4]], [*other[1:3], other[4]], atol=0.05)
     most = trained[0].spec.decode.most_after
     assert len(in_parts) > most >= len(whole)  # of each window, not of the whole shift
+
+
+def test_two_parts_of_one_recording_teach_and_validate():
+    """The length of the validating part was taken for that of the recording, and its segments refused."""
+    whole = TRAIN[0]
+    longer = replace(whole.features, duration_s=60.0)
+    late = segments_of([("v0", 40.0, 41.0, "fix", 1.0), ("v0", 42.0, 43.0, "turn", 1.0)])
+    check_examples(LABELS, [replace(whole, features=longer, truth=late)], [whole])
+    with pytest.raises(InputError, match="within the video"):
+        check_examples(LABELS, [replace(whole, truth=late)], [whole])
 
 
 def test_rows_of_two_makers_do_not_teach_together(tmp_path):
