@@ -21,7 +21,7 @@ from lineact.review.export import journal_path
 from lineact.review.journal import Journal
 from lineact.schema import BOXES, EMBEDDED, LABELLED_CROPS, read_table, table_of, write_table
 from tests.labelled_line import ACTIONS, Line, colour_encoder, embed_params
-from tests.small_line import clone_checkout, run
+from tests.small_line import clone_checkout, environment, run
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 LINE = "press_a"
@@ -68,7 +68,7 @@ def worked(tmp_path_factory):
     git(checkout, "commit", "-qm", "the line")
     dvc(checkout, "push", "-q")
     registered = subprocess.run(
-        [sys.executable, "-c", REGISTER], cwd=checkout, capture_output=True, text=True, check=False
+        [sys.executable, "-c", REGISTER], cwd=checkout, env=environment(), capture_output=True, text=True, check=False
     )
     assert registered.returncode == 0, registered.stderr[-3000:]
     return checkout
