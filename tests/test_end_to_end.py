@@ -28,7 +28,7 @@ from tests.small_line import (
 )
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
-KILLED_AT_SHARE = 0.5  # of a stage's time
+KILLED_AT_SHARE = 0.25  # of a stage's time: other work may have slowed the run that tells it
 DVC_S = 2.1  # of a stage's seconds that are DVC's own, rather too much: a stage must not end before it is killed
 LAST_STAGE = f"evaluate@{LINE}"
 OPEN_GATES = {
