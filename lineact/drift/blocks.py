@@ -7,13 +7,14 @@ over a block, and a picture of 16 x 9 cells.
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
 
 from lineact.errors import InputError
 from lineact.files import write_whole
+from lineact.temporal.features.student import Pair
 from lineact.video import read_frames
 
 CODE_VERSION = 1  # raise it where the same video gives other rows
@@ -24,27 +25,6 @@ LIGHT = ("brightness", "contrast", "sharpness", "red less green", "blue less gre
 HANDS = ("hands a frame", "frames with hands", "size of hands", "hands' x", "hands' y")
 CONFIDENCE = ("confidence", "share of NG", "entropy")
 GROUPS = ("light", "view", "hands", "confidence", "actions", "looks")
-
-
-class Recogniser(Protocol):
-    """A release's pair, see `lineact.bundle.pair.Bundle`."""
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Of the classifier's outputs."""
-        ...
-
-    def detect(self, image_rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Boxes (N x 4, pixels) and scores."""
-        ...
-
-    def crops(self, image_rgb: np.ndarray, boxes_xyxy_px: np.ndarray) -> np.ndarray:
-        """Squares around boxes, uint8."""
-        ...
-
-    def classify(self, crops_rgb: np.ndarray) -> np.ndarray:
-        """Probabilities, N x K."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -122,7 +102,7 @@ class _Frame(NamedTuple):
     looks: np.ndarray  # N x 48
 
 
-def sample_videos(paths: Iterable[Path], pair: Recogniser, params: SampleParams, most_unsure: int) -> Sampled:
+def sample_videos(paths: Iterable[Path], pair: Pair, params: SampleParams, most_unsure: int) -> Sampled:
     """Looks at videos.
 
     Args:
@@ -150,7 +130,7 @@ def sample_videos(paths: Iterable[Path], pair: Recogniser, params: SampleParams,
     return Sampled(stack(rows, pair.labels), unsure, problems)
 
 
-def frames_to_blocks(frames: Iterable[tuple[float, np.ndarray]], pair: Recogniser, params: SampleParams) -> Blocks:
+def frames_to_blocks(frames: Iterable[tuple[float, np.ndarray]], pair: Pair, params: SampleParams) -> Blocks:
     """Rows of pictures that come from anywhere.
 
     Args:
@@ -190,7 +170,7 @@ def blocks_of(
         yield _row(block, labels)
 
 
-def look_at(image_rgb: np.ndarray, pair: Recogniser) -> tuple[_Frame, np.ndarray]:
+def look_at(image_rgb: np.ndarray, pair: Pair) -> tuple[_Frame, np.ndarray]:
     """A frame in numbers, and its crops (uint8, N x S x S x 3)."""
     import cv2
 
@@ -216,7 +196,7 @@ def look_at(image_rgb: np.ndarray, pair: Recogniser) -> tuple[_Frame, np.ndarray
 
 
 def _looked_at(
-    frames: Iterable[tuple[float, np.ndarray]], path: Path, pair: Recogniser, unsure: list[Unsure], most_unsure: int
+    frames: Iterable[tuple[float, np.ndarray]], path: Path, pair: Pair, unsure: list[Unsure], most_unsure: int
 ) -> Iterator[tuple[float, _Frame]]:
     for pts_s, image_rgb in frames:
         frame, crops_rgb = look_at(image_rgb, pair)

@@ -208,7 +208,7 @@ def new_action():
 
 
 # README's limits say so: four minutes of a small rendering are too few for what hands wear and do.
-NOT_FOUND_YET = pytest.mark.xfail(reason="drift of gloves and of actions is not found in four minutes", strict=False)
+NOT_FOUND_YET = pytest.mark.xfail(reason="drift of gloves and of actions is not found in four minutes", strict=True)
 
 
 @pytest.mark.slow
