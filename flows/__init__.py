@@ -21,6 +21,8 @@ ENVIRONMENT = {
     "PREFECT_LOGGING_SERVER_LEVEL": "ERROR",
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    # a server that is started again still knows who holds a line's deployment
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
     # For flows called from Python: the server that prefect then starts itself takes 13 to 27 s on two cores, and the
     # default gives up after 20 s. The commands start theirs by flows/server.py.
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from flows.ledger import Entry, add_entry, ledger_of, read_ledger, way_back
+from flows.patience import patient
 from flows.pipeline import CONF
 from flows.tracking import client, parent_run
 from flows.versions import bundle_of, create_version, model_name, version_with, versions_of
@@ -153,6 +154,7 @@ def standing_of(line: str, pinned: Champion | None, parent_id: str | None) -> St
     return Standing(None, known, waiver, waiver)
 
 
+@patient
 def ready_champion(line: str, parent_id: str) -> None:
     """Makes sure before the training that `evaluate` and `register` will not fail for want of the champion.
 

@@ -86,7 +86,9 @@ def add_entry(line: str, decided: Mapping[str, Any], why: Mapping[str, str], ori
     }
     content = {**decided, **written}
     entry = Entry(json.dumps(content, sort_keys=True).encode(), content)
-    write_bytes(ledger_of(line), b"".join(one.raw + b"\n" for one in [*entries, entry]), durable=True)
+    # a scheduled run's worktree has a link to the checkout's ledger: there is one per line, whatever the branch
+    path = ledger_of(line).resolve()
+    write_bytes(path, b"".join(one.raw + b"\n" for one in [*entries, entry]), durable=True)
     return entry
 
 

@@ -18,6 +18,7 @@ from flows.one_run import only_run_of
 from flows.pipeline import refuse_without_recordings
 from flows.report_facts import DRIFT
 from flows.tracking import CHECKOUT_TAG, client, experiment_id
+from flows.worktrees import checkout_of
 from lineact.drift.blocks import Blocks, Sampled, SampleParams, Unsure, read_blocks, sample_videos, write_blocks
 from lineact.drift.judge import Finding, Rate, alarms, judge
 from lineact.errors import ConfigError, InputError
@@ -128,7 +129,7 @@ def _log(
     tags = {
         "lineact.kind": DRIFT,
         "line": line,
-        CHECKOUT_TAG: str(Path.cwd()),
+        CHECKOUT_TAG: str(checkout_of(Path.cwd())),
         "bundle_sha256": bundle_sha256,
         WORD_TAG: ALARM if told else AS_BEFORE,
         WORDS_TAG: told,

@@ -9,6 +9,7 @@ from filelock import FileLock, Timeout
 from lineact.errors import InputError
 
 LOCKS = Path(".lineact/locks")
+PATIENCE_S = 0.5  # `flows.keeper` looks for a moment whether a line is held
 
 
 @contextlib.contextmanager
@@ -23,7 +24,7 @@ def only_run_of(line: str) -> Iterator[None]:
     LOCKS.mkdir(parents=True, exist_ok=True)
     lock = FileLock(LOCKS / f"{line}.lock", is_singleton=True, thread_local=False)
     try:
-        lock.acquire(blocking=False)
+        lock.acquire(timeout=PATIENCE_S)
     except Timeout as error:
         raise InputError(
             f"line {line}: another run is going on in this checkout; wait for its end, or stop it (Ctrl+C, or in "

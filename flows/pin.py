@@ -9,6 +9,7 @@ from typing import Any
 from flows import command_line
 from flows.champion import champion_of, line_file, pin_of, standing_of
 from flows.lines import edit_yaml
+from flows.patience import patient
 from flows.pipeline import refuse_without_recordings
 from flows.versions import bundle_of
 from lineact.errors import InputError
@@ -16,6 +17,7 @@ from lineact.evaluate.champion import CHAMPIONS
 from lineact.files import sha256_of_tree
 
 
+@patient
 def pin_champion(line: str, parent_id: str | None = None) -> str | None:
     """Pins the champion and fetches its bundle.
 
@@ -41,6 +43,7 @@ def pin_champion(line: str, parent_id: str | None = None) -> str | None:
     return champion.version
 
 
+@patient
 def is_champion(line: str) -> bool:
     """Whether this run's bundle is the champion's, byte for byte: then there is nothing to compare."""
     champion = champion_of(line)

@@ -16,6 +16,7 @@ from flows.champion import (
 )
 from flows.ledger import Entry, add_entry, read_ledger
 from flows.lines import edit_yaml
+from flows.patience import patient
 from flows.pipeline import artefact_folder, metrics_of, stages_of
 from flows.tracking import client, provenance
 from flows.versions import bundle_of, create_version, model_name, version_with
@@ -43,6 +44,7 @@ class Registration:
     gates: list[Gate]
 
 
+@patient
 def register(line: str, parent_id: str) -> Registration:
     """Registers this run's bundle and promotes it where every gate holds.
 

@@ -1,14 +1,17 @@
 """`python -m flows.retrain line=demo`: label -> gate -> train -> compare with the champion -> register."""
 
+import os
 import sys
 import time
+from pathlib import Path
+from typing import Any
 
 from flows import command_line
 
 if __name__ == "__main__":
     command_line.run(command_line.begin_flow)
 
-from prefect import flow, task
+from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, State
 
@@ -19,8 +22,11 @@ from flows.label_line import label_line
 from flows.one_run import only_run_of
 from flows.pipeline import has_recordings
 from flows.register import Registration, register
+from flows.result import commit_result, push_result, way_to_take
+from flows.stage import retried
 from flows.summary import print_summary
 from flows.train_line import train_line
+from flows.worktrees import ScheduledRun, checkout_of, leave_worktree, scheduled_run
 
 NOT_RELEASED = "nothing is released: a line without recordings has no video to evaluate and time a pair on"
 
@@ -31,7 +37,15 @@ def register_pair(line: str, parent_id: str) -> Registration:
     return register(line, parent_id)
 
 
-@flow(name="retrain", flow_run_name="retrain {line}")
+def drop_worktree(flow: Any, flow_run: Any, state: State) -> None:  # noqa: ARG001 - Prefect's own names
+    """Removes the worktree of a scheduled run that ended well; another's is taken up by the line's next run."""
+    run = scheduled_run()
+    if run:
+        os.chdir(checkout_of(Path.cwd()))
+        leave_worktree(run.line)
+
+
+@flow(name="retrain", flow_run_name="retrain {line}", on_completion=[drop_worktree])
 def retrain(line: str) -> "Registration | State | None":
     """From raw video to a registered recogniser of one line; or from labelled pictures to trained models.
 
@@ -42,9 +56,24 @@ def retrain(line: str) -> "Registration | State | None":
         What became of the challenger; where decisions are missing, a completed state named AwaitingReview; None where
         the line has no recordings to judge a release on.
     """
+    with only_run_of(line):
+        ended = _retrain(line)
+        run = scheduled_run()
+        if run is None:
+            return ended
+        branch = keep_result(run)
+        push_to_remote.with_options(**retried())(run)
+    if branch and isinstance(ended, State):
+        # the queue that waits is in the run's files
+        words = f"{ended.message}; first, in the checkout: `{way_to_take(branch)}`"
+        return Completed(name=ended.name, message=words)
+    return ended
+
+
+def _retrain(line: str) -> "Registration | State | None":
     started_s = time.monotonic()
     registration = None
-    with only_run_of(line), tracking.parent_run(line) as run_id:
+    with tracking.parent_run(line) as run_id:
         if has_recordings(line):
             ready_champion(line, run_id)  # before hours of labelling
         labelled = label_line(line, run_id, return_state=True)
@@ -58,6 +87,21 @@ def retrain(line: str) -> "Registration | State | None":
     words = registration.words if registration else NOT_RELEASED
     print_summary(line, results, words, time.monotonic() - started_s)
     return registration
+
+
+@task(name="commit", cache_policy=NO_CACHE)
+def keep_result(run: ScheduledRun) -> str | None:
+    """Commits what a scheduled run wrote on a branch of its own."""
+    branch = commit_result(run)
+    told = f"in the checkout, `{way_to_take(branch)}` takes it" if branch else "nothing changed: no branch is needed"
+    get_run_logger().info("result of %s: %s", run.line, told)
+    return branch
+
+
+@task(name="push", cache_policy=NO_CACHE)
+def push_to_remote(run: ScheduledRun) -> str | None:
+    """Pushes a scheduled run's files to the line's DVC remote, where it has one."""
+    return push_result(run, get_run_logger().info)
 
 
 def main() -> None:

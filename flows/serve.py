@@ -1,16 +1,29 @@
-"""`make serve`: a Prefect server with its UI, one scheduled deployment of `retrain` per active line, and reminders."""
+"""`make serve`: a Prefect server with its UI, a worker, and one scheduled deployment of `retrain` per active line.
 
+Server and worker are started again where they end; runs that a kill ended go on, see `flows.keeper`.
+"""
+
+import ctypes
 import ipaddress
 import os
+import signal
 import subprocess
 import sys
+import time
+from typing import TYPE_CHECKING
 
 from flows import command_line
-from flows.pipeline import CONF
+from flows.deployments import POOL, deploy
+from flows.keeper import Keeper
 from flows.server import SERVER_FILE, answers, note_server, standing_server, wait_for
 from lineact.errors import ConfigError, InputError
 
-REMIND_CRON = "0 * * * *"  # so often it is asked whether a reminder is due; no stage runs for it
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+
+LOOK_EVERY_S = 10.0
+END_S = 60.0  # a worker ends its runs first
+PR_SET_PDEATHSIG = 1  # Linux: the signal that a process gets when its parent ends
 
 
 def start_server(host: str, port: int) -> "subprocess.Popen[bytes]":
@@ -21,12 +34,33 @@ def start_server(host: str, port: int) -> "subprocess.Popen[bytes]":
     """
     api_url = f"http://{host}:{port}/api"
     refuse_second_server(api_url)
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", host, "--port", str(port)]
-    server = subprocess.Popen(command, stdout=sys.stderr)
+    server = start_prefect("server", "start", "--host", host, "--port", str(port))
     wait_for(server, api_url)
     os.environ["PREFECT_API_URL"] = api_url
     note_server(api_url, server.pid)
     return server
+
+
+def start_worker() -> "subprocess.Popen[bytes]":
+    """Starts the worker of the pool of lines that name no other."""
+    return start_prefect("worker", "start", "--pool", POOL, "--type", "process", "--install-policy", "never")
+
+
+def start_prefect(*arguments: str) -> "subprocess.Popen[bytes]":
+    """Starts a command of Prefect that ends with this process, even with kill -9.
+
+    It is in a session of its own: Ctrl+C reaches this process alone, which ends the worker before the server.
+    """
+    return subprocess.Popen(
+        [sys.executable, "-m", "prefect", *arguments],
+        stdout=sys.stderr,
+        start_new_session=True,
+        preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+    )
+
+
+def _end_with_parent() -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def refuse_second_server(api_url: str) -> None:
@@ -62,35 +96,78 @@ def loopback_host(host: str) -> str:
     return host
 
 
-def serve_lines() -> None:
+def make_database() -> None:
+    """Makes MLflow's own database before two lines' runs would do it at once; a server has made its own."""
+    from flows.tracking import client
+
+    if os.environ["MLFLOW_TRACKING_URI"].startswith("sqlite:"):
+        client().search_experiments(max_results=1)
+
+
+def serve_lines(host: str, port: int) -> None:
     """Serves one deployment per active line until interrupted, one run per line at a time, and one that reminds.
 
     A line without recordings has no schedule: its pictures change by hand alone.
+
+    Raises:
+        ConfigError: where conf/ does not compose.
+        InputError: where the server does not come up.
     """
-    import prefect
-    from prefect.schedules import Cron
+    children = {"server": start_server(host, port)}
+    try:
+        make_database()
+        keeper = Keeper()
+        with _client() as client:
+            pools = deploy(client)
+        print(f"Prefect's UI: http://{host}:{port}", flush=True)
+        for pool in sorted(pools - {POOL}):
+            print(f"work pool {pool}: `prefect worker start --pool {pool}` in this checkout runs its lines", flush=True)
+        look(keeper)  # before the worker asks what is due
+        children["worker"] = start_worker()
+        while True:
+            time.sleep(LOOK_EVERY_S)
+            if children["server"].poll() is not None:
+                print("the server ended; it is started again", file=sys.stderr, flush=True)
+                children["server"] = start_server(host, port)
+            if children["worker"].poll() is not None:
+                print("the worker ended; it is started again", file=sys.stderr, flush=True)
+                children["worker"] = start_worker()
+            look(keeper)
+    finally:
+        for name in ("worker", "server"):
+            if name in children:
+                end(children[name])
+        SERVER_FILE.unlink(missing_ok=True)
 
-    from flows.remind import remind
-    from flows.retrain import retrain
-    from tasks.configure import active_lines, compose_line
 
-    deployments = [remind.to_deployment(name="reviews", schedule=Cron(REMIND_CRON, timezone="UTC"))]
-    for line in active_lines(CONF):
-        schedule = compose_line(CONF, line).get("schedule")
-        deployments.append(
-            retrain.to_deployment(
-                name=line,
-                parameters={"line": line},
-                schedule=Cron(schedule["cron"], timezone=schedule["timezone"]) if schedule else None,
-                concurrency_limit=1,
-                tags=[f"line:{line}"],
-            )
-        )
-    # pause_on_shutdown=False: otherwise every schedule stays paused after the first stop
-    prefect.serve(
-        *deployments,  # type: ignore[arg-type]
-        pause_on_shutdown=False,
-    )
+def look(keeper: Keeper) -> None:
+    """Has the keeper look once; a server that is away or busy is asked again at the next look."""
+    from httpx import HTTPError
+    from prefect.exceptions import PrefectException
+
+    try:
+        with _client() as client:
+            keeper.look(client)
+    except (HTTPError, PrefectException, RuntimeError) as error:
+        print(f"the Prefect server could not be asked about its runs: {error!r}", file=sys.stderr, flush=True)
+
+
+def end(child: "subprocess.Popen[bytes]") -> None:
+    """Ends a child and waits for it."""
+    child.terminate()
+    try:
+        child.wait(END_S)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+
+
+def _client() -> "SyncPrefectClient":
+    from prefect.client.orchestration import get_client
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    with temporary_settings({PREFECT_API_URL: os.environ["PREFECT_API_URL"]}):
+        return get_client(sync_client=True)
 
 
 def main() -> None:
@@ -99,14 +176,12 @@ def main() -> None:
     host, port = loopback_host(values.get("host") or "127.0.0.1"), values.get("port") or "4200"
     if not port.isdecimal():
         raise ConfigError(f"port={port}: expected a number such as 4201")
-    server = start_server(host, int(port))
-    print(f"Prefect's UI: http://{host}:{port}", flush=True)
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
-        serve_lines()
-    finally:
-        server.terminate()
-        server.wait()
-        SERVER_FILE.unlink(missing_ok=True)
+        serve_lines(host, int(port))
+    except KeyboardInterrupt:
+        print("ended: runs that were going on go on with the next `make serve`", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
 
 
 if __name__ == "__main__":

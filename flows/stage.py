@@ -1,10 +1,16 @@
 """The Prefect task behind every stage: DVC runs it, MLflow gets its result."""
 
-from prefect import get_run_logger, task
+from typing import Any
+
+from prefect import Task, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import TaskRun
+from prefect.states import State
 
 from flows import tracking
 from flows.dvc_stage import StageResult, repro
+from flows.result import is_io_failure
+from flows.worktrees import scheduled_run
 
 
 @task(cache_policy=NO_CACHE, task_run_name="{stage}")
@@ -31,4 +37,28 @@ def run_stage(stage: str, line: str, parent_id: str) -> StageResult:
 
 def run_stages(stages: list[str], line: str, parent_id: str) -> list[StageResult]:
     """Reproduces stages one after the other; each shows in Prefect under its own word."""
-    return [run_stage.with_options(name=stage)(stage, line, parent_id) for stage in stages]
+    again = retried()
+    return [run_stage.with_options(name=stage, **again)(stage, line, parent_id) for stage in stages]
+
+
+def retried() -> dict[str, Any]:
+    """Options of a scheduled run's tasks: failures of disk, network and servers alone are tried again.
+
+    Who runs a flow by hand sees them at once and mends them.
+    """
+    run = scheduled_run()
+    if run is None or run.schedule is None:
+        return {}
+    return {
+        "retries": run.schedule.retries,
+        "retry_delay_seconds": run.schedule.retry_delay_s,
+        "retry_condition_fn": _is_worth_a_try,
+    }
+
+
+def _is_worth_a_try(_: Task[..., Any], __: TaskRun, state: State) -> bool:
+    try:
+        state.result()
+    except Exception as error:
+        return is_io_failure(error)
+    return False

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.csv
 
 from flows.dvc_stage import StageResult
+from flows.patience import MlflowAwayError, is_away, patient
 from flows.pipeline import artefact_folder, hash_of_data_set, lock_entry, metrics_of, stage_key
+from flows.worktrees import checkout_of
 from lineact.files import sha256_of_file
 
 if TYPE_CHECKING:
@@ -68,9 +70,24 @@ def client() -> "MlflowClient":
 def experiment_id(line: str) -> str:
     """The line's experiment, made at first use."""
     found = client().get_experiment_by_name(f"lineact-{line}")
+    if found:
+        return found.experiment_id
     # else MLflow opens it among chats and traces
     tags = {"mlflow.experimentKind": "custom_model_development"}
-    return found.experiment_id if found else client().create_experiment(f"lineact-{line}", tags=tags)
+    return client().create_experiment(f"lineact-{line}", artifact_location=_artifacts_of(line), tags=tags)
+
+
+def _artifacts_of(line: str) -> str | None:
+    """Where artefacts go that a scheduled run logs first; None for where MLflow or its server puts them.
+
+    Without a server MLflow would put them into the run's worktree, which goes.
+    """
+    from mlflow import get_tracking_uri
+
+    checkout = checkout_of(Path.cwd())
+    if checkout == Path.cwd() or get_tracking_uri().startswith("http"):
+        return None
+    return str(checkout / "mlruns" / f"lineact-{line}")
 
 
 @contextlib.contextmanager
@@ -78,7 +95,8 @@ def parent_run(line: str, parent_id: str | None = None) -> Iterator[str]:
     """The parent run of a pipeline run: the one that another flow opened, or one of its own.
 
     Its own is closed with the hashes of what it rests on, as FAILED where the block raises, as KILLED where it is
-    interrupted. Whoever opens one holds the line, so that a run that still counts as going on was killed.
+    interrupted. Whoever opens one holds the line, so that a run that still counts as going on was killed: it goes on
+    where it is of the same flow run, else it is closed. Where MLflow is away for too long, it is left open.
 
     Args:
         line: the line.
@@ -90,24 +108,51 @@ def parent_run(line: str, parent_id: str | None = None) -> Iterator[str]:
     if parent_id is not None:
         yield parent_id
         return
-    close_killed(line)
-    parent_id = start_parent(line)
-    status = "KILLED"
+    parent_id = _open_parent(line)
     try:
         yield parent_id
-        status = "FINISHED"
-    except Exception:
-        status = "FAILED"
+    except MlflowAwayError:
         raise
-    finally:
+    except BaseException as error:
+        _end_broken(parent_id, line, "FAILED" if isinstance(error, Exception) else "KILLED")
+        raise
+    patient(end_parent)(parent_id, line, "FINISHED")
+
+
+@patient
+def _open_parent(line: str) -> str:
+    """The parent run that this flow run had before it was killed, or a new one."""
+    flow_run = _flow_run().get(FLOW_RUN_TAG)
+    close_killed(line, flow_run)
+    same = f"tags.`{FLOW_RUN_TAG}` = '{flow_run}' and tags.`lineact.kind` = 'pipeline'"
+    found = client().search_runs([experiment_id(line)], same, max_results=1) if flow_run else []
+    if not found:
+        return start_parent(line)
+    client().update_run(found[0].info.run_id, status="RUNNING")
+    return found[0].info.run_id
+
+
+def _end_broken(parent_id: str, line: str, status: str) -> None:
+    """Closes the parent of a run that broke off; what broke it counts, not that MLflow is away, too."""
+    try:
         end_parent(parent_id, line, status)
+    except Exception as error:
+        if not is_away(error):
+            raise
 
 
-def close_killed(line: str) -> None:
-    """Closes this checkout's runs of a line that a killed flow left open; nobody else may be running the line."""
+def close_killed(line: str, flow_run: str | None = None) -> None:
+    """Closes this checkout's runs of a line that a killed flow left open; nobody else may be running the line.
+
+    Args:
+        line: the line.
+        flow_run: Prefect's id of the run that goes on: its own parent and children stay open.
+    """
     left = client().search_runs([experiment_id(line)], "attributes.status = 'RUNNING'")
+    kept = {run.info.run_id for run in left if flow_run and run.data.tags.get(FLOW_RUN_TAG) == flow_run}
     for run in left:
-        if run.data.tags.get(CHECKOUT_TAG) == str(Path.cwd()):
+        is_ours = run.data.tags.get(CHECKOUT_TAG) == str(checkout_of(Path.cwd()))
+        if is_ours and not {run.info.run_id, run.data.tags.get("mlflow.parentRunId")} & kept:
             client().set_terminated(run.info.run_id, "KILLED")
 
 
@@ -118,7 +163,7 @@ def start_parent(line: str) -> str:
         its run id.
     """
     tags = {"line": line, "user": getpass.getuser(), "lineact.kind": "pipeline", "git_commit": git_commit()}
-    tags[CHECKOUT_TAG] = str(Path.cwd())
+    tags[CHECKOUT_TAG] = str(checkout_of(Path.cwd()))
     tags |= {"mlflow.user": tags["user"], "mlflow.source.name": f"flows.retrain line={line}", **_flow_run()}
     run = client().create_run(experiment_id(line), tags=tags, run_name=f"retrain {line}")
     return run.info.run_id
@@ -148,7 +193,7 @@ def comparison_run(experiment: str, name: str, source: str, tags: Mapping[str, s
     """
     close_killed(experiment)
     user = getpass.getuser()
-    tags = {"user": user, "lineact.kind": "comparison", CHECKOUT_TAG: str(Path.cwd()), **tags}
+    tags = {"user": user, "lineact.kind": "comparison", CHECKOUT_TAG: str(checkout_of(Path.cwd())), **tags}
     tags |= {"mlflow.user": user, "mlflow.source.name": source}
     run_id = client().create_run(experiment_id(experiment), tags=tags, run_name=name).info.run_id
     status = "KILLED"
@@ -188,7 +233,7 @@ def log_compared(
     from mlflow.entities import Metric, Param
 
     store = client()
-    tags = {"mlflow.parentRunId": parent_id, CHECKOUT_TAG: str(Path.cwd()), **tags}
+    tags = {"mlflow.parentRunId": parent_id, CHECKOUT_TAG: str(checkout_of(Path.cwd())), **tags}
     run_id = store.create_run(experiment_id(experiment), tags=tags, run_name=name).info.run_id
     logged = [Metric(figure, value, 0, 0) for figure, value in metrics.items()]
     for row in curves:
@@ -199,6 +244,7 @@ def log_compared(
     return run_id
 
 
+@patient
 def log_stage(parent_id: str, line: str, result: StageResult) -> str:
     """Makes sure that a stage's result has a child run, and names it on the parent.
 
@@ -265,6 +311,13 @@ def _child_with(line: str, key: str) -> str | None:
     return runs[0].info.run_id if runs else None
 
 
+def _open_child(line: str, key: str, parent_id: str) -> str | None:
+    """The child that this run began before MLflow went away."""
+    begun = f"tags.`lineact.stage_key` = '{key}' and tags.`mlflow.parentRunId` = '{parent_id}'"
+    runs = client().search_runs([experiment_id(line)], f"{begun} and attributes.status = 'RUNNING'", max_results=1)
+    return runs[0].info.run_id if runs else None
+
+
 def _log_child(parent_id: str, line: str, result: StageResult, key: str) -> str:
     from mlflow.entities import Metric, Param, RunTag
 
@@ -272,14 +325,15 @@ def _log_child(parent_id: str, line: str, result: StageResult, key: str) -> str:
     tags = {
         "mlflow.parentRunId": parent_id,
         "line": line,
-        CHECKOUT_TAG: str(Path.cwd()),
+        CHECKOUT_TAG: str(checkout_of(Path.cwd())),
         "lineact.kind": "stage",
         "lineact.stage": result.stage,
         "lineact.stage_key": key,
         "lineact.outcome": result.outcome,
     }
-    run = tracking.create_run(experiment_id(line), tags=tags, run_name=f"{result.stage} {line}")
-    run_id = run.info.run_id
+    run_id = _open_child(line, key, parent_id)
+    if run_id is None:
+        run_id = tracking.create_run(experiment_id(line), tags=tags, run_name=f"{result.stage} {line}").info.run_id
     section = lock_entry(result.stage, line).get("params", {}).get("params.yaml", {})
     params = [Param(name, _shown(value)) for name, value in _flat(_inner(section)).items()]
     metrics = [Metric(name, value, 0, 0) for name, value in metrics_of(result.stage, line).items() if value is not None]

@@ -193,6 +193,11 @@ def lists_of_lines(conf: Path) -> dict[str, list[str]]:
             raise ConfigError(
                 f"{path}: {name}: expected a list of names ([] where there is none), found {lines!r}; {way_out}"
             )
+        if twice := {line for line in lines if lines.count(line) > 1}:
+            raise ConfigError(
+                f"{path}: {name}: expected each line once, found {', '.join(sorted(twice))} twice: two lines cannot "
+                "have one name; take one out, or give the other a file and a name of its own (`make line NAME=`)"
+            )
     if not isinstance(lists, dict) or not set(LISTS) <= set(lists):
         raise ConfigError(f"{path}: expected the lists {', '.join(LISTS)}, found {lists!r}; {way_out}")
     return lists

@@ -1,0 +1,150 @@
+"""One Prefect deployment per active line, as its `schedule` says, and one that reminds of reviews.
+
+A run of a line begins with the pull step `isolate`: the worker then starts the flow in the line's git worktree, with
+the code that is committed. The line's deployment runs once at a time.
+"""
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flows.pipeline import CONF
+from flows.worktrees import enter_worktree
+from lineact.errors import LineactError
+from tasks.configure import active_lines, compose_line
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.responses import DeploymentResponse
+
+POOL = "lineact"  # of lines without a schedule, and of reminders
+REMIND_CRON = "0 * * * *"  # so often it is asked whether a reminder is due; no stage runs for it
+LINE_TAG = "line:"
+
+
+def isolate(line: str) -> dict[str, str]:
+    """Prefect's pull step before a line's run: makes its worktree, or takes up the one that a kill left.
+
+    Args:
+        line: that the run is of.
+
+    Returns:
+        The folder in which the flow then runs.
+
+    Raises:
+        LineactError: as `enter_worktree`; the run is then failed, in these words.
+    """
+    os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"  # a call sent twice registers twice; `flows.patience` waits
+    run_id = os.environ["PREFECT__FLOW_RUN_ID"]
+    try:
+        return {"directory": str(enter_worktree(line, run_id))}
+    except LineactError as error:
+        from prefect.client.orchestration import get_client
+        from prefect.states import Failed
+
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        with get_client(sync_client=True) as client:
+            client.set_flow_run_state(run_id, Failed(message=str(error)), force=True)  # type: ignore[arg-type]
+        raise
+
+
+def deploy(client: "SyncPrefectClient") -> set[str]:
+    """Brings the server's deployments to what conf/ says; what a person paused there stays paused.
+
+    Args:
+        client: of the server.
+
+    Returns:
+        The work pools that workers are needed for.
+
+    Raises:
+        ConfigError: where conf/ does not compose.
+    """
+    sections = {line: compose_line(CONF, line).get("schedule") for line in active_lines(CONF)}
+    pools = {POOL, *(section["work_pool"] for section in sections.values() if section)}
+    for pool in sorted(pools):
+        _make_pool(client, pool)
+    for deployment in lines_of(client).values():
+        if deployment.name not in sections:
+            client.delete_deployment(deployment.id)
+    for line, section in sections.items():
+        _deploy_line(client, line, section)
+    _deploy_reminders(client)
+    return pools
+
+
+def lines_of(client: "SyncPrefectClient") -> "dict[str, DeploymentResponse]":
+    """The lines' deployments on the server, by line."""
+    found = client.read_deployments(limit=200)
+    return {one.name: one for one in found if f"{LINE_TAG}{one.name}" in one.tags}
+
+
+def _make_pool(client: "SyncPrefectClient", name: str) -> None:
+    from prefect.client.schemas.actions import WorkPoolCreate
+    from prefect.exceptions import ObjectAlreadyExists
+    from prefect.workers.process import ProcessWorker
+
+    template = ProcessWorker.get_default_base_job_template()
+    with contextlib.suppress(ObjectAlreadyExists):
+        client.create_work_pool(WorkPoolCreate(name=name, type="process", base_job_template=template))
+
+
+def _deploy_line(client: "SyncPrefectClient", line: str, section: dict[str, Any] | None) -> None:
+    from prefect.client.schemas.schedules import CronSchedule
+
+    from flows.retrain import retrain
+
+    cron = CronSchedule(cron=section["cron"], timezone=section["timezone"]) if section else None
+    _apply(
+        client,
+        retrain,
+        line,
+        cron,
+        entrypoint="flows/retrain.py:retrain",
+        parameters={"line": line},
+        work_pool_name=section["work_pool"] if section else POOL,
+        concurrency_limit=1,
+        tags=[f"{LINE_TAG}{line}"],
+        pull_steps=[{"flows.deployments.isolate": {"line": line}}],
+    )
+
+
+def _deploy_reminders(client: "SyncPrefectClient") -> None:
+    from prefect.client.schemas.schedules import CronSchedule
+
+    from flows.remind import remind
+
+    directory = {"prefect.deployments.steps.set_working_directory": {"directory": str(Path.cwd())}}
+    _apply(
+        client,
+        remind,
+        "reviews",
+        CronSchedule(cron=REMIND_CRON, timezone="UTC"),
+        entrypoint="flows/remind.py:remind",
+        work_pool_name=POOL,
+        pull_steps=[directory],
+    )
+
+
+def _apply(client: "SyncPrefectClient", flow: Any, name: str, cron: Any, **settings: Any) -> None:
+    from prefect.client.schemas.actions import DeploymentScheduleCreate
+    from prefect.exceptions import ObjectNotFound
+    from prefect.utilities.callables import parameter_schema
+
+    try:
+        standing = client.read_deployment_by_name(f"{flow.name}/{name}")
+        # a schedule is made anew by each deployment; Prefect keeps "paused" of the deployment itself
+        is_active = all(schedule.active for schedule in standing.schedules)
+    except ObjectNotFound:
+        is_active = True
+    client.create_deployment(
+        flow_id=client.create_flow_from_name(flow.name),
+        name=name,
+        schedules=[DeploymentScheduleCreate(schedule=cron, active=is_active)] if cron else [],
+        job_variables={"working_dir": str(Path.cwd())},
+        parameter_openapi_schema=parameter_schema(flow).model_dump(exclude_unset=True),
+        enforce_parameter_schema=True,
+        **settings,
+    )

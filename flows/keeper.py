@@ -1,0 +1,129 @@
+"""Looks after the lines' runs while `make serve` stands: killed ones go on, and many missed ones become one."""
+
+import datetime
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from filelock import FileLock, Timeout
+
+from flows.deployments import lines_of
+from flows.one_run import LOCKS
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.objects import FlowRun
+    from prefect.client.schemas.responses import DeploymentResponse
+
+GRACE_S = 120.0  # a run's process needs so long at most to take its line's lock
+MOST_STARTS = 5  # a run that ends its machine each time is not started for ever
+
+
+class Keeper:
+    """Looks at the server every now and then; two looks tell a run that was killed from one that is just ending."""
+
+    def __init__(self) -> None:
+        self._silent: set[UUID] = set()  # states of runs that nobody seemed to run, at the look before
+
+    def look(self, client: "SyncPrefectClient") -> None:
+        """Resumes what was killed and leaves out what was missed.
+
+        Args:
+            client: of the server; its errors are raised.
+        """
+        silent: set[UUID] = set()
+        for line, deployment in lines_of(client).items():
+            skip_missed(client, deployment)
+            for run in _runs(client, deployment, ("PENDING", "RUNNING", "CANCELLING")):
+                if run.state is None or not _is_silent(line, run):
+                    continue
+                silent.add(run.state.id)
+                if run.state.id in self._silent:
+                    resume(client, run)
+            for run in _runs(client, deployment, ("RUNNING", "CANCELLING", "COMPLETED", "FAILED", "CRASHED"))[:1]:
+                if run.state and run.state.is_crashed() and run.run_count < MOST_STARTS and not _is_held(line):
+                    resume(client, run)
+        self._silent = silent
+
+
+def resume(client: "SyncPrefectClient", run: "FlowRun") -> None:
+    """Has the same run go on: finished stages are not run again, and it keeps its worktree and its run in MLflow.
+
+    One that somebody cancelled is ended, one that was started too often is left crashed.
+    """
+    from prefect.states import Cancelled, Crashed, Scheduled, State
+
+    state: State
+    if run.state and run.state.is_cancelling():
+        state = Cancelled(message="cancelled; its process had ended without a word")
+    elif run.run_count >= MOST_STARTS:
+        state = Crashed(message=f"its process ended without a word, {run.run_count} times; Retry starts it again")
+    else:
+        state = Scheduled(name="Resuming", message="its process ended without a word; finished stages are kept")
+    client.set_flow_run_state(run.id, state, force=True)
+    print(f"flow run {run.name!r} ({run.id}): {state.name}: {state.message}", file=sys.stderr, flush=True)
+
+
+def skip_missed(client: "SyncPrefectClient", deployment: "DeploymentResponse") -> None:
+    """Leaves out scheduled runs that a later one stands for: a machine that was off at many of its times runs once.
+
+    A run that somebody asked for is never left out.
+    """
+    from prefect.client.schemas.objects import StateType
+    from prefect.states import State
+
+    def time_of(run: "FlowRun") -> datetime.datetime:
+        return run.expected_start_time or _now()
+
+    due = [run for run in _runs(client, deployment, ("SCHEDULED",), _now()) if run.auto_scheduled and not run.run_count]
+    due.sort(key=time_of)
+    begun = [run.start_time for run in _runs(client, deployment, ("RUNNING", "COMPLETED", "FAILED")) if run.start_time]
+    skipped = State(type=StateType.CANCELLED, name="Skipped", message="missed: a later run of the line does its work")
+    for number, run in enumerate(due, 1):
+        if number < len(due) or any(start >= time_of(run) for start in begun):
+            client.set_flow_run_state(run.id, skipped, force=True)
+
+
+def _runs(
+    client: "SyncPrefectClient",
+    deployment: "DeploymentResponse",
+    types: tuple[str, ...],
+    before: datetime.datetime | None = None,
+) -> "list[FlowRun]":
+    """The deployment's runs in states of these types, the last one first."""
+    from prefect.client.schemas import filters
+    from prefect.client.schemas.objects import StateType
+    from prefect.client.schemas.sorting import FlowRunSort
+
+    asked = filters.FlowRunFilter(
+        deployment_id=filters.FlowRunFilterDeploymentId(any_=[deployment.id]),
+        state=filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=[StateType(kind) for kind in types])),
+        expected_start_time=filters.FlowRunFilterExpectedStartTime(before_=before) if before else None,
+    )
+    return client.read_flow_runs(flow_run_filter=asked, sort=FlowRunSort.START_TIME_DESC, limit=200)
+
+
+def _is_silent(line: str, run: "FlowRun") -> bool:
+    """Whether a run counts as going on, but no process holds its line.
+
+    By the lock and not by the clock alone, which may jump: the system lets go of it with the process.
+    """
+    assert run.state is not None
+    age_s = (_now() - run.state.timestamp).total_seconds()
+    return age_s > GRACE_S and not _is_held(line)
+
+
+def _is_held(line: str) -> bool:
+    Path(LOCKS).mkdir(parents=True, exist_ok=True)
+    lock = FileLock(LOCKS / f"{line}.lock")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return True
+    lock.release()
+    return False
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)
