@@ -1,6 +1,6 @@
 """What a scheduled run leaves: a branch `retrain/<line>/<time>` with dvc.lock and params.yaml, and files in a remote.
 
-The checkout's own branch, files and index stay as they are. `git merge retrain/... && dvc checkout` takes the result.
+The checkout's own branch, files and index stay as they are. `git merge retrain/... && dvc checkout --allow-missing` takes it.
 """
 
 import errno
@@ -81,7 +81,7 @@ def commit_result(run: ScheduledRun) -> str | None:
 
 def way_to_take(branch: str) -> str:
     """The commands by which a person takes a result into the checkout."""
-    return f"git merge {branch} && dvc checkout"
+    return f"git merge {branch} && dvc checkout --allow-missing"
 
 
 def push_result(run: ScheduledRun, log: Callable[[str], None]) -> str | None:
