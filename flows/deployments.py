@@ -50,19 +50,25 @@ def isolate(line: str) -> dict[str, str]:
         raise
 
 
-def deploy(client: "SyncPrefectClient") -> set[str]:
+def schedules() -> dict[str, dict[str, Any] | None]:
+    """The active lines' section `schedule`; None of a line without recordings: its pictures change by hand alone.
+
+    Raises:
+        ConfigError: where a line does not compose, e.g. because its cron expression cannot be read.
+    """
+    return {line: compose_line(CONF, line).get("schedule") for line in active_lines(CONF)}
+
+
+def deploy(client: "SyncPrefectClient", sections: dict[str, dict[str, Any] | None]) -> set[str]:
     """Brings the server's deployments to what conf/ says; what a person paused there stays paused.
 
     Args:
         client: of the server.
+        sections: from `schedules`.
 
     Returns:
         The work pools that workers are needed for.
-
-    Raises:
-        ConfigError: where conf/ does not compose.
     """
-    sections = {line: compose_line(CONF, line).get("schedule") for line in active_lines(CONF)}
     pools = {POOL, *(section["work_pool"] for section in sections.values() if section)}
     for pool in sorted(pools):
         _make_pool(client, pool)

@@ -21,6 +21,7 @@ from flows.forgotten_runs import Release, forget_artefacts, releases_of
 from flows.live import EVENTS
 from flows.one_run import only_run_of
 from flows.pipeline import CONF
+from flows.worktrees import leave_worktree
 from lineact.errors import ConfigError, InputError
 from lineact.files import sha256_of_file, write_bytes, write_json
 from lineact.forget import Recording
@@ -115,6 +116,7 @@ def _remove(asked: Forgetting, objects: Objects, removed: Removed, rings: list[P
         actions = compose_line(CONF, line)["dataset"]["actions"]
         removed.add("decisions", forget_decisions(review / "decisions.csv", actions, recording))
         removed.add("segments", forget_segments(review / "segments.json", recording))
+        leave_worktree(line)  # a scheduled run that failed leaves one, with the line's recordings
     known = known_recordings(DATA)  # tells what in the cache is of others: before the tables go
     for kind, count in forget_caches(recording, known).items():
         removed.add(f"folders of .lineact/cache/{kind}", count)

@@ -14,9 +14,10 @@ from flows.one_run import LOCKS
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.objects import FlowRun
-    from prefect.client.schemas.responses import DeploymentResponse
 
 GRACE_S = 120.0  # a run's process needs so long at most to take its line's lock
+GOING_ON = ("PENDING", "RUNNING", "CANCELLING")
+BEGUN = ("RUNNING", "CANCELLING", "COMPLETED", "FAILED", "CRASHED")
 MOST_STARTS = 5  # a run that ends its machine each time is not started for ever
 
 
@@ -32,19 +33,21 @@ class Keeper:
         Args:
             client: of the server; its errors are raised.
         """
+        lines = {deployment.id: line for line, deployment in lines_of(client).items()}
+        skip_missed(client, list(lines))
         silent: set[UUID] = set()
-        for line, deployment in lines_of(client).items():
-            skip_missed(client, deployment)
-            for run in _runs(client, deployment, ("PENDING", "RUNNING", "CANCELLING")):
-                if run.state is None or not _is_silent(line, run):
-                    continue
-                silent.add(run.state.id)
-                if run.state.id in self._silent:
-                    resume(client, run)
-            for run in _runs(client, deployment, ("RUNNING", "CANCELLING", "COMPLETED", "FAILED", "CRASHED"))[:1]:
-                if run.state and run.state.is_crashed() and run.run_count < MOST_STARTS and not _is_held(line):
-                    resume(client, run)
+        for run in _runs(client, list(lines), GOING_ON):
+            if run.state is None or run.deployment_id is None or not _is_silent(lines[run.deployment_id], run):
+                continue
+            silent.add(run.state.id)
+            if run.state.id in self._silent:
+                resume(client, run)
         self._silent = silent
+        for run in _last_of_each(_runs(client, list(lines), ("CRASHED",))):
+            assert run.deployment_id is not None
+            last = _runs(client, [run.deployment_id], BEGUN)[0]
+            if last.id == run.id and run.run_count < MOST_STARTS and not _is_held(lines[run.deployment_id]):
+                resume(client, run)
 
 
 def resume(client: "SyncPrefectClient", run: "FlowRun") -> None:
@@ -65,39 +68,57 @@ def resume(client: "SyncPrefectClient", run: "FlowRun") -> None:
     print(f"flow run {run.name!r} ({run.id}): {state.name}: {state.message}", file=sys.stderr, flush=True)
 
 
-def skip_missed(client: "SyncPrefectClient", deployment: "DeploymentResponse") -> None:
+def skip_missed(client: "SyncPrefectClient", deployments: list[UUID]) -> None:
     """Leaves out scheduled runs that a later one stands for: a machine that was off at many of its times runs once.
 
     A run that somebody asked for is never left out.
+
+    Args:
+        client: of the server.
+        deployments: the lines'.
     """
     from prefect.client.schemas.objects import StateType
     from prefect.states import State
 
-    def time_of(run: "FlowRun") -> datetime.datetime:
-        return run.expected_start_time or _now()
-
-    due = [run for run in _runs(client, deployment, ("SCHEDULED",), _now()) if run.auto_scheduled and not run.run_count]
-    due.sort(key=time_of)
-    begun = [run.start_time for run in _runs(client, deployment, ("RUNNING", "COMPLETED", "FAILED")) if run.start_time]
     skipped = State(type=StateType.CANCELLED, name="Skipped", message="missed: a later run of the line does its work")
-    for number, run in enumerate(due, 1):
-        if number < len(due) or any(start >= time_of(run) for start in begun):
-            client.set_flow_run_state(run.id, skipped, force=True)
+    missed: dict[UUID | None, list[FlowRun]] = {}
+    for run in _runs(client, deployments, ("SCHEDULED",), _now()):
+        if run.auto_scheduled and not run.run_count:
+            missed.setdefault(run.deployment_id, []).append(run)
+    for deployment, due in missed.items():
+        assert deployment is not None
+        due.sort(key=_time_of)
+        begun = [run.start_time for run in _runs(client, [deployment], BEGUN) if run.start_time]
+        for number, run in enumerate(due, 1):
+            if number < len(due) or any(start >= _time_of(run) for start in begun):
+                client.set_flow_run_state(run.id, skipped, force=True)
+
+
+def _time_of(run: "FlowRun") -> datetime.datetime:
+    return run.expected_start_time or _now()
+
+
+def _last_of_each(runs: "list[FlowRun]") -> "list[FlowRun]":
+    """Of runs with the last ones first the first of each deployment."""
+    last: dict[UUID | None, FlowRun] = {}
+    for run in runs:
+        last.setdefault(run.deployment_id, run)
+    return list(last.values())
 
 
 def _runs(
     client: "SyncPrefectClient",
-    deployment: "DeploymentResponse",
+    deployments: list[UUID],
     types: tuple[str, ...],
     before: datetime.datetime | None = None,
 ) -> "list[FlowRun]":
-    """The deployment's runs in states of these types, the last one first."""
+    """The deployments' runs in states of these types, the last ones first."""
     from prefect.client.schemas import filters
     from prefect.client.schemas.objects import StateType
     from prefect.client.schemas.sorting import FlowRunSort
 
     asked = filters.FlowRunFilter(
-        deployment_id=filters.FlowRunFilterDeploymentId(any_=[deployment.id]),
+        deployment_id=filters.FlowRunFilterDeploymentId(any_=deployments),
         state=filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=[StateType(kind) for kind in types])),
         expected_start_time=filters.FlowRunFilterExpectedStartTime(before_=before) if before else None,
     )

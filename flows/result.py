@@ -1,6 +1,6 @@
 """What a scheduled run leaves: a branch `retrain/<line>/<time>` with dvc.lock and params.yaml, and files in a remote.
 
-The checkout's own branch, files and index stay as they are. `git merge retrain/... && dvc checkout --allow-missing` takes it.
+The checkout's own branch, files and index stay as they are; `way_to_take` says how a person takes a result.
 """
 
 import errno
@@ -16,6 +16,7 @@ from flows.dvc_stage import StageError
 from flows.pipeline import outs_of, stages_of
 from flows.worktrees import ScheduledRun, git
 from lineact.errors import ConfigError, FullDiskError, InputError
+from lineact.files import write_text
 
 WRITTEN = ("dvc.lock", "params.yaml")
 NO_NAME = ("-c", "user.name=lineact", "-c", "user.email=lineact@localhost")
@@ -35,6 +36,7 @@ _TRANSIENT = (
     errno.ENETDOWN,
 )
 _WORDS = re.compile("|".join(re.escape(os.strerror(number)) for number in _TRANSIENT) + "|timed out", re.IGNORECASE)
+_CONFIGURE = re.compile(r"^  configure:\n(?: {4}.*\n)+", re.MULTILINE)
 
 
 class PushError(InputError):
@@ -67,6 +69,7 @@ def commit_result(run: ScheduledRun) -> str | None:
     ignored = [f"{folder}/{run.line}/.gitignore" for folder in ("data", "models", "reports")]
     ignored.append(f"data/{run.line}/review/.gitignore")
     written = [path for path in (*WRITTEN, str(line_file(run.line)), *ignored) if Path(path).is_file()]
+    _keep_configure(run)
     git("add", "--force", "--", *written)
     if git("diff", "--cached", "--name-only"):
         named = () if git("config", "--default", "", "user.email") else NO_NAME
@@ -77,6 +80,17 @@ def commit_result(run: ScheduledRun) -> str | None:
         return None
     git("branch", "--force", run.branch, "HEAD")
     return run.branch
+
+
+def _keep_configure(run: ScheduledRun) -> None:
+    """Leaves the entry of `configure`, which is of all lines, as it was: else two lines' branches could not be merged.
+
+    It is out of date then, and the next `dvc repro` composes the settings again, in seconds.
+    """
+    before = _CONFIGURE.search(git("show", f"{run.commit}:dvc.lock") + "\n")
+    now = Path("dvc.lock").read_text()
+    if before and _CONFIGURE.search(now):
+        write_text(Path("dvc.lock"), _CONFIGURE.sub(lambda _: before[0], now))
 
 
 def way_to_take(branch: str) -> str:

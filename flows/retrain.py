@@ -83,7 +83,7 @@ def _retrain(line: str) -> "Registration | State | None":
         results: list[StageResult] = labelled.result()  # type: ignore[assignment]
         results = results + train_line(line, run_id)
         if has_recordings(line):
-            registration = register_pair(line, run_id)
+            registration = register_pair.with_options(**retried())(line, run_id)
     words = registration.words if registration else NOT_RELEASED
     print_summary(line, results, words, time.monotonic() - started_s)
     return registration

@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING
 
 from flows import command_line
-from flows.deployments import POOL, deploy
+from flows.deployments import POOL, deploy, schedules
 from flows.keeper import Keeper
 from flows.server import SERVER_FILE, answers, note_server, standing_server, wait_for
 from lineact.errors import ConfigError, InputError
@@ -113,12 +113,13 @@ def serve_lines(host: str, port: int) -> None:
         ConfigError: where conf/ does not compose.
         InputError: where the server does not come up.
     """
+    sections = schedules()  # before a server is waited for
     children = {"server": start_server(host, port)}
     try:
         make_database()
         keeper = Keeper()
         with _client() as client:
-            pools = deploy(client)
+            pools = deploy(client, sections)
         print(f"Prefect's UI: http://{host}:{port}", flush=True)
         for pool in sorted(pools - {POOL}):
             print(f"work pool {pool}: `prefect worker start --pool {pool}` in this checkout runs its lines", flush=True)

@@ -117,8 +117,7 @@ def _noted_run(folder: Path) -> str | None:
 def _move_to(folder: Path, commit: str) -> None:
     """Brings a worktree to a commit; what earlier runs made there stays and need not be made again."""
     git("worktree", "prune")
-    is_worktree = str(folder) in git("worktree", "list", "--porcelain").replace("worktree ", "").splitlines()
-    if is_worktree:
+    if f"worktree {folder}" in git("worktree", "list", "--porcelain").splitlines():
         _drop_index_lock(folder)
         git("-C", str(folder), "checkout", "--quiet", "--force", "--detach", commit)
         return

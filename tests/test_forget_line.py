@@ -153,12 +153,20 @@ def test_nothing_that_shows_the_recording_is_left_and_the_others_are_whole(worke
     ring = worked / f".lineact/live/{LINE}/feedback"
     ring.mkdir(parents=True)
     (ring / "kept.crop").write_bytes(b"a crop")
+    shutil.copytree(raw, worked / f".lineact/worktrees/{LINE}/raw")  # of a scheduled run that failed
     shutil.rmtree(everything / "recorded")  # the user's own originals
     before = holding(everything, gone)
-    for place in ("checkout/.dvc/cache", "checkout/.lineact/cache", "checkout/data", "store"):
+    for place in (
+        "checkout/.dvc/cache",
+        "checkout/.lineact/cache",
+        "checkout/.lineact/worktrees",
+        "checkout/data",
+        "store",
+    ):
         assert any(path.startswith(place) for path in before), place
     assert list((worked / "mlruns").rglob("contact_sheet.png"))
-    others = {path for path in holding(everything, other) if "/raw/" in path or "/cache/ingest/" in path}
+    kept = ("/data/", "/cache/ingest/")
+    others = {path for path in holding(everything, other) if any(place in path for place in kept)}
     assert len(others) >= 2
 
     done = run(worked, "flows.forget", f"video=data/{LINE}/raw/{GONE}")

@@ -89,7 +89,7 @@ def project(tmp_path, monkeypatch):
 
 def test_each_active_line_has_a_deployment_from_its_settings(server, project):
     with client_of(server[0]) as client:
-        assert deployments.deploy(client) == {"lineact", f"pool_{LINE}", f"pool_{OTHER}"}
+        assert deployments.deploy(client, deployments.schedules()) == {"lineact", f"pool_{LINE}", f"pool_{OTHER}"}
         found = client.read_deployment_by_name(f"retrain/{LINE}")
         assert found.work_pool_name == f"pool_{LINE}"
         assert found.global_concurrency_limit is not None
@@ -104,17 +104,17 @@ def test_each_active_line_has_a_deployment_from_its_settings(server, project):
 
 def test_what_a_person_paused_stays_paused_and_a_line_that_went_has_no_deployment(server, project):
     with client_of(server[0]) as client:
-        deployments.deploy(client)
+        deployments.deploy(client, deployments.schedules())
         small, other = (client.read_deployment_by_name(f"retrain/{line}") for line in (LINE, OTHER))
         client.pause_deployment(small.id)
         client.update_deployment_schedule(other.id, other.schedules[0].id, active=False)
-        deployments.deploy(client)
+        deployments.deploy(client, deployments.schedules())
         assert client.read_deployment_by_name(f"retrain/{LINE}").paused
         assert [one.active for one in client.read_deployment_by_name(f"retrain/{OTHER}").schedules] == [False]
         assert client.read_deployment_by_name(f"retrain/{OTHER}").id == other.id
         client.resume_deployment(small.id)
         (project / "conf/lines.yaml").write_text(yaml.safe_dump(lists_of("simulated_lines", LINE)))
-        deployments.deploy(client)
+        deployments.deploy(client, deployments.schedules())
         assert set(deployments.lines_of(client)) == {LINE}
         assert not client.read_deployment_by_name(f"retrain/{LINE}").paused
 
@@ -135,7 +135,7 @@ def deployed(server, project, monkeypatch):  # noqa: ARG001 - the process is in 
     with client_of(server[0]) as client:
         for one in deployments.lines_of(client).values():
             client.delete_deployment(one.id)
-        deployments.deploy(client)
+        deployments.deploy(client, deployments.schedules())
         yield client
 
 
@@ -201,7 +201,7 @@ def test_a_machine_that_was_off_or_whose_clock_jumped_runs_a_line_once(server, d
     own = project / f"conf/line/{OTHER}.yaml"
     own.write_text(own.read_text().replace("0 2 * * *", "17 * * * *"))
     (project / "conf/lines.yaml").write_text(yaml.safe_dump(lists_of("simulated_lines", LINE, OTHER)))
-    deployments.deploy(deployed)
+    deployments.deploy(deployed, deployments.schedules())
     deployment = deployed.read_deployment_by_name(f"retrain/{OTHER}")
 
     def scheduled() -> list[FlowRun]:

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -54,6 +55,26 @@ def test_an_unknown_line_is_refused_before_anything_starts(flow, project):
     )
     assert not (project / "mlflow.db").exists()
     assert not list((project / ".lineact/prefect").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "named"),
+    [
+        ("conf/line/demo.yaml", "\nmatch:", '\nschedule: {cron: "0 25 * * *"}\nmatch:', "expected .*hour, found '25'"),
+        ("conf/line/demo.yaml", "\nmatch:", "\nschedule: {cron: nightly}\nmatch:", "cron: expected five fields"),
+        ("conf/lines.yaml", "  - demo\n", "  - demo\n  - demo\n", "each line once, found demo twice: two lines cannot"),
+    ],
+)
+def test_serve_names_a_bad_schedule_or_a_doubled_line_before_any_server_starts(file, old, new, named, project):
+    path = project / file
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    asked = ask(project, "serve", "port=1")
+    assert asked.returncode == 2
+    assert asked.stdout == ""
+    (told,) = asked.stderr.splitlines()
+    assert told.startswith(f"error: {file}")
+    assert re.search(named, told)
 
 
 @pytest.mark.parametrize("flow", ["answer_queue", "review", "live"])

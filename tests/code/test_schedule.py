@@ -7,12 +7,14 @@ from prefect.client.schemas.schedules import CronSchedule
 
 from lineact.schedule import ScheduleParams
 
+REST = {"work_pool": "lineact", "retries": 2, "retry_delay_s": 60.0, "mlflow_wait_s": 7200.0, "remote": None}
+
 
 @pytest.mark.parametrize(
     "cron", ["0 2 * * *", "*/15 6-22 * * mon-fri", "0,30 0-23/2 1 jan,jul 0", "5 4 * * 7", "0 22 31 DEC *"]
 )
 def test_what_crontab_allows_is_taken(cron):
-    assert ScheduleParams(cron, "Europe/Berlin").cron == cron
+    assert ScheduleParams(cron, "Europe/Berlin", **REST).cron == cron
     assert CronSchedule(cron=cron, timezone="Europe/Berlin")
 
 
@@ -39,13 +41,13 @@ def test_what_crontab_allows_is_taken(cron):
 )
 def test_a_wrong_expression_is_named_with_its_field(cron, named):
     with pytest.raises(ValueError, match=f"cron: expected .*{named}"):
-        ScheduleParams(cron, "UTC")
+        ScheduleParams(cron, "UTC", **REST)
 
 
 @pytest.mark.parametrize("timezone", ["Mars/X", "", "../etc/passwd", "/etc/localtime", "Europe", "utc+1"])
 def test_a_wrong_timezone_is_named(timezone):
     with pytest.raises(ValueError, match="timezone: expected a name such as UTC"):
-        ScheduleParams("0 2 * * *", timezone)
+        ScheduleParams("0 2 * * *", timezone, **REST)
 
 
 PARTS = st.from_regex(r"\A(\*|[0-9]{1,2}(-[0-9]{1,2})?|mon|jan-mar)(/[0-9]{1,2})?\Z")
@@ -54,7 +56,25 @@ PARTS = st.from_regex(r"\A(\*|[0-9]{1,2}(-[0-9]{1,2})?|mon|jan-mar)(/[0-9]{1,2})
 @given(st.lists(st.lists(PARTS, min_size=1, max_size=2).map(",".join), min_size=5, max_size=5).map(" ".join))
 def test_prefect_takes_whatever_is_taken_here(cron):
     try:
-        ScheduleParams(cron, "UTC")
+        ScheduleParams(cron, "UTC", **REST)
     except ValueError:
         return
     assert CronSchedule(cron=cron, timezone="UTC")
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"work_pool": "my pool"}, "work_pool: expected letters"),
+        ({"work_pool": ""}, "work_pool: expected letters"),
+        ({"work_pool": "Prefect-x"}, "work_pool: .*not beginning with prefect"),  # Prefect keeps these for itself
+        ({"retries": -1}, "retries: expected a number from 0 on, found -1"),
+        ({"retry_delay_s": -0.5}, "retry_delay_s"),
+        ({"mlflow_wait_s": float("inf")}, "mlflow_wait_s"),
+        ({"mlflow_wait_s": float("nan")}, "mlflow_wait_s"),
+        ({"remote": ""}, "remote: expected the name"),
+    ],
+)
+def test_a_wrong_setting_of_a_run_is_named(changed, named):
+    with pytest.raises(ValueError, match=named):
+        ScheduleParams("0 2 * * *", "UTC", **(REST | changed))

@@ -10,10 +10,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+import requests.exceptions
 import yaml
 
+from flows import patience, tracking
 from flows import register as registry
-from flows import tracking
 from flows.champion import champion_of, find_bundle, pin_of, ready_champion
 from flows.classifier_choices import choices_of, classifier_of
 from flows.dvc_stage import Outcome, StageResult
@@ -649,6 +650,38 @@ def test_the_next_run_closes_those_that_a_killed_one_left_open(monkeypatch, tmp_
         assert status_of(left) == "KILLED"
         for other in (of_another_line, of_another_checkout, run_id):
             assert status_of(other) == "RUNNING"
+
+
+@pytest.mark.parametrize("is_lost_after", [True, False])
+@pytest.mark.parametrize(
+    "call", ["create_model_version", "set_registered_model_alias", "set_model_version_tag", "log_artifacts"]
+)
+def test_nothing_is_registered_twice_where_mlflow_goes_away_meanwhile(call, is_lost_after, monkeypatch):
+    """A scheduled run tries again whether the call, or only its answer, was lost."""
+    schedule = {"cron": "0 2 * * *", "timezone": "UTC", "work_pool": "lineact", "retries": 0, "retry_delay_s": 0.0}
+    note = {"line": LINE, "flow_run": "run-1", "commit": "0", "begun_at": "2026-01-01T000000"}
+    write_json(Path("scheduled_run.json"), note | {"schedule": schedule | {"mlflow_wait_s": 60.0, "remote": None}})
+    monkeypatch.setattr(patience, "PAUSE_S", 0.01)
+    kind = type(tracking.client())
+    real, lost = getattr(kind, call), []
+
+    def lose_once(self, *arguments, **named):
+        if lost:
+            return real(self, *arguments, **named)
+        lost.append(real(self, *arguments, **named) if is_lost_after else None)
+        raise requests.exceptions.ConnectionError("the server is gone")
+
+    write_bundle("first")
+    pin()
+    with monkeypatch.context() as patch:
+        patch.setattr(kind, call, lose_once)
+        found = registry.register(LINE, tracking.start_parent(LINE))
+    assert lost
+    assert found.promoted
+    assert len(versions_of(LINE)) == 1
+    assert len(ledger()) == 1
+    assert alias("champion") == found.version
+    assert versions_of(LINE)[0].tags["promotion"] == hashlib.sha256(ledger()[0]).hexdigest()
 
 
 def test_registering_says_nothing_that_no_user_can_act_on(capfd, recwarn):

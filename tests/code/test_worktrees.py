@@ -232,6 +232,37 @@ def test_a_result_is_a_branch_that_a_person_can_merge_and_nothing_else(checkout,
     assert "stages: {a: {}}" in Path("dvc.lock").read_text()
 
 
+def locked(**stages: str) -> str:
+    """A dvc.lock with a hash for each stage."""
+    entries = {
+        name.replace("_at_", "@"): {"cmd": "x", "deps": [{"path": "a", "md5": md5}]} for name, md5 in stages.items()
+    }
+    return yaml.safe_dump({"schema": "2.0", "stages": entries}, sort_keys=True)
+
+
+def test_the_branches_of_two_lines_can_be_merged_one_after_the_other(checkout, monkeypatch):
+    """Each pins its champion in its own file of conf/, so that `configure` depends on something else in each."""
+    before = {"detect_at_demo": "0", "detect_at_press_a": "0"}
+    Path("dvc.lock").write_text(locked(configure="0", **before))
+    commit("both lines ran")
+    branches = []
+    for line in ("demo", LINE):
+        with monkeypatch.context() as patch:
+            patch.chdir(enter_worktree(line, f"run of {line}"))
+            Path("dvc.lock").write_text(locked(configure=f"of {line}", **before | {f"detect_at_{line}": "1"}))
+            own = Path(f"conf/line/{line}.yaml")
+            own.write_text(own.read_text() + f"seed: {len(branches) + 1}\n")
+            here = scheduled_run()
+            assert here is not None
+            branches.append(result.commit_result(here))
+    for branch in branches:
+        run("git", "-c", "user.name=ann", "-c", "user.email=ann@plant.invalid", "merge", "-q", str(branch))
+    assert yaml.safe_load(Path("dvc.lock").read_text()) == yaml.safe_load(
+        locked(configure="0", detect_at_demo="1", detect_at_press_a="1")
+    )
+    assert checkout == Path.cwd()
+
+
 MAKES_TABLE = "mkdir -p data/${item}/ingest && yes rows | head -c 262144 > data/${item}/ingest/table"
 
 
