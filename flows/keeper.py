@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
 
 GRACE_S = 120.0  # a run's process needs so long at most to take its line's lock
+TOLD_S = 30.0  # a worker tells a crash twice: the second word must not meet a run that goes on already
 GOING_ON = ("PENDING", "RUNNING", "CANCELLING")
 BEGUN = ("RUNNING", "CANCELLING", "COMPLETED", "FAILED", "CRASHED")
 MOST_STARTS = 5  # a run that ends its machine each time is not started for ever
@@ -46,7 +47,8 @@ class Keeper:
         for run in _last_of_each(_runs(client, list(lines), ("CRASHED",))):
             assert run.deployment_id is not None
             last = _runs(client, [run.deployment_id], BEGUN)[0]
-            if last.id == run.id and run.run_count < MOST_STARTS and not _is_held(lines[run.deployment_id]):
+            is_told = last.id == run.id and _age_s(run) > TOLD_S
+            if is_told and run.run_count < MOST_STARTS and not _is_held(lines[run.deployment_id]):
                 resume(client, run)
 
 
@@ -120,7 +122,7 @@ def _runs(
     asked = filters.FlowRunFilter(
         deployment_id=filters.FlowRunFilterDeploymentId(any_=deployments),
         state=filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=[StateType(kind) for kind in types])),
-        expected_start_time=filters.FlowRunFilterExpectedStartTime(before_=before) if before else None,
+        expected_start_time=filters.FlowRunFilterExpectedStartTime(before_=before) if before else None,  # type: ignore[arg-type]
     )
     return client.read_flow_runs(flow_run_filter=asked, sort=FlowRunSort.START_TIME_DESC, limit=200)
 
@@ -130,9 +132,12 @@ def _is_silent(line: str, run: "FlowRun") -> bool:
 
     By the lock and not by the clock alone, which may jump: the system lets go of it with the process.
     """
-    assert run.state is not None
-    age_s = (_now() - run.state.timestamp).total_seconds()
-    return age_s > GRACE_S and not _is_held(line)
+    return _age_s(run) > GRACE_S and not _is_held(line)
+
+
+def _age_s(run: "FlowRun") -> float:
+    """Seconds since the run got its state."""
+    return (_now() - run.state.timestamp).total_seconds() if run.state else 0.0
 
 
 def _is_held(line: str) -> bool:

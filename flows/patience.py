@@ -14,7 +14,8 @@ from lineact.errors import InputError
 
 PAUSE_S = 10.0  # between two tries
 AWAY = (429, 502, 503, 504)  # HTTP: too many requests, or a proxy before a server that is not there
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class MlflowAwayError(InputError):

@@ -1,8 +1,10 @@
 """`python -m flows.retrain line=demo`: label -> gate -> train -> compare with the champion -> register."""
 
+import contextlib
 import os
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from flows.champion import ready_champion
 from flows.dvc_stage import StageResult
 from flows.label_line import label_line
 from flows.one_run import only_run_of
+from flows.parents_end import end_with_parent
 from flows.pipeline import has_recordings
 from flows.register import Registration, register
 from flows.result import commit_result, push_result, way_to_take
@@ -56,11 +59,13 @@ def retrain(line: str) -> "Registration | State | None":
         What became of the challenger; where decisions are missing, a completed state named AwaitingReview; None where
         the line has no recordings to judge a release on.
     """
-    with only_run_of(line):
+    run = scheduled_run()
+    if run is None:
+        with only_run_of(line):
+            return _retrain(line)
+    end_with_parent()  # a worker that was killed: the run goes on under the next one
+    with only_run_of(line), crashing_without_server():
         ended = _retrain(line)
-        run = scheduled_run()
-        if run is None:
-            return ended
         branch = keep_result(run)
         push_to_remote.with_options(**retried())(run)
     if branch and isinstance(ended, State):
@@ -68,6 +73,17 @@ def retrain(line: str) -> "Registration | State | None":
         words = f"{ended.message}; first, in the checkout: `{way_to_take(branch)}`"
         return Completed(name=ended.name, message=words)
     return ended
+
+
+@contextlib.contextmanager
+def crashing_without_server() -> Iterator[None]:
+    """Ends a run whose Prefect server went away as a crashed one, which goes on, and not as a failed one."""
+    from httpx import TransportError
+
+    try:
+        yield
+    except TransportError as error:
+        sys.exit(f"the Prefect server went away: {error!r}")
 
 
 def _retrain(line: str) -> "Registration | State | None":

@@ -3,7 +3,6 @@
 Server and worker are started again where they end; runs that a kill ended go on, see `flows.keeper`.
 """
 
-import ctypes
 import ipaddress
 import os
 import signal
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 from flows import command_line
 from flows.deployments import POOL, deploy, schedules
 from flows.keeper import Keeper
+from flows.parents_end import end_with_parent
 from flows.server import SERVER_FILE, answers, note_server, standing_server, wait_for
 from lineact.errors import ConfigError, InputError
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 LOOK_EVERY_S = 10.0
 END_S = 60.0  # a worker ends its runs first
-PR_SET_PDEATHSIG = 1  # Linux: the signal that a process gets when its parent ends
 
 
 def start_server(host: str, port: int) -> "subprocess.Popen[bytes]":
@@ -55,12 +54,8 @@ def start_prefect(*arguments: str) -> "subprocess.Popen[bytes]":
         [sys.executable, "-m", "prefect", *arguments],
         stdout=sys.stderr,
         start_new_session=True,
-        preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+        preexec_fn=end_with_parent,
     )
-
-
-def _end_with_parent() -> None:
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def refuse_second_server(api_url: str) -> None:

@@ -92,7 +92,12 @@ def enter_worktree(line: str, flow_run: str) -> Path:
             _share_cache(checkout, folder)
             _share_state(checkout, folder, line)
             begun_at = datetime.now(UTC).strftime("%Y-%m-%dT%H%M%S")
-            note = ScheduledRun(line, flow_run, commit, begun_at, _schedule_of(line, folder))
+            try:
+                schedule = _schedule_of(line, folder)
+            except ConfigError:
+                leave_worktree(line)
+                raise
+            note = ScheduledRun(line, flow_run, commit, begun_at, schedule)
             write_json(folder / NOTE, dataclasses.asdict(note))
         _drop_index_lock(folder)
         _bring_words(checkout, folder, line)

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 import yaml
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.schedules import CronSchedule
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelling, Completed, Crashed, Pending, Running, Scheduled
 
@@ -30,6 +32,7 @@ from tests.test_services import free_port
 pytestmark = pytest.mark.services
 OTHER, UNBORN = "other", "unborn"
 SCHEDULE = {"retries": 1, "retry_delay_s": 1.0, "mlflow_wait_s": 60.0}
+ENDED = ("Completed", "Failed", "Cancelled")  # one that crashed goes on
 RUN_S = 2400  # two lines side by side on two cores, beside other work
 
 
@@ -96,6 +99,7 @@ def test_each_active_line_has_a_deployment_from_its_settings(server, project):
         assert found.global_concurrency_limit.limit == 1
         assert found.parameters == {"line": LINE}
         (schedule,) = found.schedules
+        assert isinstance(schedule.schedule, CronSchedule)
         assert (schedule.schedule.cron, schedule.schedule.timezone) == ("30 3 * * mon-fri", "Europe/Berlin")
         assert found.pull_steps == [{"flows.deployments.isolate": {"line": LINE}}]
         assert found.job_variables["working_dir"] == str(project)
@@ -132,6 +136,7 @@ def new_run(client: SyncPrefectClient, *states: Any) -> FlowRun:
 def deployed(server, project, monkeypatch):  # noqa: ARG001 - the process is in the project
     """The lines are deployed anew, and a run counts as silent at once."""
     monkeypatch.setattr(keeper, "GRACE_S", -1.0)
+    monkeypatch.setattr(keeper, "TOLD_S", -1.0)
     with client_of(server[0]) as client:
         for one in deployments.lines_of(client).values():
             client.delete_deployment(one.id)
@@ -183,7 +188,7 @@ def test_what_was_cancelled_or_ends_its_machine_each_time_or_is_done_since_does_
     looks.look(deployed)
     looks.look(deployed)
     assert state_of(deployed, cancelled) == "Cancelled"
-    again = [state for _ in range(MOST_STARTS) for state in (Scheduled(), Running())]
+    again: list[Any] = [state for _ in range(MOST_STARTS) for state in (Scheduled(), Running())]
     ends_its_machine = new_run(deployed, *again)
     assert ends_its_machine.run_count == MOST_STARTS
     for _ in range(4):
@@ -196,7 +201,7 @@ def test_what_was_cancelled_or_ends_its_machine_each_time_or_is_done_since_does_
 
 
 def test_a_machine_that_was_off_or_whose_clock_jumped_runs_a_line_once(server, deployed, project):
-    """The server has scheduled the next runs; then it is a week later."""
+    """The server has scheduled the next runs; then it is hours later."""
     _, home = server
     own = project / f"conf/line/{OTHER}.yaml"
     own.write_text(own.read_text().replace("0 2 * * *", "17 * * * *"))
@@ -208,7 +213,7 @@ def test_a_machine_that_was_off_or_whose_clock_jumped_runs_a_line_once(server, d
         found = deployed.read_flow_runs(limit=200)
         return [one for one in found if one.deployment_id == deployment.id and one.auto_scheduled]
 
-    wait_until(lambda: len(scheduled()) > 3, 120, home / "log")
+    wait_until(lambda: len(scheduled()) >= 3, 120, home / "log")
     asked_for = deployed.create_flow_run_from_deployment(deployment.id)
     times = {one.id: one.expected_start_time for one in scheduled()}
     late_by = timedelta(hours=2.5)
@@ -222,7 +227,7 @@ def test_a_machine_that_was_off_or_whose_clock_jumped_runs_a_line_once(server, d
     assert {names[one] for _, one in due[:-1]} == {"Skipped"}
     assert names[due[-1][1]] == "Scheduled"
     assert state_of(deployed, asked_for) == "Scheduled"
-    assert {names[one] for one, at in times.items() if at is not None and at > jumped} == {"Scheduled"}
+    assert {names[one] for one, at in times.items() if at is not None and at > jumped} <= {"Scheduled"}
     deployed.set_flow_run_state(due[-1][1], Running(), force=True)  # it begins, and the clock jumps back
     Keeper().look(deployed)
     assert len({one.expected_start_time for one in scheduled()}) == len(scheduled())  # no time is scheduled again
@@ -278,7 +283,7 @@ def test_two_lines_retrain_at_once_whatever_is_killed_and_a_person_works_on_undi
     before = [git(checkout, *asked) for asked in (("rev-parse", "HEAD"), ("status", "--porcelain"), ("diff",))]
     serve = start(checkout, log, "flows.serve", f"port={port}")
     try:
-        wait_until(lambda: "Worker 'ProcessWorker" in log.read_text(), 300, log)
+        wait_until(lambda: "Prefect's UI:" in log.read_text(), 300, log)
         with client_of(port) as client:
             runs = {
                 line: client.create_flow_run_from_deployment(
@@ -286,10 +291,10 @@ def test_two_lines_retrain_at_once_whatever_is_killed_and_a_person_works_on_undi
                 )
                 for line in (LINE, OTHER, UNBORN)
             }
-            wait_until(lambda: is_in(checkout, LINE, "train_detector"), RUN_S, log)
+            wait_until(lambda: is_in(checkout, LINE, "detect"), RUN_S, log)
             for one in family_of(checkout, LINE):  # a run
                 one.kill()
-            wait_until(lambda: is_in(checkout, OTHER, "train_teacher"), RUN_S, log)
+            wait_until(lambda: is_in(checkout, OTHER, "train_detector"), RUN_S, log)
             assert state_of(client, runs[UNBORN]) == "Failed"
             told = client.read_flow_run(runs[UNBORN].id).state
             assert told is not None
@@ -298,8 +303,8 @@ def test_two_lines_retrain_at_once_whatever_is_killed_and_a_person_works_on_undi
         serve.wait()
         wait_until(lambda: not answers(f"http://127.0.0.1:{port}/api"), 120, log)
         serve = start(checkout, log, "flows.serve", f"port={port}")
-        wait_until(lambda: log.read_text().count("Worker 'ProcessWorker") == 2, 300, log)
-        wait_until(lambda: family_of(checkout, OTHER), 600, log)
+        wait_until(lambda: len(re.findall("Worker 'ProcessWorker .*' started", log.read_text())) == 2, 300, log)
+        wait_until(lambda: stage_in(family_of(checkout, LINE)) and stage_in(family_of(checkout, OTHER)), RUN_S, log)
         with client_of(port) as client:
             (server,) = [one for one in psutil.Process(serve.pid).children() if "server" in one.cmdline()]
             for one in [*server.children(recursive=True), server]:  # the server alone
@@ -307,22 +312,22 @@ def test_two_lines_retrain_at_once_whatever_is_killed_and_a_person_works_on_undi
             wait_until(lambda: "the server ended; it is started again" in log.read_text(), 120, log)
             wait_until(lambda: answers(f"http://127.0.0.1:{port}/api"), 300, log)
             for line in (LINE, OTHER):
-                ended = lambda: client.read_flow_run(runs[line].id).state.is_final()  # noqa: B023, E731
-                wait_until(ended, RUN_S, log)
+                wait_until(lambda: state_of(client, runs[line]) in ENDED, RUN_S, log)  # noqa: B023
                 assert state_of(client, runs[line]) == "Completed", log.read_text()[-5000:]
                 assert client.read_flow_run(runs[line].id).run_count > 1
     finally:
         end(serve)
-    assert [git(checkout, *asked) for asked in (("rev-parse", "HEAD"), ("status", "--porcelain"), ("diff",))][
-        ::2
-    ] == before[::2]
+        for line in (LINE, OTHER):
+            for one in family_of(checkout, line):
+                one.kill()
+    assert [git(checkout, "rev-parse", "HEAD"), git(checkout, "diff")] == before[::2]
     changed = set(git(checkout, "status", "--porcelain").splitlines()) - set(before[1].splitlines())
     assert changed <= {f"?? models/{line}/" for line in (LINE, OTHER)}  # the ledgers
-    assert git(checkout, "worktree", "list").count("\n") == 1  # the line that is not committed has a worktree, unused
+    assert git(checkout, "worktree", "list").count("\n") == 0
     store = MlflowClient(f"sqlite:///{checkout}/mlflow.db")
     branches = {}
     for line in (LINE, OTHER):
-        experiment = store.get_experiment_by_name(f"lineact-{line}").experiment_id
+        (experiment,) = [one.experiment_id for one in store.search_experiments() if one.name == f"lineact-{line}"]
         (parent,) = store.search_runs([experiment], "tags.`lineact.kind` = 'pipeline'")
         assert parent.info.status == "FINISHED"
         assert parent.data.tags["lineact.flow_run"] == str(runs[line].id)

@@ -195,7 +195,8 @@ def test_a_run_goes_on_where_mlflow_was_away_in_the_middle_and_nothing_is_there_
     monkeypatch.setattr(tracking, "provenance", lambda _: {})
     be_scheduled(600.0)
     result = write_stage()
-    log_batch, interrupted = type(tracking.client()).log_batch, []
+    log_batch = type(tracking.client()).log_batch
+    interrupted: list[Thread] = []
 
     def log_batch_and_lose_the_server(self, *arguments, **named):
         if not interrupted:  # the child run is there, its metrics are not
@@ -238,4 +239,3 @@ def test_a_run_whose_mlflow_stays_away_ends_and_goes_on_later_in_the_same_runs(a
     assert parents[0] == parents[1]
     runs = tracking.client().search_runs([tracking.experiment_id(LINE)])
     assert sorted(run.info.status for run in runs) == ["FINISHED", "FINISHED"]
-

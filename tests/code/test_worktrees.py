@@ -245,7 +245,7 @@ def test_the_branches_of_two_lines_can_be_merged_one_after_the_other(checkout, m
     before = {"detect_at_demo": "0", "detect_at_press_a": "0"}
     Path("dvc.lock").write_text(locked(configure="0", **before))
     commit("both lines ran")
-    branches = []
+    branches: list[str | None] = []
     for line in ("demo", LINE):
         with monkeypatch.context() as patch:
             patch.chdir(enter_worktree(line, f"run of {line}"))
