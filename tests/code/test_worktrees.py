@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
 
@@ -16,6 +17,8 @@ from flows.dvc_stage import StageError
 from flows.ledger import add_entry, read_ledger
 from flows.lines import add_line, edit_yaml
 from flows.one_run import only_run_of
+from flows.retrain import crashing_without_server
+from flows.stage import retried
 from flows.worktrees import checkout_of, enter_worktree, git, leave_worktree, scheduled_run
 from lineact.decisions import write_decisions
 from lineact.errors import ConfigError, FullDiskError, InputError
@@ -371,3 +374,23 @@ def test_forgetting_a_line_leaves_no_worktree_that_git_remembers():
     shutil.rmtree(worktrees.WORKTREES / LINE)
     leave_worktree(LINE)
     assert LINE not in run("git", "worktree", "list")
+
+
+def test_a_scheduled_runs_tasks_are_tried_again_after_io_failures_and_a_persons_are_not(checkout, monkeypatch):
+    from prefect.states import Failed
+
+    assert retried() == {}
+    monkeypatch.chdir(enter_worktree(LINE, "run-1"))
+    options = retried()
+    assert (options["retries"], options["retry_delay_seconds"]) == (2, 60.0)
+    full, broken = StageError("full", FullDiskError.exit_code), ConfigError("cron: expected five fields")
+    asked = [options["retry_condition_fn"](None, None, Failed(data=error)) for error in (full, broken)]
+    assert asked == [True, False]
+    assert checkout_of(Path.cwd()) == checkout
+
+
+def test_a_prefect_server_that_went_away_crashes_a_run_which_then_goes_on_and_does_not_fail_it():
+    with pytest.raises(SystemExit, match="the Prefect server went away"), crashing_without_server():
+        raise httpx.ConnectError("All connection attempts failed")
+    with pytest.raises(ConfigError), crashing_without_server():
+        raise ConfigError("another")
