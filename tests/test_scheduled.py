@@ -188,7 +188,8 @@ def test_what_was_cancelled_or_ends_its_machine_each_time_or_is_done_since_does_
     looks.look(deployed)
     looks.look(deployed)
     assert state_of(deployed, cancelled) == "Cancelled"
-    again: list[Any] = [state for _ in range(MOST_STARTS) for state in (Scheduled(), Running())]
+    kinds: tuple[Any, ...] = (Scheduled, Running)
+    again = [kind() for _ in range(MOST_STARTS) for kind in kinds]
     ends_its_machine = new_run(deployed, *again)
     assert ends_its_machine.run_count == MOST_STARTS
     for _ in range(4):
