@@ -1,4 +1,4 @@
-"""`python -m flows.bench_scale line=demo [workers=1,2] [detector=grounding_dino_tiny]`: one process beside workers of a cluster.
+"""`python -m flows.bench_scale line=demo [workers=1,2] [detector=grounding_dino_tiny]`: one process beside workers.
 
 In one run, on this machine: the stages ingest, detect and embed in their own process, then on so many workers of a Dask
 cluster, each time from nothing. What they write must be the same bytes.
@@ -19,7 +19,7 @@ from flows import command_line
 from flows.local_cluster import ROOT, LocalCluster
 from flows.pipeline import CONF, refuse_without_recordings
 from lineact.bench_label import empty_cache
-from lineact.errors import ConfigError, InputError, LineactError
+from lineact.errors import ConfigError, LineactError
 from lineact.files import sha256_of_tree
 from lineact.video import find_videos, video_facts
 from tasks.configure import compose_line

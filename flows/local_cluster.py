@@ -1,4 +1,4 @@
-"""A Dask scheduler and workers as processes of this machine, as `dask scheduler` and `dask worker` start them anywhere."""
+"""A Dask scheduler and workers as processes of this machine, started by Dask's own commands."""
 
 import json
 import os
@@ -19,11 +19,15 @@ class LocalCluster:
 
     Args:
         folder: where workers run; gets their logs and what they write meanwhile.
+
+    Attributes:
+        address: the scheduler's.
+        processes: all that were started, by name; "scheduler" is one.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder.resolve()
-        self._processes: list[subprocess.Popen] = []
+        self.processes: dict[str, subprocess.Popen] = {}
         self._file = self._folder / "scheduler.json"
         self.address = ""
 
@@ -33,9 +37,9 @@ class LocalCluster:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for process in reversed(self._processes):
+        for process in reversed(self.processes.values()):
             process.terminate()
-        for process in reversed(self._processes):
+        for process in reversed(self.processes.values()):
             try:
                 process.wait(timeout=10)
             except subprocess.TimeoutExpired:
@@ -86,5 +90,5 @@ class LocalCluster:
                 stdout=stream,
                 stderr=subprocess.STDOUT,
             )
-        self._processes.append(process)
+        self.processes[name] = process
         return process
