@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import tempfile
 import time
 import uuid
@@ -67,6 +68,7 @@ def workers_for(params: DaskParams, stage: str, key_of: Callable[[], Key]) -> It
     """
     from distributed import Client
 
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # tracebacks about what is told in a line here
     try:
         client = Client(params.scheduler, timeout=params.wait_s, name=f"lineact-{stage}")
     except (OSError, ValueError) as error:
@@ -187,6 +189,7 @@ class Workers:
     def _done(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, str]]:
         """The jobs as their results are stored, and by which worker."""
         from distributed import wait
+        from distributed.client import FuturesCancelledError
 
         running: dict[Future, _Asked] = {}
         for job in jobs:
@@ -196,6 +199,8 @@ class Workers:
                 finished = wait(list(running), timeout=TICK_S, return_when="FIRST_COMPLETED").done
             except TimeoutError:
                 finished = set()
+            except FuturesCancelledError as error:  # the client does so where it loses the scheduler
+                raise self._scheduler_gone() from error
             for future in finished:
                 asked = running.pop(future)
                 answer = self._answer_of(future, asked.job)
