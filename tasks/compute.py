@@ -1,6 +1,7 @@
 """Where a line's stages `ingest`, `detect` and `embed` are computed. No result depends on it, so no stage tracks it."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,18 @@ def cluster_of(line: str | None) -> DaskParams | None:
     values, where = _read(chosen) if chosen else (section_of(line, SECTION), f"{PARAMS_FILE}: lines.{line}.{SECTION}")
     compute = from_mapping(ComputeParams, values, where)
     return compute.dask if compute.engine == "dask" else None
+
+
+def stores_of(lines: Iterable[str]) -> list[str]:
+    """Addresses of all stores through which recordings of these lines may have passed: theirs, and conf/compute/'s.
+
+    Raises:
+        ConfigError: as `cluster_of`.
+    """
+    read = [_read(path.stem) for path in sorted(FILES.glob("*.yaml"))]
+    read += [(section_of(line, SECTION), f"{PARAMS_FILE}: lines.{line}.{SECTION}") for line in lines]
+    settings = [from_mapping(ComputeParams, values, where) for values, where in read]
+    return sorted({compute.dask.store for compute in settings if compute.dask is not None})
 
 
 def _read(name: str) -> tuple[Any, str]:

@@ -19,7 +19,7 @@ from lineact.scale.ingest import UNUSABLE, read_on_worker
 from lineact.scale.job import Identity, difference, own_identity
 from lineact.scale.store import Store, forget_recording, shards_folder, video_name
 from lineact.settings import from_mapping
-from tasks.compute import cluster_of
+from tasks.compute import cluster_of, stores_of
 from tasks.configure import compose_line
 from tests.generated_videos import scene, with_arm, write_video
 
@@ -80,6 +80,13 @@ def test_the_environment_goes_before_the_lines_settings(checkout, monkeypatch):
     assert cluster_of("demo") is None
     monkeypatch.delenv("LINEACT_COMPUTE")
     assert cluster_of("demo") == cluster
+
+
+def test_all_stores_are_known_that_a_line_may_have_used(checkout):
+    assert stores_of(["demo"]) == [DASK["dask"]["store"]]
+    own = DASK | {"dask": DASK["dask"] | {"store": "s3://plant/demo"}}
+    (checkout / "params.yaml").write_text(yaml.safe_dump({"lines": {"demo": {"compute": own}}}))
+    assert stores_of(["demo"]) == [DASK["dask"]["store"], "s3://plant/demo"]
 
 
 def test_a_compute_that_is_none_is_refused_with_those_that_are(checkout, monkeypatch):
