@@ -5,12 +5,14 @@ cluster, each time from nothing. What they write must be the same bytes.
 """
 
 import os
+import resource
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import psutil
 import yaml
 from rich.console import Console
 from rich.table import Table
@@ -27,7 +29,7 @@ from tasks.configure import compose_line
 WORKERS = (1, 2)
 # of each stage: the earlier stage's folder that it reads, and its embedded weights
 STAGES = {"ingest": ("", ""), "detect": ("ingest", "grounding_dino"), "embed": ("detect", "blip2_vision")}
-HEADINGS = ("", *(f"{stage} s" for stage in STAGES), "all s", "video s/s", "ratio", "bytes")
+HEADINGS = ("", *(f"{stage} s" for stage in STAGES), "all s", "CPU s", "video s/s", "ratio", "bytes")
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,13 @@ class Way:
     Attributes:
         name: in the table.
         seconds: wall time by stage, the start of its process included.
+        cpu_s: processor time of the stages' processes and the workers, which other work on the machine changes least.
         written: hash of the stages' folders.
     """
 
     name: str
     seconds: dict[str, float]
+    cpu_s: float
     written: str
 
 
@@ -91,7 +95,10 @@ def _on_workers(folder: Path, count: int, line: str, raw: Path, sections: dict) 
                 "wait_s": 120.0,
             },
         }
-        return measured(folder, f"{count} worker{'s' if count > 1 else ''}", line, raw, sections, compute)
+        name = f"{count} worker{'s' if count > 1 else ''}"
+        way = measured(folder, name, line, raw, sections, compute)
+        of_workers = [psutil.Process(process.pid).cpu_times() for process in cluster.processes.values()]
+        return replace(way, cpu_s=way.cpu_s + sum(times.user + times.system for times in of_workers))
 
 
 def measured(folder: Path, name: str, line: str, raw: Path, sections: dict, compute: dict) -> Way:
@@ -112,6 +119,7 @@ def measured(folder: Path, name: str, line: str, raw: Path, sections: dict, comp
     (folder / "params.yaml").write_text(yaml.safe_dump({"lines": {line: sections | {"compute": compute}}}))
     environment = {name: value for name, value in os.environ.items() if name != "LINEACT_COMPUTE"}
     seconds = {}
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     for stage, (reads, weights) in STAGES.items():
         command = [sys.executable, "-m", f"tasks.{stage}", "--line", line, "--raw", str(raw), "--out", stage]
         command += [f"--{reads}", reads] if reads else []
@@ -124,14 +132,16 @@ def measured(folder: Path, name: str, line: str, raw: Path, sections: dict, comp
         if done.returncode:
             raise LineactError(f"{name}: {stage} failed: {done.stderr.strip()}")
         print(f"{name}: {stage} took {seconds[stage]:.1f} s", flush=True)  # the table comes minutes later
-    return Way(name, seconds, " ".join(sha256_of_tree(folder / stage) for stage in STAGES))
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Way(name, seconds, cpu_s, " ".join(sha256_of_tree(folder / stage) for stage in STAGES))
 
 
 def _row(way: Way, local: Way, video_s: float) -> list[str]:
     whole_s = sum(way.seconds.values())
     ratio = sum(local.seconds.values()) / whole_s
     same = "the same" if way.written == local.written else "OTHER"
-    figures = [f"{whole_s:.1f}", f"{video_s / whole_s:.1f}", f"{ratio:.2f}", same]
+    figures = [f"{whole_s:.1f}", f"{way.cpu_s:.1f}", f"{video_s / whole_s:.1f}", f"{ratio:.2f}", same]
     return [way.name, *(f"{seconds:.1f}" for seconds in way.seconds.values()), *figures]
 
 
