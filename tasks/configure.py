@@ -18,6 +18,7 @@ from lineact.dataset import DatasetParams
 from lineact.deadline import ReviewParams
 from lineact.detect import BACKENDS, DetectParams
 from lineact.distil import DistilParams
+from lineact.drift.policy import DriftParams
 from lineact.embed import EmbedParams
 from lineact.errors import ConfigError, LineactError
 from lineact.evaluate import EvaluateParams, EvaluatePicturesParams
@@ -72,6 +73,7 @@ NEEDS_RECORDINGS = frozenset(
         "review",
         "schedule",
         "compute",
+        "drift",
     }
 )
 NEEDS_BOXES = frozenset({"train_detector", "export"})
@@ -124,6 +126,7 @@ class LineParams:
     review: ReviewParams | None = None
     schedule: ScheduleParams | None = None
     compute: ComputeParams | None = None
+    drift: DriftParams | None = None
     simulate: SimulateParams | None = None
     simulate_review: SimulateReviewParams | None = None
     import_crops: ImportCropsParams | None = None

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from scipy.stats import binom, energy_distance
 
 from lineact.drift.blocks import GROUPS, Blocks, SampleParams, frames_to_blocks, read_blocks, stack, write_blocks
-from lineact.drift.judge import Rate, _energy, alarms, judge
+from lineact.drift.judge import _energy, alarms, judge
+from lineact.drift.policy import Rate
 from lineact.errors import InputError
 
 LABELS = ("screw", "wipe", "NG")
