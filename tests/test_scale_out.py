@@ -9,6 +9,7 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -301,6 +302,25 @@ def test_a_scheduler_that_goes_ends_the_stage_and_what_was_stored_is_kept(shards
             with pytest.raises(InputError, match=r"the Dask scheduler at .* went away; start it again; what is stored"):
                 list(found)
         assert len(Store.at(params.store).names("ingest")) >= 1
+
+
+def test_what_a_killed_worker_had_open_goes_when_the_next_one_starts(shards, tmp_path):
+    with LocalCluster(tmp_path / "cluster") as own:
+        own.start_worker("one")
+        given, scratch = shards(shard_work.copy_slowly)[:1], tmp_path / "cluster/scratch"
+        with workers_for(params_of(own, tmp_path / "store"), "ingest", shard_work.key_of) as workers:
+            found = workers.results(given)
+            waiting = Thread(target=next, args=(found,))
+            waiting.start()
+            while not list(scratch.rglob(given[0].name)):
+                time.sleep(0.05)
+            own.processes["one"].send_signal(signal.SIGKILL)
+            own.processes["one"].wait()
+            assert list(scratch.rglob(given[0].name))
+            own.start_worker("two")
+            waiting.join()
+            found.close()
+        assert not list(scratch.rglob(given[0].name))
 
 
 def wait_for_workers(cluster: LocalCluster, resource: str, count: int) -> None:
