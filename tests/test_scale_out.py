@@ -248,6 +248,19 @@ def test_a_worker_that_comes_late_is_waited_for(cluster, shards, tmp_path):
     assert len(results(params_of(cluster, tmp_path / "store", ingest="LATE"), shards(shard_work.copy))) == 3
 
 
+def test_a_worker_of_another_kind_that_comes_late_is_refused_and_the_first_does_its_shard(
+    cluster, shards, tmp_path, capfd
+):
+    cluster.start_worker("first_kind", "KINDS")
+    params = params_of(cluster, tmp_path / "store", ingest="KINDS")
+    with workers_for(params, "ingest", shard_work.key_of) as workers:
+        cluster.start_worker("second_kind", "KINDS", TESTED_KIND="two")
+        wait_for_workers(cluster, "KINDS", 2)
+        assert len(list(workers.results(shards(shard_work.copy_slowly)))) == 3
+    assert "is refused: kind 'two' in place of 'one'" in capfd.readouterr().out
+    assert "begun" not in cluster.log("second_kind").read_text()
+
+
 def test_a_recording_that_kills_its_workers_is_named(cluster, shards, tmp_path):
     cluster.start_worker("dying", "DYING")
     wait_for_workers(cluster, "DYING", 1)
