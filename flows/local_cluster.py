@@ -19,14 +19,15 @@ class LocalCluster:
 
     Args:
         folder: where workers run; gets their logs and what they write meanwhile.
+        environment: what the scheduler's has beside this process's.
 
     Attributes:
         address: the scheduler's.
         processes: all that were started, by name; "scheduler" is one.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder.resolve()
+    def __init__(self, folder: Path, **environment: str) -> None:
+        self._folder, self._environment = folder.resolve(), environment
         self.processes: dict[str, subprocess.Popen] = {}
         self._file = self._folder / "scheduler.json"
         self.address = ""
@@ -54,7 +55,7 @@ class LocalCluster:
         """
         self._file.unlink(missing_ok=True)
         options = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(self._file)]
-        process = self._start("scheduler", ["scheduler", *options, "--idle-timeout", IDLE])
+        process = self._start("scheduler", ["scheduler", *options, "--idle-timeout", IDLE], **self._environment)
         deadline_s = time.monotonic() + START_S
         while not self.address:
             if self._file.is_file() and (told := self._file.read_text()).endswith("}"):

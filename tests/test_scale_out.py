@@ -158,13 +158,12 @@ def test_a_killed_worker_costs_its_shard_and_the_outputs_are_the_same_bytes(reco
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
     """Two workers with CPU; a scheduler that gives up a shard whose worker dies."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES", "0")
-        with LocalCluster(tmp_path_factory.mktemp("cluster")) as started:
-            started.start_worker("one")
-            started.start_worker("two", TESTED_FAILS="yes")
-            wait_for_workers(started, "CPU", 2)
-            yield started
+    folder = tmp_path_factory.mktemp("cluster")
+    with LocalCluster(folder, DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0") as started:
+        started.start_worker("one")
+        started.start_worker("two", TESTED_FAILS="yes")
+        wait_for_workers(started, "CPU", 2)
+        yield started
 
 
 @pytest.fixture
