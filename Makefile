@@ -12,12 +12,12 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export NAME VIDEOS CROPS YOLO DATA_YAML NAMES DETECTOR FOUNDATION ACTIONS LINE REVIEWER PORT HOST TOKEN_FILE ALL WEIGHTS GENERAL
 export CHANGES CLIP HOURS FORMAT TO FROM WHAT NUMBERED_FROM LINES SEEDS CHOICES LEAVE EXTRACTORS HEADS STEPS LABELLED SOURCE MINUTES
 export EVENTS VIDEO CLIPS BLUR_REGIONS BLUR_FACES RINGS EXISTING CHECK MLFLOW_URL PREFECT_URL
-export REFERENCE EVERY_H PER_YEAR ON_ALARM
+export REFERENCE EVERY_H PER_YEAR ON_ALARM WORKERS SCHEDULER RESOURCE
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/$(UV_VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo lines test test-services try-label-studio system lint ui serve review review-export line activate \
-  export-labels import-labels compare-detectors compare-classifiers compare-localizers live harvest shift publish monitor report forget backup restore soak bench-live bench-label bench-train \
+  export-labels import-labels compare-detectors compare-classifiers compare-localizers live harvest shift publish monitor report forget backup restore soak bench-live bench-label bench-train bench-scale scheduler worker \
   bench-review lock clean
 
 help:            ## these targets
@@ -116,6 +116,9 @@ bench-label: setup  ## LINE=demo: Grounding DINO's labelling beside a plain loop
 bench-train: setup  ## training beside a plain loop with 1,000 to 100,000 generated crops (4 GB of disk for the while)
 	$(BIN)/python -m flows.bench_train
 
+bench-scale: setup  ## LINE=demo [WORKERS=1,2] [DETECTOR=...]: ingest, detect and embed in one process and on a cluster's workers
+	$(BIN)/python -m flows.bench_scale line="$$LINE" workers="$$WORKERS" detector="$$DETECTOR"
+
 bench-review: setup  ## the review page with 100,000 queued crops, in a driven Chromium
 	$(BIN)/python -m flows.bench_review
 
@@ -124,6 +127,12 @@ ui: setup        ## MLflow's UI on 127.0.0.1:5000
 
 serve: setup     ## a Prefect server with one scheduled deployment per active line
 	$(BIN)/python -m flows.serve port="$$PORT"
+
+scheduler: setup  ## [HOST=10.0.0.5] [PORT=8786]: the scheduler of a Dask cluster, for lines with `compute: dask`
+	$(BIN)/python -m dask scheduler --host "$${HOST:-127.0.0.1}" --port "$${PORT:-8786}" --no-dashboard
+
+worker: setup    ## [SCHEDULER=tcp://10.0.0.5:8786] [RESOURCE=CPU]: a worker of it, one recording at a time
+	$(BIN)/python -m dask worker "$${SCHEDULER:-tcp://127.0.0.1:8786}" --nthreads 1 --no-dashboard --resources "$${RESOURCE:-CPU}=1"
 
 lint: setup      ## ruff and mypy
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

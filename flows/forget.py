@@ -30,7 +30,9 @@ from lineact.forget.review import forget_answers, forget_decisions, forget_segme
 from lineact.review.export import journal_path
 from lineact.runtime.locks import folder_lock
 from lineact.runtime.station import FEEDBACK, VIDEO
+from lineact.scale.store import Store, forget_recording
 from lineact.video import VIDEO_SUFFIXES
+from tasks.compute import stores_of
 from tasks.configure import compose_line
 
 BEGUN = Path(".lineact/forget")
@@ -96,7 +98,7 @@ def forget(video: Path, rings: list[Path]) -> tuple[Forgetting, Removed]:
             if folder.is_dir():
                 held.enter_context(folder_lock(folder))
         objects = Objects()
-        removed = Removed(not_reached=dict(objects.unreachable))
+        removed = Removed(not_reached={f"DVC's remote {name}": words for name, words in objects.unreachable.items()})
         if begun is None:
             asked.releases.update({line: releases_of(line, asked.recording, objects) for line in asked.files})
             write_json(_note_of(asked.sha256), asdict(asked))
@@ -125,6 +127,11 @@ def _remove(asked: Forgetting, objects: Objects, removed: Removed, rings: list[P
     for folder in (*(EVENTS / line for line in lines), *rings):
         removed.add("kept crops and clips of stations", _empty_rings(folder))
     _remove_objects(asked, objects, removed)
+    for url in stores_of(lines):
+        try:
+            removed.add("files in the workers' store", forget_recording(Store.at(url), asked.sha256))
+        except InputError as error:
+            removed.not_reached["the workers' store"] = str(error)
     for line in lines:
         for path in _made_of(line):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -245,7 +252,7 @@ def words_of(asked: Forgetting, removed: Removed) -> list[str]:
         "  not reached: the file that it was imported from; backups, publications and stations; exports for other "
         "tools; shift reports and annotated videos; git's history, which has decisions in words, but no picture"
     )
-    told += [f"  DVC's remote {name} did not answer: {words}" for name, words in removed.not_reached.items()]
+    told += [f"  {name} did not answer: {words}" for name, words in removed.not_reached.items()]
     return told
 
 
@@ -273,7 +280,7 @@ def main() -> None:
     print("\n".join(words_of(asked, removed)))
     if removed.not_reached:
         names = ", ".join(removed.not_reached)
-        raise InputError(f"DVC's remote {names}: not reached; run the same command again when it answers")
+        raise InputError(f"{names}: not reached; run the same command again when it answers")
 
 
 if __name__ == "__main__":

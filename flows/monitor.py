@@ -6,7 +6,7 @@ on an alarm opens a review of the crops that the release is least sure of, and b
 
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,18 +20,19 @@ from flows.report_facts import DRIFT
 from flows.tracking import CHECKOUT_TAG, client, experiment_id
 from flows.worktrees import checkout_of
 from lineact.drift.blocks import Blocks, Sampled, SampleParams, Unsure, read_blocks, sample_videos, write_blocks
-from lineact.drift.judge import Finding, Rate, alarms, judge
+from lineact.drift.judge import Finding, alarms, judge
+from lineact.drift.policy import DriftParams, Rate
 from lineact.errors import ConfigError, InputError
 from lineact.feedback import SUFFIX, Kept, KeptCrop, content_of
 from lineact.files import write_bytes
+from lineact.settings import from_mapping
 from lineact.video import find_videos
 from tasks.configure import lists_of_lines
+from tasks.stage import section_of
 
 if TYPE_CHECKING:
     from lineact.bundle.pair import Bundle
 
-ACTIONS = ("tell", "review", "retrain")
-PER_YEAR, EVERY_H = 1.0, 24.0
 WORD_TAG, WORDS_TAG = "lineact.drift", "lineact.drift_words"
 ALARM, AS_BEFORE = "alarm", "as before"
 
@@ -228,31 +229,51 @@ def _act(line: str, found: Look, on_alarm: str) -> None:
     command_line.end_with(label_line(line, return_state=True))
 
 
+def policy_of(line: str, values: Mapping[str, str]) -> DriftParams:
+    """What the line's settings say (section `drift`), and before them what the command does.
+
+    Args:
+        line: its name.
+        values: the command's arguments; empty ones say nothing.
+
+    Raises:
+        ConfigError: where either makes no sense.
+    """
+    settings = dict(section_of(line, "drift"))
+    try:
+        told = {name: float(values[name]) for name in ("per_year", "every_h") if values.get(name)}
+    except ValueError as error:
+        raise ConfigError(f"PER_YEAR, EVERY_H: expected numbers, found {error}") from error
+    action = {"on_alarm": values["on_alarm"]} if values.get("on_alarm") else {}
+    return from_mapping(DriftParams, settings | told | action, f"drift of line {line}")
+
+
 def main() -> None:
     """`line=press_a from=DIR [reference=yes] [every_h=24] [per_year=1] [on_alarm=tell|review|retrain]`.
 
-    Of the reference also `[block_s=20] [fps=2]`; later looks take them from there.
+    What is not given is as the line's settings say. Of the reference also `[block_s=20] [fps=2]`; later looks take them
+    from there.
     """
     optional = ("reference", "every_h", "per_year", "on_alarm", "block_s", "fps")
     values = command_line.parse(sys.argv[1:], ("line", "from"), optional)
-    line, on_alarm = values["line"], values.get("on_alarm") or "review"
+    line = values["line"]
     refuse_without_recordings(line)
-    if on_alarm not in ACTIONS or (values.get("reference") or "no") not in ("yes", "no"):
-        raise ConfigError(f"expected ON_ALARM={', '.join(ACTIONS)} and REFERENCE=yes or nothing")
+    policy = policy_of(line, values)
+    if (values.get("reference") or "no") not in ("yes", "no"):
+        raise ConfigError("expected REFERENCE=yes or nothing")
     try:
-        rate = Rate(float(values.get("per_year") or PER_YEAR), float(values.get("every_h") or EVERY_H))
         params = SampleParams(float(values.get("fps") or 2.0), float(values.get("block_s") or 20.0))
     except ValueError as error:
-        raise ConfigError(f"PER_YEAR, EVERY_H, FPS, BLOCK_S: {error}") from error
+        raise ConfigError(f"FPS, BLOCK_S: {error}") from error
     videos = find_videos(Path(values["from"]).expanduser())
     if values.get("reference") == "yes":
         path, sampled = take_reference(line, videos, params)
         print(f"{path}: {len(sampled.blocks)} blocks of {params.block_s:g} s; it belongs into git")
         return
-    found = look(line, videos, rate)
-    print("\n".join(words_of(line, found, rate)), flush=True)
+    found = look(line, videos, policy.rate)
+    print("\n".join(words_of(line, found, policy.rate)), flush=True)
     if found.alarms:
-        _act(line, found, on_alarm)
+        _act(line, found, policy.on_alarm)
 
 
 if __name__ == "__main__":

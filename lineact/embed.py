@@ -15,7 +15,7 @@ from lineact.errors import InputError
 from lineact.files import cache_folder, write_whole
 from lineact.png import decode_png, encode_png
 from lineact.progress import Progress
-from lineact.schema import EMBEDDED, empty_table, table_of
+from lineact.schema import EMBEDDED, read_table, table_of
 from lineact.video import read_frames, videos_by_sha256
 
 if TYPE_CHECKING:
@@ -139,7 +139,9 @@ def _precision_key() -> dict[str, object]:
     return {"precision": "float16"} if torch.cuda.is_available() else {}
 
 
-def embed_boxes(raw: Path, boxes: pa.Table, params: EmbedParams, encoder: Encoder) -> Embedded:
+def embed_boxes(
+    raw: Path, boxes: pa.Table, params: EmbedParams, encoder: Encoder, cut: Mapping[str, Path] | None = None
+) -> Embedded:
     """Crops and embeds every box that no rule dropped. Each recording is decoded once.
 
     Args:
@@ -147,9 +149,35 @@ def embed_boxes(raw: Path, boxes: pa.Table, params: EmbedParams, encoder: Encode
         boxes: schema BOXES.
         params: the settings.
         encoder: see `open_encoder`.
+        cut: tables of crops (schema EMBEDDED) by recording, of those that were cut elsewhere; see `cut_crops`.
 
     Raises:
         InputError: where no box stays, or a recording is not in the folder any more.
+    """
+    tables, embeddings, computed = [], [], 0
+    for path, of_video in boxes_by_recording(raw, boxes):
+        sha256 = of_video["video_sha256"][0].as_py()
+        if cut and sha256 in cut:
+            rows = read_table(cut[sha256], EMBEDDED).to_pylist()
+        else:
+            rows = cut_crops(path, of_video, params)
+        vectors, fresh = embed_crops(vectors_folder(sha256, params, encoder.key), rows, params, encoder.forward)
+        print(f"embed: {path.name}: {len(rows)} crops, {fresh} through the network", flush=True)
+        tables.append(table_of(rows, EMBEDDED))
+        embeddings.append(vectors)
+        computed += fresh
+    return Embedded(pa.concat_tables(tables), _normalised(np.concatenate(embeddings)), computed)
+
+
+def boxes_by_recording(raw: Path, boxes: pa.Table) -> Iterator[tuple[Path, pa.Table]]:
+    """Each recording with a box that no rule dropped: its file, and these boxes; by hash.
+
+    Args:
+        raw: the folder of recordings.
+        boxes: schema BOXES.
+
+    Raises:
+        InputError: as `embed_boxes`.
     """
     stays = boxes.filter(pa.compute.is_null(boxes["dropped_by"]))
     if not stays.num_rows:
@@ -158,19 +186,21 @@ def embed_boxes(raw: Path, boxes: pa.Table, params: EmbedParams, encoder: Encode
             "detect.filters' thresholds, or see the contact sheet of `detect`"
         )
     paths = videos_by_sha256(raw)
-    tables, embeddings, computed = [], [], 0
     for sha256 in sorted(stays["video_sha256"].unique().to_pylist()):
         if sha256 not in paths:
             raise InputError(f"{raw}: expected the recording {sha256[:12]} of the boxes, found none; run `dvc repro`")
-        of_video = stays.filter(pa.compute.equal(stays["video_sha256"], sha256))
-        rows = list(_cut(paths[sha256], of_video.to_pylist(), params))
-        vectors, fresh = _embed_crops(sha256, rows, params, encoder)
-        print(f"embed: {paths[sha256].name}: {len(rows)} crops, {fresh} through the network", flush=True)
-        tables.append(table_of(rows, EMBEDDED))
-        embeddings.append(vectors)
-        computed += fresh
-    crops = pa.concat_tables(tables) if tables else empty_table(EMBEDDED)
-    return Embedded(crops, _normalised(np.concatenate(embeddings)), computed)
+        yield paths[sha256], stays.filter(pa.compute.equal(stays["video_sha256"], sha256))
+
+
+def cut_crops(path: Path, boxes: pa.Table, params: EmbedParams) -> list[dict]:
+    """Rows of schema EMBEDDED, a crop for each of a recording's boxes, by time and box id.
+
+    Args:
+        path: the recording.
+        boxes: schema BOXES, some of this recording.
+        params: the settings.
+    """
+    return list(_cut(path, boxes.to_pylist(), params))
 
 
 def _cut(path: Path, boxes: list[dict], params: EmbedParams) -> Iterator[dict]:
@@ -192,9 +222,29 @@ def _cut(path: Path, boxes: list[dict], params: EmbedParams) -> Iterator[dict]:
         progress.add(1)
 
 
-def _embed_crops(sha256: str, rows: list[dict], params: EmbedParams, encoder: Encoder) -> tuple[np.ndarray, int]:
-    """Vectors of a recording's crops, and how many were computed now. The cache goes by recording and crop content."""
-    folder = cache_folder("embed", {**encoder.key, "video": sha256, "crop_px": params.crop_px})
+def vectors_folder(sha256: str, params: EmbedParams, key: Mapping[str, object]) -> Path:
+    """Where the cache keeps the vectors of a recording's crops.
+
+    Args:
+        sha256: of the recording.
+        params: the settings.
+        key: the encoder's.
+    """
+    return cache_folder("embed", {**key, "video": sha256, "crop_px": params.crop_px})
+
+
+def embed_crops(folder: Path, rows: list[dict], params: EmbedParams, forward: Forward) -> tuple[np.ndarray, int]:
+    """Vectors of a recording's crops, and how many were computed now.
+
+    Args:
+        folder: of known vectors, by the crops' content; gets the others.
+        rows: schema EMBEDDED.
+        params: the settings.
+        forward: the encoder's.
+
+    Returns:
+        float32, N x D, not normalised; and a number of crops.
+    """
     known = _read_shards(folder)
     missing = {row["crop_sha256"]: row["crop_png"] for row in rows if row["crop_sha256"] not in known}
     progress = Progress("embed: crops through the network", len(missing))
@@ -205,7 +255,7 @@ def _embed_crops(sha256: str, rows: list[dict], params: EmbedParams, encoder: En
         vectors = []
         for first in range(0, len(shard), params.batch_size):
             batch = shard[first : first + params.batch_size]
-            vectors.append(encoder.forward(np.stack([decode_png(missing[crop]) for crop in batch])))
+            vectors.append(forward(np.stack([decode_png(missing[crop]) for crop in batch])))
             progress.add(len(batch))
         _write_shard(folder, shard, np.concatenate(vectors))
         known |= dict(zip(shard, np.concatenate(vectors), strict=True))

@@ -18,6 +18,7 @@ from lineact.dataset import DatasetParams
 from lineact.deadline import ReviewParams
 from lineact.detect import BACKENDS, DetectParams
 from lineact.distil import DistilParams
+from lineact.drift.policy import DriftParams
 from lineact.embed import EmbedParams
 from lineact.errors import ConfigError, LineactError
 from lineact.evaluate import EvaluateParams, EvaluatePicturesParams
@@ -35,6 +36,7 @@ from lineact.machine import MachineParams
 from lineact.match import MatchParams
 from lineact.queue import QueueParams
 from lineact.register import RegisterParams
+from lineact.scale import ComputeParams
 from lineact.schedule import ScheduleParams
 from lineact.settings import from_mapping
 from lineact.simulate_review import SimulateReviewParams
@@ -70,6 +72,8 @@ NEEDS_RECORDINGS = frozenset(
         "register",
         "review",
         "schedule",
+        "compute",
+        "drift",
     }
 )
 NEEDS_BOXES = frozenset({"train_detector", "export"})
@@ -99,6 +103,7 @@ class LineParams:
 
     Attributes:
         hub_cache: where weights of the hub are kept; no section, since no result depends on it.
+        compute: where the recordings' stages are computed; no stage tracks it, likewise.
     """
 
     hub_cache: str
@@ -120,6 +125,8 @@ class LineParams:
     register: RegisterParams | None = None
     review: ReviewParams | None = None
     schedule: ScheduleParams | None = None
+    compute: ComputeParams | None = None
+    drift: DriftParams | None = None
     simulate: SimulateParams | None = None
     simulate_review: SimulateReviewParams | None = None
     import_crops: ImportCropsParams | None = None

@@ -8,12 +8,17 @@ from pathlib import Path
 
 from lineact.files import write_metrics, write_text
 from lineact.ingest import REASONS, Ingested, IngestParams, Problem, count_metrics, ingest_videos
+from lineact.scale.ingest import ingest_on_workers
 from lineact.schema import FRAMES, VIDEOS, write_table
+from tasks.compute import cluster_of
 from tasks.stage import run_stage
 
 
-def ingest(params: IngestParams, *, raw: Path, out: Path) -> None:
-    """Reads every recording and writes videos, frames and problems."""
+def ingest(params: IngestParams, *, raw: Path, out: Path, line: str | None = None) -> None:
+    """Reads every recording and writes videos, frames and problems; a line's settings tell where it is computed."""
+    cluster = cluster_of(line)
+    if cluster:
+        ingest_on_workers(cluster, raw, params)
     ingested = ingest_videos(raw, params)
     metrics = count_metrics(ingested)
     write_table(ingested.videos, out / "videos.parquet", VIDEOS)

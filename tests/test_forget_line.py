@@ -154,6 +154,12 @@ def test_nothing_that_shows_the_recording_is_left_and_the_others_are_whole(worke
     ring.mkdir(parents=True)
     (ring / "kept.crop").write_bytes(b"a crop")
     shutil.copytree(raw, worked / f".lineact/worktrees/{LINE}/raw")  # of a scheduled run that failed
+    workers_store = worked / ".lineact/store"  # of conf/compute/dask.yaml
+    (workers_store / "videos").mkdir(parents=True)
+    for sha256 in (gone, other):
+        (workers_store / f"videos/{sha256}.mp4").write_bytes(b"a copy")
+        (workers_store / f"detect/{sha256}").mkdir(parents=True)
+        (workers_store / f"detect/{sha256}/{sha256[:12]}.zip").write_bytes(b"boxes")
     shutil.rmtree(everything / "recorded")  # the user's own originals
     before = holding(everything, gone)
     for place in (
@@ -176,6 +182,7 @@ def test_nothing_that_shows_the_recording_is_left_and_the_others_are_whole(worke
     assert not list(ring.iterdir())
     assert not list((worked / "mlruns").rglob("contact_sheet.png"))
     assert list((worked / "mlruns").rglob("curves.csv"))  # of train_teacher
+    assert len(holding(workers_store, other)) == 2
     assert others <= set(holding(everything, other))
     words = read_decisions(worked / f"data/{LINE}/review/decisions.csv", ACTIONS)
     assert any(other[:12] in row.item_id for row in words.rows)

@@ -228,7 +228,7 @@ def test_every_key_of_the_configuration_is_commented():
     primary = [ROOT / "conf" / f"{name}.yaml" for name in ("config", "compare_classifiers")]
     for path in [
         *primary,
-        *(path for group in ("detector", "classifier") for path in (ROOT / "conf" / group).glob("*.yaml")),
+        *(path for group in ("detector", "classifier", "compute") for path in (ROOT / "conf" / group).glob("*.yaml")),
     ]:
         for number, line in enumerate(path.read_text().splitlines(), 1):
             is_scalar = re.match(r"\s+\w+:\s*[^\s#$]", line)  # ${...} is explained where it comes from

@@ -1,10 +1,10 @@
 """Finds hands on the frames kept for labelling: one interface for several backends, cached, then filtered by rules."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -110,18 +110,13 @@ def detect_boxes(raw: Path, frames: pa.Table, params: DetectParams, backend: Bac
     Raises:
         InputError: where a recording of the table is not in the folder any more.
     """
-    paths = videos_by_sha256(raw)
     tables = []
-    for sha256 in frames["video_sha256"].unique().to_pylist():
-        if sha256 not in paths:
-            raise InputError(f"{raw}: expected the recording {sha256[:12]} of the frame table; run `dvc repro ingest`")
-        of_video = frames.filter(pa.compute.equal(frames["video_sha256"], sha256))
-        kept = of_video.filter(of_video["kept"])
-        recording = Recording(paths[sha256], sha256, of_video["pts_s"].to_numpy())
+    for name, recording, kept in recordings_of(raw, frames):
+        sha256 = recording.sha256
         sizes_wh = list(zip(kept["width_px"].to_pylist(), kept["height_px"].to_pylist(), strict=True))
         pts_s = kept["pts_s"].to_pylist()
-        if is_harvested(_name(paths[sha256], raw)):
-            tables.append(_boxes_of_crops(paths[sha256], sha256, pts_s, sizes_wh))
+        if is_harvested(name):
+            tables.append(_boxes_of_crops(recording.path, sha256, pts_s, sizes_wh))
             continue
         detections = detect_recording(recording, pts_s, params.shard_frames, backend)
         found = [clipped(one, size_wh) for one, size_wh in zip(detections, sizes_wh, strict=True)]
@@ -133,8 +128,24 @@ def detect_boxes(raw: Path, frames: pa.Table, params: DetectParams, backend: Bac
     return pa.concat_tables(tables)
 
 
-def _name(path: Path, raw: Path) -> str:
-    return path.relative_to(raw).as_posix() if raw.is_dir() else path.name
+def recordings_of(raw: Path, frames: pa.Table) -> Iterator[tuple[str, Recording, pa.Table]]:
+    """Each recording of a frame table: its name below the raw folder, itself, and its kept frames.
+
+    Args:
+        raw: the folder of recordings.
+        frames: schema FRAMES.
+
+    Raises:
+        InputError: where one is not in the folder any more.
+    """
+    paths = videos_by_sha256(raw)
+    for sha256 in frames["video_sha256"].unique().to_pylist():
+        if sha256 not in paths:
+            raise InputError(f"{raw}: expected the recording {sha256[:12]} of the frame table; run `dvc repro ingest`")
+        path = paths[sha256]
+        of_video = frames.filter(pa.compute.equal(frames["video_sha256"], sha256))
+        name = path.relative_to(raw).as_posix() if raw.is_dir() else path.name
+        yield name, Recording(path, sha256, of_video["pts_s"].to_numpy()), of_video.filter(of_video["kept"])
 
 
 def _boxes_of_crops(path: Path, sha256: str, pts_s: list[float], sizes_wh: list[tuple[int, int]]) -> pa.Table:
@@ -149,29 +160,61 @@ def _boxes_of_crops(path: Path, sha256: str, pts_s: list[float], sizes_wh: list[
     return table_of(rows, BOXES)
 
 
+class StoredFrames(NamedTuple):
+    """Some frames of a recording, ascending, whose boxes are stored together in one file, there or still to be made."""
+
+    pts_s: list[float]
+    file: Path
+
+
+def stored_frames(
+    recording: Recording, pts_s: Sequence[float], shard_frames: int, key: Mapping[str, object]
+) -> list[StoredFrames]:
+    """Where the cache keeps the boxes of a recording's frames.
+
+    Args:
+        recording: whose.
+        pts_s: times of the frames, ascending, seconds.
+        shard_frames: so many to a file.
+        key: the backend's.
+    """
+    shards = [list(pts_s[start : start + shard_frames]) for start in range(0, len(pts_s), shard_frames)]
+    keys = [{"video": recording.sha256, "pts_s": shard, "backend": key} for shard in shards]
+    folders = [cache_folder("detect", one) for one in keys]
+    return [StoredFrames(shard, folder / "boxes.parquet") for shard, folder in zip(shards, folders, strict=True)]
+
+
 def detect_recording(
     recording: Recording, pts_s: Sequence[float], shard_frames: int, backend: Backend
 ) -> Iterator[Detections]:
     """One recording's boxes before any rule, from stored shards where they are there.
 
     Yields:
-        Detections in the order of `pts_s`. The backend makes one pass over the frames of the missing shards.
+        Detections in the order of `pts_s`.
     """
-    shards = [list(pts_s[start : start + shard_frames]) for start in range(0, len(pts_s), shard_frames)]
-    files = [_shard_file(recording, shard, backend) for shard in shards]
-    missing = [index for index, file in enumerate(files) if not file.is_file()]
-    todo = [time_s for index in missing for time_s in shards[index]]
-    print(f"detect: {recording.path.name}: {len(todo)} of {len(pts_s)} frames to go, the others are stored", flush=True)
-    if todo:
-        progress = Progress(f"detect: {recording.path.name}: frames", len(todo))
-        running = backend.detect(recording, todo)
-        for index in missing:
-            # strict zip would ask the backend for one more frame than the shard has
-            found = [next(running) for _ in shards[index]]
-            write_whole(files[index], lambda path, found=found: pq.write_table(_shard_table(found), path))  # type: ignore[misc]
-            progress.add(len(found))
-    for shard, file in zip(shards, files, strict=True):
-        yield from _read_shard(file, len(shard))
+    shards = stored_frames(recording, pts_s, shard_frames, backend.key)
+    detect_missing(recording, shards, backend)
+    for shard in shards:
+        yield from _read_shard(shard.file, len(shard.pts_s))
+
+
+def detect_missing(recording: Recording, shards: Sequence[StoredFrames], backend: Backend) -> None:
+    """Writes those of a recording's files that are not there; the backend makes one pass over their frames."""
+    missing = [shard for shard in shards if not shard.file.is_file()]
+    todo = [time_s for shard in missing for time_s in shard.pts_s]
+    frame_count = sum(len(shard.pts_s) for shard in shards)
+    print(
+        f"detect: {recording.path.name}: {len(todo)} of {frame_count} frames to go, the others are stored", flush=True
+    )
+    if not todo:
+        return
+    progress = Progress(f"detect: {recording.path.name}: frames", len(todo))
+    running = backend.detect(recording, todo)
+    for shard in missing:
+        # strict zip would ask the backend for one more frame than the shard has
+        found = [next(running) for _ in shard.pts_s]
+        write_whole(shard.file, lambda path, found=found: pq.write_table(_shard_table(found), path))  # type: ignore[misc]
+        progress.add(len(found))
 
 
 def count_metrics(frames: pa.Table, boxes: pa.Table) -> dict[str, float | int | None]:
@@ -223,11 +266,6 @@ _SHARD = pa.schema(
         pa.field("phrase", pa.string(), nullable=False),
     ]
 )
-
-
-def _shard_file(recording: Recording, pts_s: list[float], backend: Backend) -> Path:
-    key = {"video": recording.sha256, "pts_s": pts_s, "backend": backend.key}
-    return cache_folder("detect", key) / "boxes.parquet"
 
 
 def _shard_table(found: list[Detections]) -> pa.Table:

@@ -13,42 +13,15 @@ from math import comb
 import numpy as np
 
 from lineact.drift.blocks import GROUPS, Blocks
+from lineact.drift.policy import Rate
 from lineact.errors import InputError
 
-HOURS_A_YEAR = 8766.0
 RESAMPLES_PER_LEVEL = (
     20  # so many permutations are expected beyond the threshold: the verdict hardly depends on the seed
 )
 BATCH = 2000
 MOST_BLOCKS = 120  # of either sample, evenly chosen: the distances are held in memory
 NAMED = 3
-
-
-@dataclass(frozen=True)
-class Rate:
-    """How many false alarms are borne.
-
-    Attributes:
-        alarms_per_year: of a line, all groups together, above 0.
-        every_h: hours from one look to the next.
-    """
-
-    alarms_per_year: float
-    every_h: float
-
-    def __post_init__(self) -> None:
-        if not (self.alarms_per_year > 0 and self.every_h > 0):
-            raise ValueError(f"expected more than 0, found {self.alarms_per_year} a year, every {self.every_h} hours")
-        if self.level >= 0.5:
-            raise ValueError(
-                f"expected fewer false alarms than looks, found {self.alarms_per_year:g} a year and a look every "
-                f"{self.every_h:g} h"
-            )
-
-    @property
-    def level(self) -> float:
-        """Of one look, 0 to 1."""
-        return self.alarms_per_year * self.every_h / HOURS_A_YEAR
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ from lineact.drift.blocks import (
     stack,
     write_blocks,
 )
-from lineact.drift.judge import Rate, _energy, alarms, judge
+from lineact.drift.judge import _energy, alarms, judge
+from lineact.drift.policy import Rate
 from lineact.errors import InputError
 
 LABELS = ("screw", "wipe", "NG")

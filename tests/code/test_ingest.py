@@ -11,8 +11,9 @@ import pytest
 
 from lineact import ingest as ingest_module
 from lineact.errors import InputError
-from lineact.ingest import IngestParams, Scored, changed_share, count_metrics, ingest_videos, mark_still, sift
+from lineact.ingest import IngestParams, count_metrics, ingest_videos
 from lineact.schema import FRAMES, VIDEOS, read_table
+from lineact.sift import Scored, changed_share, mark_still, sift
 from lineact.video import find_videos, read_frames, videos_by_sha256
 from tasks.ingest import ingest
 from tests.generated_videos import passing_hand, scene, with_arm, write_sound, write_video

@@ -14,6 +14,7 @@ from flows.report_facts import facts_of
 from flows.report_page import Addresses, line_page
 from lineact.boxes import crop_square
 from lineact.drift.blocks import GROUPS
+from lineact.drift.policy import DriftParams
 from lineact.errors import ConfigError, InputError
 from lineact.files import write_text
 from lineact.schema import HARVEST_FOLDER
@@ -76,7 +77,8 @@ def films(tmp_path_factory):
 def project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
-    sections = {"embed": section_of(embed_params()), "dataset": section_of(dataset_params())}
+    drift = {"on_alarm": "tell", "per_year": 1.0, "every_h": 24.0}
+    sections = {"embed": section_of(embed_params()), "dataset": section_of(dataset_params()), "drift": drift}
     Path("params.yaml").write_text(yaml.safe_dump({"lines": {LINE: sections}}))
     Path(f"data/{LINE}/raw").mkdir(parents=True)
     lists = {"simulated_lines": ["demo"]}
@@ -141,6 +143,14 @@ def test_a_station_is_looked_at_and_a_change_opens_a_review(films, monkeypatch, 
     page = line_page(facts, Addresses("http://m", "http://p"), facts.runs[0].started_at)
     assert "colours: changed" in page
     assert "drift: nobody looked" not in page
+
+
+@pytest.mark.usefixtures("project")
+def test_the_lines_settings_are_the_policy_and_the_command_goes_before_them():
+    assert flow.policy_of(LINE, {}) == DriftParams("tell", 1.0, 24.0)
+    told = {"on_alarm": "retrain", "every_h": "8", "per_year": ""}
+    assert flow.policy_of(LINE, told) == DriftParams("retrain", 1.0, 8.0)
+    assert flow.policy_of(LINE, told).rate.level == pytest.approx(8 / 8766)
 
 
 def test_what_cannot_be_looked_at_is_said(project, films, monkeypatch):
