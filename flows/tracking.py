@@ -17,6 +17,7 @@ import pyarrow.csv
 
 from flows.dvc_stage import StageResult
 from flows.pipeline import artefact_folder, hash_of_data_set, lock_entry, metrics_of, stage_key
+from flows.services import artifacts_of, refuse_unsafe
 from lineact.files import sha256_of_file
 
 if TYPE_CHECKING:
@@ -59,9 +60,15 @@ PARAMS_FILE = "params.json"  # among a child's artifacts: every value whole
 
 
 def client() -> "MlflowClient":
-    """A client of the tracking database."""
+    """A client of the tracking database.
+
+    Raises:
+        ConfigError: where the settings of the plant's services are wrong.
+        InputError: where others can read the files with their passwords.
+    """
     from mlflow import MlflowClient
 
+    refuse_unsafe()
     return MlflowClient()
 
 
@@ -70,7 +77,9 @@ def experiment_id(line: str) -> str:
     found = client().get_experiment_by_name(f"lineact-{line}")
     # else MLflow opens it among chats and traces
     tags = {"mlflow.experimentKind": "custom_model_development"}
-    return found.experiment_id if found else client().create_experiment(f"lineact-{line}", tags=tags)
+    if found:
+        return found.experiment_id
+    return client().create_experiment(f"lineact-{line}", artifacts_of(f"lineact-{line}"), tags)
 
 
 @contextlib.contextmanager

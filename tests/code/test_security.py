@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import secrets
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from flows.audit import audit, read_audit, words_of
+from flows.ui import ui_command
 from lineact.errors import InputError
 from lineact.secret_file import read_secret
 
@@ -42,12 +44,14 @@ def test_every_defence_has_a_test_that_exists(row):
     assert set(named) <= DEFINED
 
 
-def test_mlflow_s_page_listens_on_this_machine_alone():
-    made = ["make", "-n", "-C", str(ROOT), "ui", "INSTALLED=/dev/null"]
-    for more in ((), ("PORT=5001",)):
-        told = subprocess.run([*made, *more], capture_output=True, text=True, check=True).stdout
-        assert "--host 127.0.0.1" in told
-        assert told.count("--host") == 1
+@pytest.mark.parametrize("port", ["5000", "5001"])
+def test_mlflow_s_page_listens_on_this_machine_alone(port, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+    monkeypatch.setenv("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
+    command = ui_command(port)
+    assert command[command.index("--host") + 1] == "127.0.0.1"
+    assert command.count("--host") == 1
+    assert command[command.index("--port") + 1] == port
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602])
@@ -63,15 +67,15 @@ def test_a_secret_that_others_can_read_or_change_is_refused(mode, tmp_path):
         read_secret(tmp_path / "none", "password")
 
 
-SECRETS = {
-    "PGPASSWORD": "planted-1-database",
-    "AWS_SECRET_ACCESS_KEY": "planted-2-store",
-    "AWS_ACCESS_KEY_ID": "planted-3-key",
-    "MLFLOW_TRACKING_PASSWORD": "planted-4-registry",
-    "MLFLOW_TRACKING_TOKEN": "planted-5-token",
-    "PREFECT_API_KEY": "planted-6-prefect",
-    "HF_TOKEN": "planted-7-hub",
-}
+NAMES = (
+    "PGPASSWORD",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_ACCESS_KEY_ID",
+    "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_TRACKING_TOKEN",
+    "PREFECT_API_KEY",
+    "HF_TOKEN",
+)
 LOGS_A_RUN = """
 from pathlib import Path
 from flows import tracking
@@ -89,7 +93,8 @@ def test_no_secret_of_the_environment_is_written_down(tmp_path):
     from tests.small_line import clone_checkout, environment
 
     checkout = clone_checkout(tmp_path / "checkout")
-    made = {"PYTHONPATH": str(checkout)} | SECRETS
+    planted = {name: secrets.token_hex(16) for name in NAMES}
+    made = {"PYTHONPATH": str(checkout)} | planted
     done = subprocess.run(
         [sys.executable, "-c", LOGS_A_RUN], cwd=checkout, env=environment() | made, capture_output=True, text=True
     )
@@ -98,7 +103,7 @@ def test_no_secret_of_the_environment_is_written_down(tmp_path):
     written = {path: path.read_bytes() for path in checkout.rglob("*") if path.is_file() and ".git/" not in str(path)}
     assert checkout / "params.yaml" in written
     told = written | {Path("output"): (done.stdout + done.stderr).encode()}
-    assert not [path for path, content in told.items() if any(value.encode() in content for value in SECRETS.values())]
+    assert not [path for path, content in told.items() if any(value.encode() in content for value in planted.values())]
 
 
 class Advisories(BaseHTTPRequestHandler):
