@@ -8,6 +8,7 @@ import sys
 from flows import command_line
 from flows.pipeline import CONF
 from flows.server import SERVER_FILE, answers, note_server, standing_server, wait_for
+from flows.services import refuse_unsafe
 from lineact.errors import ConfigError, InputError
 
 REMIND_CRON = "0 * * * *"  # so often it is asked whether a reminder is due; no stage runs for it
@@ -17,8 +18,10 @@ def start_server(host: str, port: int) -> "subprocess.Popen[bytes]":
     """Starts the server and waits until it answers.
 
     Raises:
-        InputError: where it ends, or does not answer in time.
+        ConfigError: where the settings of the plant's services are wrong.
+        InputError: where it ends, does not answer in time, or others can read the services' passwords.
     """
+    refuse_unsafe()
     api_url = f"http://{host}:{port}/api"
     refuse_second_server(api_url)
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", host, "--port", str(port)]

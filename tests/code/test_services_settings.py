@@ -13,9 +13,12 @@ import pytest
 import sqlalchemy as sa
 import yaml
 
+from flows.backup import mlflow_store
 from flows.moved_files import move_files
 from flows.moved_rows import count_of, move_rows, same_rows
+from flows.server import use_server
 from flows.services import artifacts_of, environment_of, refuse_unsafe, services_of
+from flows.tracking import client
 from lineact.errors import ConfigError, InputError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -103,6 +106,15 @@ def test_services_point_mlflow_and_prefect_at_themselves_and_hold_no_secret(tmp_
     passwords.chmod(0o640)
     with pytest.raises(InputError, match="expected a file that its owner alone can read"):
         refuse_unsafe()
+
+
+def test_with_wrong_settings_no_database_is_opened_in_place_of_the_plant_s(tmp_path, monkeypatch):
+    write(tmp_path, use="servces")
+    monkeypatch.chdir(tmp_path)
+    for opens in (client, use_server, mlflow_store):
+        with pytest.raises(ConfigError, match=r"services\.yaml\.use: expected one of"):
+            opens()
+    assert not list(tmp_path.glob("mlflow.db*"))
 
 
 def test_importing_the_flows_settles_it(tmp_path):
