@@ -2,6 +2,9 @@
 
 The line must be trained and exported. A simulated line's clip is a recording that it has not, rendered at 2560 x 1440
 and 25 frames/s; another line names one of its own.
+
+Every measurement has a process of its own, which reads this module again: what brings torch is imported where it is
+needed, so that it does not count as the runtime's memory.
 """
 
 import sys
@@ -11,9 +14,6 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from flows import command_line
-from flows.pipeline import artefact_folder, stages_of
-from flows.versions import bundle_of
 from lineact.bench_live import (
     LiveJob,
     as_the_product,
@@ -31,7 +31,6 @@ from lineact.live_run import LiveRun
 from lineact.settings import from_mapping
 from lineact.simulation import SimulateParams
 from lineact.video import video_facts
-from tasks.stage import section_of
 
 SECONDS = 40.0
 HEADINGS = ("", "frames/s", "ratio", "CPU ms a frame", "looked", "classified", "hands a frame", "peak MB")
@@ -54,6 +53,9 @@ def bench_live(line: str, clip: str, seconds: float, hours: float) -> list[list[
         ConfigError: where there is nothing to render a clip from.
         InputError: where the line is not exported, or the clip is no video.
     """
+    from flows.pipeline import artefact_folder
+    from flows.versions import bundle_of
+
     path, told = _clip(line, clip, seconds)
     facts = video_facts(path)
     if facts.duration_s is None:
@@ -92,6 +94,9 @@ def bench_live(line: str, clip: str, seconds: float, hours: float) -> list[list[
 
 def _clip(line: str, clip: str, seconds: float) -> tuple[Path, str]:
     """The video and what is known of it."""
+    from flows.pipeline import stages_of
+    from tasks.stage import section_of
+
     if clip:
         return Path(clip), "nothing is known of how much moves"
     if "simulate" not in stages_of(line):
@@ -112,7 +117,6 @@ def _row(name: str, run: LiveRun, plain: LiveRun) -> list[str]:
 def _delays(run: LiveRun) -> str:
     p50, p95, p99 = np.percentile(run.delays_ms, [50, 95, 99])
     words = f"frame arrival to events at the clip's rate: p50 {p50:.1f}, p95 {p95:.1f}, p99 {p99:.1f} ms"
-    words += ""
     if len(run.calls_ms):
         p50, p95, p99 = np.percentile(run.calls_ms, [50, 95, 99])
         words += f"\nclassifier, {len(run.calls_ms)} calls with two crops meanwhile: p50 {p50:.1f}, p95 {p95:.1f}, "
@@ -129,6 +133,8 @@ def _memory(run: LiveRun) -> str:
 
 def main() -> None:
     """`line=demo [seconds=40] [clip=FILE] [hours=1]`."""
+    from flows import command_line
+
     values = command_line.parse(sys.argv[1:], ("line",), ("seconds", "clip", "hours"))
     try:
         seconds, hours = float(values.get("seconds") or SECONDS), float(values.get("hours") or 0)
@@ -140,4 +146,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    from flows import command_line
+
     command_line.run(main)

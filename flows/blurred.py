@@ -17,7 +17,7 @@ def blur_of(regions: str, faces: str) -> Blur | None:
     """What `BLUR_REGIONS=0,0,0.3,0.4;0.8,0,1,1` and `BLUR_FACES=yes` ask for; None for nothing.
 
     Raises:
-        ConfigError: where either cannot be read, or this machine's OpenCV finds no faces.
+        ConfigError: where either cannot be read, or scikit-image, which finds faces, is missing.
     """
     if faces not in ("", "yes", "no"):
         raise ConfigError(f"BLUR_FACES={faces}: expected yes or no")

@@ -67,9 +67,6 @@ def run_timed(bundle: Path, settings: RecogniseSettings, source: Iterable[Frame]
         source: of at least that many frames.
         frames: so many are recognised.
     """
-    import cv2
-
-    cv2.setNumThreads(1)  # the stages overlap: threads of its own would only take turns
     opened = open_bundle(bundle, settings)
     pair = _TimedPair(opened.folder, opened.manifest, opened.setup)
     recogniser = Recogniser(pair, settings)

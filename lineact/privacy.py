@@ -1,7 +1,6 @@
 """Blurs faces and set regions, so that nobody can be told by them. What was blurred cannot be had back."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,8 @@ import numpy as np
 from lineact.errors import ConfigError
 
 Region = tuple[float, float, float, float]  # x1, y1, x2, y2 in parts of the picture's width and height
-CASCADE = "haarcascade_frontalface_default.xml"
+SOUGHT_PX = 480  # longer side of the pictures that faces are sought in
+LEAST_FACE_PX = 24  # smallest face there: what the finder was trained on
 MARGIN = 0.2  # around a face, of its sides
 COARSE = 8  # a blurred part keeps so many values along its longer side
 
@@ -30,15 +30,16 @@ class Blur:
 
     Args:
         regions: parts of every picture.
-        faces: whether faces are sought, too. OpenCV before 5 comes with what finds them, from the front, not all.
+        faces: whether faces are sought, too: those seen from the front, of at least a twentieth of the picture's longer
+            side, and not all of them. What looks like one is blurred, too.
 
     Raises:
-        ConfigError: where faces are asked for and this machine's OpenCV cannot find any.
+        ConfigError: where faces are asked for and scikit-image is not installed.
     """
 
     def __init__(self, regions: Sequence[Region], faces: bool) -> None:
         self._regions = tuple(regions)
-        self._faces = _cascade() if faces else None
+        self._faces = _face_finder() if faces else None
 
     def apply(self, image_rgb: np.ndarray, square: tuple[int, int, int, int], size_wh: tuple[int, int]) -> np.ndarray:
         """The picture, or a part of it, with what must not be recognised blurred.
@@ -60,24 +61,36 @@ class Blur:
             _coarsen(blurred, np.array([left, top, left + face_w, top + face_h]) + margin_xy)
         return blurred
 
-    def _found(self, image_rgb: np.ndarray) -> Sequence[tuple[int, int, int, int]]:
+    def _found(self, image_rgb: np.ndarray) -> list[np.ndarray]:
+        """Faces: left, top, width and height of each, pixels."""
         if self._faces is None:
-            return ()
+            return []
         import cv2
 
-        return self._faces.detectMultiScale(cv2.cvtColor(image_rgb, cv2.COLOR_RGB2GRAY))
-
-
-def _cascade() -> Any:
-    import cv2
-
-    path = Path(getattr(getattr(cv2, "data", None), "haarcascades", "")) / CASCADE
-    if not hasattr(cv2, "CascadeClassifier") or not path.is_file():
-        raise ConfigError(
-            f"privacy.blur_faces (BLUR_FACES): this OpenCV ({cv2.__version__}) comes with nothing that finds faces; "
-            "name privacy.blur_regions (BLUR_REGIONS), or install opencv-python-headless below 5"
+        scale = min(SOUGHT_PX / max(image_rgb.shape[:2]), 1.0)
+        sought_rgb = cv2.resize(image_rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        if min(sought_rgb.shape[:2]) <= LEAST_FACE_PX:
+            return []
+        found = self._faces.detect_multi_scale(
+            img=np.ascontiguousarray(sought_rgb),
+            scale_factor=1.2,
+            step_ratio=1,
+            min_size=(LEAST_FACE_PX, LEAST_FACE_PX),
+            max_size=sought_rgb.shape[:2],
         )
-    return cv2.CascadeClassifier(str(path))
+        return [np.array([face["c"], face["r"], face["width"], face["height"]]) / scale for face in found]
+
+
+def _face_finder() -> Any:
+    try:
+        from skimage.data import lbp_frontal_face_cascade_filename
+        from skimage.feature import Cascade
+    except ImportError as error:
+        raise ConfigError(
+            "privacy.blur_faces (BLUR_FACES): expected scikit-image, which finds faces, found none; "
+            "`pip install 'lineact[faces]'`, or name privacy.blur_regions (BLUR_REGIONS)"
+        ) from error
+    return Cascade(lbp_frontal_face_cascade_filename())
 
 
 def _coarsen(image_rgb: np.ndarray, corners: np.ndarray) -> None:

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 from lineact.runtime.errors import BusyError
 
@@ -34,11 +35,18 @@ def camera_lock(address: str, shown: str) -> Iterator[None]:
     Raises:
         BusyError: where another one has it.
     """
-    device = os.path.realpath(address) if address.startswith("/dev/") else address  # one webcam has several names
-    digest = hashlib.sha256(device.encode()).hexdigest()[:16]
+    digest = hashlib.sha256(_same_camera(address).encode()).hexdigest()[:16]
     path = Path(tempfile.gettempdir()) / f"lineact-camera-{digest}.lock"
     with _locked(path, f"{shown}: another process has this camera", "end that one first"):
         yield
+
+
+def _same_camera(address: str) -> str:
+    """One webcam has several names, and one network camera several users."""
+    if address.startswith("/dev/"):
+        return os.path.realpath(address)
+    parts = urlsplit(address)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Frames in, hands and their actions out. Stages overlap, and what did not change is skipped."""
 
 import dataclasses
+import sys
 import time
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
@@ -31,6 +32,10 @@ MOST_OFF: dict[Precision, tuple[float, float]] = {
     "bf16": (1.0, 0.2),
     "int8": (2.0, 0.5),
 }
+
+# A thread that comes back from a network, from OpenCV or from the decoder waits for Python's lock at most so long,
+# seconds; with Python's own 5 ms the stages took turns in place of overlapping.
+SWITCH_S = 0.0002
 
 
 def open_bundle(folder: Path, settings: RecogniseSettings) -> Bundle:
@@ -112,6 +117,7 @@ class Recogniser:
         self, frames: Iterable[Frame], pause_s: float | None
     ) -> Generator[FrameResult | None, None, None]:
         """As `recognise`, and None wherever no result came for `pause_s`: time passes without a frame, too."""
+        _share_cores()
         looking = _Looking(lambda: self._running, self._settings)
         naming = _Naming(self._settings)
         for result in overlapped(frames, [looking.look, naming.name], pause_s):
@@ -123,6 +129,14 @@ class Recogniser:
             self.counts.hands += len(result.hands)
             self.counts.classified += result.classified
             yield result
+
+
+def _share_cores() -> None:
+    """The stages of this process overlap: threads of OpenCV's own would only take turns."""
+    import cv2
+
+    cv2.setNumThreads(1)
+    sys.setswitchinterval(SWITCH_S)
 
 
 class _Seen(NamedTuple):

@@ -251,7 +251,7 @@ class PrivacySettings:
 
     Attributes:
         store_crops: whether crops are kept at all; those of before go after `feedback.keep_days`.
-        blur_faces: whether faces in kept crops are blurred; OpenCV 5 finds none, see `lineact.privacy`.
+        blur_faces: whether faces in kept crops are blurred, see `lineact.privacy.Blur`.
         blur_regions: parts of the picture that are blurred in kept crops: x1, y1, x2, y2 in parts of its width, height.
     """
 

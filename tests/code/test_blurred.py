@@ -1,5 +1,7 @@
 """Videos imported with regions blurred: the copies show the rest, and the line gets nothing else."""
 
+import sys
+
 import cv2
 import numpy as np
 import pytest
@@ -41,6 +43,12 @@ def test_the_copies_have_the_same_times_and_nothing_to_be_seen_in_the_region(tmp
 def test_what_cannot_be_read_is_said(regions, faces, words):
     with pytest.raises(ConfigError, match=words):
         blur_of(regions, faces)
+
+
+def test_a_line_is_not_made_where_its_faces_cannot_be_found(monkeypatch):
+    monkeypatch.setitem(sys.modules, "skimage.feature", None)
+    with pytest.raises(ConfigError, match=r"BLUR_FACES.* expected scikit-image, .*lineact\[faces\]"):
+        blur_of("", "yes")
 
 
 def test_nothing_asked_is_nothing_done():

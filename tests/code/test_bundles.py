@@ -3,10 +3,7 @@
 import dataclasses
 import json
 import shutil
-import subprocess
-import sys
 import threading
-import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -20,11 +17,11 @@ from lineact.errors import ConfigError, InputError
 from lineact.files import sha256_of_tree, write_json
 from lineact.runtime.bundles import CHAMPION, fetch, name_at
 from lineact.runtime.errors import RegistryError
+from tests.real_registry import RealRegistry
 from tests.test_services import free_port
 
 ORIGIN = {"git_commit": "c0ffee", "dvc_lock_sha256": "1" * 64, "data_hash": "abc.dir"}
 ADDRESS = "models:/lineact-press_a@champion"
-WAIT_S = 90
 
 
 @pytest.fixture
@@ -277,44 +274,18 @@ def test_the_registry_gets_mlflows_own_credentials(registry, tmp_path, monkeypat
 @pytest.mark.services
 def test_a_real_registry_gives_the_champion_and_publishes_it(released, tmp_path, monkeypatch):
     from flows.publish import publish
-    from flows.tracking import client
-    from flows.versions import create_version
 
-    url = f"http://127.0.0.1:{free_port()}"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", url)
-    monkeypatch.setenv("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
-    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--port", url.rpartition(":")[2]]
-    command += [
-        "--backend-store-uri",
-        f"sqlite:///{tmp_path / 'mlflow.db'}",
-        "--artifacts-destination",
-        str(tmp_path / "store"),
-    ]
-    with (tmp_path / "log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as server:
-        try:
-            wait_until_up(url)
-            exported = released / "export/bundle"
-            run_id = client().create_run(client().create_experiment("press_a")).info.run_id
-            version = create_version("press_a", run_id, exported, sha256_of_tree(exported), ORIGIN)
-            client().set_registered_model_alias("lineact-press_a", "champion", version)
-            folder = fetch(ADDRESS, tmp_path / "into")
-            assert sha256_of_tree(exported)[:12] in folder.name
-            origin = read_provenance(folder)
-            assert origin is not None
-            assert (origin.run_id, origin.git_commit) == (run_id, "c0ffee")
-            assert load_bundle(folder).logits_difference() < 1e-3
-            line = publish("press_a", tmp_path / "published")
-            copied = fetch(str(line), tmp_path / "elsewhere")
-            assert sha256_of_tree(copied) == sha256_of_tree(folder)
-        finally:
-            server.terminate()
-
-
-def wait_until_up(url):
-    for _ in range(WAIT_S):
-        try:
-            urllib.request.urlopen(f"{url}/health", timeout=1).close()  # noqa: S310 - http
-            return
-        except OSError:
-            threading.Event().wait(1)
-    raise AssertionError("the registry did not come up")
+    registry = RealRegistry(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", registry.url)
+    with registry.up():
+        exported = released / "export/bundle"
+        run_id = registry.release("press_a", exported, ORIGIN)
+        folder = fetch(ADDRESS, tmp_path / "into")
+        assert sha256_of_tree(exported)[:12] in folder.name
+        origin = read_provenance(folder)
+        assert origin is not None
+        assert (origin.run_id, origin.git_commit) == (run_id, "c0ffee")
+        assert load_bundle(folder).logits_difference() < 1e-3
+        line = publish("press_a", tmp_path / "published")
+        copied = fetch(str(line), tmp_path / "elsewhere")
+        assert sha256_of_tree(copied) == sha256_of_tree(folder)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import sys
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -134,10 +135,10 @@ def test_a_clock_that_was_set_back_keeps_no_crop_for_ever_and_replaces_none(tmp_
 
 
 def test_a_station_that_cannot_blur_faces_says_so_before_any_work(tmp_path, monkeypatch):
-    monkeypatch.delattr(cv2, "CascadeClassifier", raising=False)
+    monkeypatch.setitem(sys.modules, "skimage.feature", None)
     station = Station("nowhere", tmp_path / "bundles", "nowhere.mp4", "top", tmp_path / "out", None)
     settings = RuntimeSettings(privacy=PrivacySettings(store_crops=False, blur_faces=True))
-    with pytest.raises(ConfigError, match=r"blur_faces .* comes with nothing that finds faces; name privacy.blur_reg"):
+    with pytest.raises(ConfigError, match=r"expected scikit-image, .* found none; .* name privacy.blur_reg"):
         watch(station, settings, lambda _: None)
     assert not (tmp_path / "out").exists()
 
@@ -184,17 +185,26 @@ def test_a_region_is_blurred_where_it_lies_in_the_crop_and_nowhere_else():
     assert not changed[16:].any()
 
 
-def test_regions_and_limits_are_checked_and_faces_need_what_finds_them():
+def test_regions_and_limits_are_checked():
     for wrong in ({"blur_regions": [[0.5, 0, 0.4, 1]]}, {"blur_regions": [[0, 0, 1, 2]]}):
         with pytest.raises(ConfigError, match="expected x1 < x2 and y1 < y2 from 0 to 1"):
             from_mapping(RuntimeSettings, {"privacy": wrong}, "station.toml")
     with pytest.raises(ConfigError, match="below must be from 0 to 1"):
         from_mapping(RuntimeSettings, {"feedback": {"keep_days": 0}}, "station.toml")
-    if hasattr(cv2, "CascadeClassifier"):
-        assert Blur([], True).apply(PICTURE, (0, 0, 96, 64), (96, 64)).shape == PICTURE.shape
-    else:
-        with pytest.raises(ConfigError, match=r"blur_faces .*: this OpenCV \(5.* finds faces; name privacy.blur_reg"):
-            Blur([], True)
+
+
+def test_a_face_is_blurred_and_most_else_is_not():
+    from skimage.data import astronaut
+
+    picture = astronaut()  # 512 x 512; the face lies about (222, 114), 100 px wide
+    blurred = Blur([], True).apply(picture, (0, 0, 512, 512), (512, 512))
+    face = np.s_[75:150, 185:255]
+    steps = [np.abs(np.diff(image[face].astype(int), axis=1)).mean() for image in (blurred, picture)]
+    assert steps[0] < 0.5 * steps[1]
+    assert (blurred != picture).any(axis=2).mean() < 0.2
+    assert Blur([], True).apply(PICTURE, (0, 0, 96, 64), (96, 64)).shape == PICTURE.shape
+    speck = PICTURE[:5, :5]
+    assert (Blur([], True).apply(speck, (0, 0, 5, 5), (96, 64)) == speck).all()
 
 
 def test_a_crop_that_cannot_be_kept_is_told_and_the_next_one_is(tmp_path, spec, monkeypatch, caplog):

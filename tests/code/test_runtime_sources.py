@@ -349,6 +349,8 @@ def test_one_process_for_a_folder_and_for_a_camera(tmp_path):
             pass
         with pytest.raises(BusyError, match=r"rtsp://a:\*\*\*@nowhere/1: another process has this camera"):
             camera_lock("rtsp://a:b@nowhere/1", "rtsp://a:***@nowhere/1").__enter__()
+        with pytest.raises(BusyError, match="another process has this camera"):
+            camera_lock("rtsp://c:d@nowhere/1", "rtsp://c:***@nowhere/1").__enter__()
 
 
 def test_a_camera_has_one_lock_whatever_it_is_called_and_whoever_made_it(tmp_path, monkeypatch):

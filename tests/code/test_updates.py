@@ -10,8 +10,9 @@ import threading
 import pytest
 
 from lineact.bundle.manifest import MANIFEST, EventSettings
+from lineact.bundle.provenance import PROVENANCE
 from lineact.errors import ConfigError, InputError
-from lineact.files import write_json
+from lineact.files import sha256_of_tree, write_json
 from lineact.runtime import updates
 from lineact.runtime.bundles import CHAMPION
 from lineact.runtime.copies import Copies
@@ -23,6 +24,7 @@ from lineact.runtime.rollback import roll_back
 from lineact.runtime.settings import RecogniseSettings
 from lineact.runtime.updates import Changes, Place, Updater, first_bundle
 from tests.published_bundles import Published, full_identity, variant
+from tests.real_registry import RealRegistry
 from tests.station import ORIGIN, frame_at, hand, result_at
 from tests.station_services import wait_for
 
@@ -52,6 +54,13 @@ def station(place, monkeypatch):
         updater = Updater(place, SETTINGS, 0.02, running, lambda new: switched.append(new.name), copies)
         with contextlib.closing(updater):
             yield switched
+
+
+def unregistered(bundle, folder, number):
+    """A `variant` as it is exported: the registry adds where it comes from."""
+    variant(bundle, folder, number)
+    (folder / PROVENANCE).unlink()
+    return folder
 
 
 def refuse_second(running: Running) -> None:
@@ -298,3 +307,28 @@ def test_an_event_that_goes_on_over_a_switch_is_one_and_names_where_it_began():
     ] + debouncer.close(1.5)
     assert [(event.action, event.bundle) for event in events] == [("pick", ORIGIN.bundle), ("place", "new")]
     assert told.bundles == ["new"]
+
+
+@pytest.mark.services
+def test_a_real_registrys_new_champion_is_taken_across_an_absence(released, tmp_path, monkeypatch, caplog):
+    registry = RealRegistry(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", registry.url)
+    (tmp_path / "out").mkdir()
+    place = Place(NOWHERE, tmp_path / "bundles", tmp_path / "out")
+    bundles = [unregistered(released / "export/bundle", tmp_path / str(number), number) for number in range(3)]
+    switched: list[str] = []
+    with contextlib.ExitStack() as stack:
+        with registry.up():
+            registry.release("press_a", bundles[0], {})
+            running = first_bundle(place, SETTINGS)
+            assert running.name == sha256_of_tree(bundles[0])[: len(running.name)]
+            copies = stack.enter_context(Copies(place.bundles, place.out))
+            updater = Updater(place, SETTINGS, 0.2, running, lambda new: switched.append(new.name), copies)
+            stack.enter_context(contextlib.closing(updater))
+            registry.release("press_a", bundles[1], {})
+            wait_for(lambda: len(switched) == 1)
+        wait_for(lambda: "goes on with the bundle that runs" in caplog.text)
+        with registry.up():
+            registry.release("press_a", bundles[2], {})
+            wait_for(lambda: len(switched) == 2)
+    assert switched == [sha256_of_tree(folder)[: len(running.name)] for folder in bundles[1:]]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lineact.errors import InputError
+from lineact.machine import usable_cores
 from lineact.runtime.sources.clock import FileClock
 from lineact.runtime.sources.counts import SourceCounts
 from lineact.runtime.sources.packets import Packet, Stream
@@ -57,8 +58,11 @@ class FileReader:
     def _packets(self, path: Path) -> Iterator[Packet]:
         with opened_video(path) as container:
             stream = container.streams.video[0]
-            # Threads that take a frame each are the fastest, and hold back as many frames as there are threads.
-            stream.thread_type = "SLICE" if self._in_real_time else "AUTO"
+            # Threads that take a frame each are the fastest, and hold back as many frames as there are threads. A core
+            # is left to those who look at the frames.
+            stream.thread_type = "SLICE" if self._in_real_time else "FRAME"
+            if not self._in_real_time:
+                stream.thread_count = max(usable_cores() - 1, 1)
             rate = float(stream.average_rate or DEFAULT_FPS)
             played = Stream(stream.codec_context, float(stream.time_base), rate, start_utc_s(path, container))
             zero_s: float | None = None  # when the timestamp 0 was due
