@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.plant_services import KEY, PASSWORD, SECRET, Postgres, Store, programs, write_services
+from tests.plant_services import KEY, PASSWORD, SECRET, USER, Postgres, Store, programs, write_services
 from tests.small_line import LINE, clone_checkout, environment, lock_of, make_checkout, outs_of
 
 pytestmark = [
@@ -313,3 +313,56 @@ def test_a_line_is_trained_released_and_brought_back_with_services_alone(postgre
     assert not [
         name for name, content in written.items() if name not in kept and any(one in content for one in planted)
     ]
+
+
+def test_new_rows_get_numbers_of_their_own_and_references_are_checked_again(postgres, tmp_path, monkeypatch):
+    """In both directions, with rows whose references lead to tables that come later."""
+    import sqlalchemy as sa
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    from flows.move import mlflow_tables
+    from flows.moved_rows import move_rows
+
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    postgres.make("numbers")
+    addresses = [
+        f"sqlite:///{tmp_path / 'a.db'}",
+        f"postgresql+psycopg2://{USER}@127.0.0.1:{postgres.port}/numbers",
+        f"sqlite:///{tmp_path / 'b.db'}",
+    ]
+    for address in addresses:
+        MlflowClient(address).search_experiments()
+    first = MlflowClient(addresses[0])
+    numbers = {first.create_experiment(f"e{number}") for number in range(3)}
+    run_id = first.create_run(max(numbers)).info.run_id
+    first.log_metric(run_id, "x", 0.1 + 0.2, step=3)
+    engines = [sa.create_engine(address) for address in addresses]
+    sent = move_rows(mlflow_tables(), engines[0], engines[1], dict)
+    second = MlflowClient(addresses[1])
+    new = second.create_experiment("e3")
+    assert int(new) > max(map(int, numbers))
+    with pytest.raises(MlflowException, match="already exists"):
+        second.create_experiment("e2")
+    assert postgres.sql("numbers", "SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND condeferrable") == [(0,)]
+    back = move_rows(mlflow_tables(), engines[1], engines[2], dict)
+    assert back == sent | {"experiments": sent["experiments"] + 1}
+    third = MlflowClient(addresses[2])
+    (metric,) = third.get_metric_history(run_id, "x")
+    assert (metric.value, metric.step) == (0.1 + 0.2, 3)
+    assert int(third.create_experiment("e4")) > int(new)
+    for engine in engines:
+        engine.dispose()
+
+
+def test_nobody_else_may_be_connected(plant, postgres):
+    """After `test_a_killed_move_goes_on` the services are in use."""
+    import psycopg2
+
+    checkout, _, _, _, _ = plant
+    place = {"host": "127.0.0.1", "port": postgres.port, "user": USER, "password": PASSWORD, "dbname": "mlflow_plant"}
+    connection = psycopg2.connect(**place)
+    told = refused(checkout, "flows.move", "to=embedded")
+    connection.close()
+    assert "expected nobody else, found 1 connections; end runs, `make serve` and `make ui` of all checkouts" in told
+    assert use_of(checkout) == "services"
