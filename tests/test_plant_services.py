@@ -3,14 +3,17 @@
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from lineact.files import sha256_of_tree
 from tests.plant_services import KEY, PASSWORD, SECRET, USER, Postgres, Store, programs, write_services
 from tests.small_line import LINE, clone_checkout, environment, lock_of, make_checkout, outs_of
 
@@ -181,7 +184,7 @@ def test_work_goes_on_in_the_services(plant, postgres):
     _, _, seen, _, _ = plant
     assert len(seen["worked"]["runs"]) == 2
     aliases, tags = seen["worked"]["versions"]["lineact-demo"]
-    assert aliases == {"champion": "2", "previous": "1"}
+    assert {name: int(version) for name, version in aliases.items()} == {"champion": 2, "previous": 1}
     assert tags["tag"] == "2"
     assert seen["worked"]["artefacts"]["champion"] != seen["services"]["artefacts"]["champion"]
     assert seen["worked"]["artefacts"]["previous"] == seen["services"]["artefacts"]["champion"]
@@ -199,7 +202,6 @@ def test_what_was_in_the_services_is_embedded_again_and_both_old_sides_are_kept(
     assert use_of(checkout) == "embedded"
     (aside,) = (checkout / ".lineact/moved").iterdir()
     assert {path.name for path in aside.iterdir()} >= {"mlflow.db", "mlruns", "prefect.db"}
-    assert not list((checkout / ".lineact/prefect").glob("prefect.db-*"))
     assert (aside / "mlflow.db").read_bytes() == kept
     assert "what an earlier embedded side left is in" in told["embedded"]
     assert postgres.sql("mlflow_plant", "SELECT count(*) FROM runs") == [(2,)]
@@ -268,42 +270,73 @@ def test_a_database_that_holds_something_else_is_not_overwritten(plant, postgres
     assert len(postgres.dump("mlflow_plant")) == len(before)
 
 
-def test_a_killed_move_goes_on(plant):
+ONE_RUN = """
+from flows import tracking
+with tracking.parent_run("demo") as parent:
+    tracking.client().log_metric(parent, "x", 1.0)
+    print("experiment in", tracking.client().get_experiment(tracking.experiment_id("demo")).artifact_location)
+"""
+
+
+def test_a_killed_move_goes_on_and_nobody_else_may_be_connected(postgres, store, tmp_path):
     """All rows came over, and the command was killed before the switch: the same command finishes it."""
-    checkout, _, seen, _, _ = plant
-    assert "as many on both sides (2 runs" in run(checkout, "-m", "flows.move", "to=services")
+    import psycopg2
+
+    checkout = clone_checkout(tmp_path / "checkout")
+    write_services(checkout, postgres, store, "killed")
+    assert f"experiment in {checkout / 'mlruns'}" in run(checkout, "-c", ONE_RUN).replace("file://", "")
+    settings = checkout / "conf/services.yaml"
+    before = settings.read_text()
+    run(checkout, "-m", "flows.move", "to=services")
+    settings.write_text(before)
+    assert "as many on both sides (1 runs" in run(checkout, "-m", "flows.move", "to=services")
     assert use_of(checkout) == "services"
-    assert without_places(asked(checkout)) == without_places(seen["back"])
+    assert "experiment in s3://lineact/killed/mlflow/" in run(checkout, "-c", ONE_RUN)
+    assert postgres.sql("mlflow_killed", "SELECT count(*) FROM runs") == [(2,)]
+
+    place = {"host": "127.0.0.1", "port": postgres.port, "user": USER, "password": PASSWORD, "dbname": "mlflow_killed"}
+    connection = psycopg2.connect(**place)
+    told = refused(checkout, "flows.move", "to=embedded")
+    connection.close()
+    assert "expected nobody else, found 1 connections; end runs, `make serve` and `make ui` of all checkouts" in told
+    assert use_of(checkout) == "services"
+    assert "expected another side than services, found that it is used already" in refused(
+        checkout, "flows.move", "to=services"
+    )
 
 
 def test_a_line_is_trained_released_and_brought_back_with_services_alone(postgres, store, tmp_path_factory):
-    """From raw video to a champion; then this checkout loses its data and cache, and DVC brings all of it back."""
+    """From raw video to a champion; then this checkout loses data and cache, and DVC brings all of it back."""
     folder = tmp_path_factory.mktemp("line")
     checkout = make_checkout(folder / "checkout")
     secrets = write_services(checkout, postgres, store, "line")
     run(checkout, "-m", "flows.move", "to=services")
-    told = run(checkout, "-m", "flows.retrain", f"line={LINE}")
-    assert not (checkout / "mlflow.db").exists()
+    run(checkout, "-m", "flows.retrain", f"line={LINE}")
+    check_trained(checkout, secrets, postgres, store)
+
+
+def check_trained(checkout: Path, secrets: dict[str, Path], postgres: Postgres, store: Store) -> None:
+    """What a run with services leaves where, and that DVC brings back what is gone."""
+    with closing(sqlite3.connect(checkout / "mlflow.db")) as embedded:
+        assert embedded.execute("SELECT count(*) FROM runs").fetchall() == [(0,)]
     assert not (checkout / "mlruns").exists()
     assert not (checkout / ".lineact/prefect/prefect.db").exists()
-    states = postgres.sql("prefect_line", "SELECT DISTINCT state_name FROM flow_run")
-    assert ("Completed",) in states
-    name = f"lineact-{LINE}"
-    versions = postgres.sql("mlflow_line", f"SELECT version FROM model_versions WHERE name = '{name}'")  # noqa: S608
-    assert versions == [(1,)]
-    stages = postgres.sql("mlflow_line", "SELECT count(*) FROM tags WHERE key = 'lineact.stage'")[0][0]
-    assert stages == len([stage for stage in lock_of(checkout) if stage in told])
-    assert [object for object in store.contents() if "/artifacts/bundle/" in object]
+    assert ("Completed",) in postgres.sql("prefect_line", "SELECT DISTINCT state_name FROM flow_run")
+    assert postgres.sql("mlflow_line", "SELECT name, version FROM model_versions") == [(f"lineact-{LINE}", 1)]
+    told = postgres.sql("mlflow_line", "SELECT DISTINCT value FROM tags WHERE key = 'lineact.stage'")
+    assert {stage for (stage,) in told} == set(lock_of(checkout))
+    assert [name for name in store.contents() if name.startswith("line/mlflow/") and "/artifacts/bundle/" in name]
 
     given = {name: str(path) for name, path in secrets.items()}
-    outs = outs_of(checkout)
-    subprocess.run([sys.executable, "-m", "dvc", "push", "-q"], cwd=checkout, env=environment() | given, check=True)
-    for gone in (checkout / ".dvc/cache", checkout / "data" / LINE / "embed", checkout / "models" / LINE / "export"):
+    outs, release = outs_of(checkout), checkout / "models" / LINE / "export"
+    before = sha256_of_tree(release)
+    dvc = [sys.executable, "-m", "dvc"]
+    subprocess.run([*dvc, "push", "-q"], cwd=checkout, env=environment() | given, check=True)
+    for gone in (checkout / ".dvc/cache", checkout / "data" / LINE / "embed", release):
         shutil.rmtree(gone)
-    pull = [sys.executable, "-m", "dvc", "pull", "-q"]
-    subprocess.run(pull, cwd=checkout, env=environment() | given, check=True)
+    subprocess.run([*dvc, "pull", "-q"], cwd=checkout, env=environment() | given, check=True)
     assert outs_of(checkout) == outs
-    assert (checkout / "models" / LINE / "export/bundle/manifest.json").is_file()
+    assert sha256_of_tree(release) == before
 
     planted = [value.encode() for value in (PASSWORD, KEY, SECRET)]
     written = {str(path): path.read_bytes() for path in checkout.parent.rglob("*") if path.is_file()}
@@ -353,16 +386,3 @@ def test_new_rows_get_numbers_of_their_own_and_references_are_checked_again(post
     assert int(third.create_experiment("e4")) > int(new)
     for engine in engines:
         engine.dispose()
-
-
-def test_nobody_else_may_be_connected(plant, postgres):
-    """After `test_a_killed_move_goes_on` the services are in use."""
-    import psycopg2
-
-    checkout, _, _, _, _ = plant
-    place = {"host": "127.0.0.1", "port": postgres.port, "user": USER, "password": PASSWORD, "dbname": "mlflow_plant"}
-    connection = psycopg2.connect(**place)
-    told = refused(checkout, "flows.move", "to=embedded")
-    connection.close()
-    assert "expected nobody else, found 1 connections; end runs, `make serve` and `make ui` of all checkouts" in told
-    assert use_of(checkout) == "services"
