@@ -1,4 +1,4 @@
-"""Video as rows, one for each block of time: light, view, hands, confidence, actions, and how hands look.
+"""Video as rows, one for each block of time: light, view, hands, their places, colours and shapes, confidence, actions.
 
 Frames that follow each other are nearly one, so a block is what counts as one observation. Only numbers are kept: means
 over a block, and a picture of 16 x 9 cells.
@@ -17,14 +17,15 @@ from lineact.files import write_whole
 from lineact.temporal.features.student import Pair
 from lineact.video import read_frames
 
-CODE_VERSION = 1  # raise it where the same video gives other rows
+CODE_VERSION = 2  # raise it where the same video gives other rows
 NG = "NG"
 CELLS_WH = (16, 9)
-LOOK_CELLS = 4
+COLOUR_LEVELS = 4  # of red, of green and of blue
+SHAPE_PX, SHAPE_CELLS, DIRECTIONS = 48, 4, 8
 LIGHT = ("brightness", "contrast", "sharpness", "red less green", "blue less green")
 HANDS = ("hands a frame", "frames with hands", "size of hands", "hands' x", "hands' y")
 CONFIDENCE = ("confidence", "share of NG", "entropy")
-GROUPS = ("light", "view", "hands", "confidence", "actions", "looks")
+GROUPS = ("light", "view", "hands", "places", "confidence", "actions", "colours", "shapes")
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,8 @@ class _Frame(NamedTuple):
     cells: np.ndarray
     boxes_xywh: np.ndarray  # N x 4: centre and size as shares of the picture
     probabilities: np.ndarray  # N x K
-    looks: np.ndarray  # N x 48
+    colours: np.ndarray  # N x COLOUR_LEVELS ** 3: share of the crop's middle that has them
+    shapes: np.ndarray  # N x SHAPE_CELLS ** 2 * DIRECTIONS: where the crop has edges, and of which direction
 
 
 def sample_videos(paths: Iterable[Path], pair: Pair, params: SampleParams, most_unsure: int) -> Sampled:
@@ -145,10 +147,12 @@ def frames_to_blocks(frames: Iterable[tuple[float, np.ndarray]], pair: Pair, par
 def stack(rows: list[dict[str, np.ndarray]], labels: tuple[str, ...]) -> Blocks:
     """Rows of single blocks as tables."""
     cells = tuple(f"cell {column + 1}, {row + 1}" for row in range(CELLS_WH[1]) for column in range(CELLS_WH[0]))
-    looks = tuple(
-        f"{colour} of part {part + 1}" for part in range(LOOK_CELLS**2) for colour in ("red", "green", "blue")
-    )
-    names = {"light": LIGHT, "view": cells, "hands": HANDS, "confidence": CONFIDENCE, "actions": labels, "looks": looks}
+    levels = [round((level + 0.5) * 256 / COLOUR_LEVELS) for level in range(COLOUR_LEVELS)]
+    colours = tuple(f"about rgb({red}, {green}, {blue})" for red in levels for green in levels for blue in levels)
+    turns = [round(turn * 360 / DIRECTIONS) for turn in range(DIRECTIONS)]
+    shapes = tuple(f"edges of part {part + 1} to {turn} degrees" for part in range(SHAPE_CELLS**2) for turn in turns)
+    names = {"light": LIGHT, "view": cells, "hands": HANDS, "places": cells, "confidence": CONFIDENCE}
+    names |= {"actions": labels, "colours": colours, "shapes": shapes}
     return Blocks({group: np.stack([row[group] for row in rows]) for group in GROUPS}, names)
 
 
@@ -186,13 +190,52 @@ def look_at(image_rgb: np.ndarray, pair: Pair) -> tuple[_Frame, np.ndarray]:
     boxes_xywh = np.stack(
         [(x1 + x2) / 2 / width, (y1 + y2) / 2 / height, (x2 - x1) / width, (y2 - y1) / height], axis=1
     )
-    if not len(crops_rgb):
-        return _Frame(
-            light, cells, boxes_xywh, np.zeros((0, len(pair.labels))), np.zeros((0, 3 * LOOK_CELLS**2))
-        ), crops_rgb
-    side = LOOK_CELLS, LOOK_CELLS
-    looks = np.stack([cv2.resize(crop, side, interpolation=cv2.INTER_AREA).ravel() for crop in crops_rgb])
-    return _Frame(light, cells, boxes_xywh, pair.classify(crops_rgb), looks.astype(np.float64)), crops_rgb
+    return _Frame(
+        light, cells, boxes_xywh, pair.classify(crops_rgb), colours_of(crops_rgb), shapes_of(crops_rgb)
+    ), crops_rgb
+
+
+def colours_of(crops_rgb: np.ndarray) -> np.ndarray:
+    """Of which colours the middle of crops is, where the hand lies.
+
+    Args:
+        crops_rgb: uint8, N x S x S x 3.
+
+    Returns:
+        float64, N x COLOUR_LEVELS ** 3, rows sum to 1.
+    """
+    edge = crops_rgb.shape[1] // 4
+    middle = crops_rgb[:, edge:-edge, edge:-edge]
+    levels = middle.astype(np.intp) * COLOUR_LEVELS // 256
+    codes = (levels[..., 0] * COLOUR_LEVELS + levels[..., 1]) * COLOUR_LEVELS + levels[..., 2]  # N x H x W
+    counts = [np.bincount(code.ravel(), minlength=COLOUR_LEVELS**3) / code.size for code in codes]
+    return np.array(counts).reshape(-1, COLOUR_LEVELS**3)
+
+
+def shapes_of(crops_rgb: np.ndarray) -> np.ndarray:
+    """Histograms of gradients (Dalal and Triggs 2005), without their overlapping blocks.
+
+    Args:
+        crops_rgb: uint8, N x S x S x 3.
+
+    Returns:
+        float64, N x SHAPE_CELLS ** 2 * DIRECTIONS, rows of length 1, or 0 where a crop has no edge.
+    """
+    import cv2
+
+    cell_px = SHAPE_PX // SHAPE_CELLS
+    rows, columns = np.mgrid[:SHAPE_PX, :SHAPE_PX] // cell_px
+    found = np.zeros((len(crops_rgb), SHAPE_CELLS**2 * DIRECTIONS))
+    for number, crop_rgb in enumerate(crops_rgb):
+        small = cv2.resize(crop_rgb, (SHAPE_PX, SHAPE_PX), interpolation=cv2.INTER_AREA)
+        grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
+        across, down = cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)
+        strength, turn_deg = cv2.cartToPolar(across, down, angleInDegrees=True)
+        direction = (turn_deg * DIRECTIONS / 360).round().astype(np.intp) % DIRECTIONS
+        cell = (rows * SHAPE_CELLS + columns) * DIRECTIONS + direction
+        histogram = np.bincount(cell.ravel(), strength.ravel(), found.shape[1])
+        found[number] = histogram / max(float(np.linalg.norm(histogram)), 1e-9)
+    return found
 
 
 def _looked_at(
@@ -228,23 +271,33 @@ def _row(block: list[_Frame], labels: tuple[str, ...]) -> dict[str, np.ndarray]:
     counts = np.array([len(frame.boxes_xywh) for frame in block])
     boxes = np.concatenate([frame.boxes_xywh for frame in block])
     probabilities = np.concatenate([frame.probabilities for frame in block])
-    looks = np.concatenate([frame.looks for frame in block])
     row = {"light": np.mean([frame.light for frame in block], axis=0), "view": view}
     if not len(boxes):
         hands = np.array([0.0, 0.0, np.nan, np.nan, np.nan])
-        nothing = {"confidence": len(CONFIDENCE), "actions": len(labels), "looks": looks.shape[1]}
-        return row | {"hands": hands} | {group: np.full(size, np.nan) for group, size in nothing.items()}
+        sizes = {"places": cells.size, "confidence": len(CONFIDENCE), "actions": len(labels)}
+        sizes |= {"colours": COLOUR_LEVELS**3, "shapes": SHAPE_CELLS**2 * DIRECTIONS}
+        return row | {"hands": hands} | {group: np.full(size, np.nan) for group, size in sizes.items()}
     size = 0.5 * np.log(boxes[:, 2] * boxes[:, 3] + 1e-9)
     hands = np.array([counts.mean(), (counts > 0).mean(), size.mean(), boxes[:, 0].mean(), boxes[:, 1].mean()])
     entropy = -(probabilities * np.log(probabilities + 1e-9)).sum(axis=1)
     irrelevant = probabilities[:, labels.index(NG)] if NG in labels else np.zeros(len(probabilities))
     confidence = np.array([probabilities.max(axis=1).mean(), irrelevant.mean(), entropy.mean()])
+    # roots of shares: what was never seen before counts, however rare it is
     return row | {
         "hands": hands,
+        "places": np.sqrt(_places(boxes[:, :2])),
         "confidence": confidence,
         "actions": probabilities.mean(axis=0),
-        "looks": looks.mean(axis=0),
+        "colours": np.sqrt(np.concatenate([frame.colours for frame in block]).mean(axis=0)),
+        "shapes": np.concatenate([frame.shapes for frame in block]).mean(axis=0),
     }
+
+
+def _places(centres_xy: np.ndarray) -> np.ndarray:
+    """Share of hands in each of the picture's cells, of centres (N x 2) as shares of the picture."""
+    columns, rows = np.clip((centres_xy * CELLS_WH).astype(np.intp), 0, np.array(CELLS_WH) - 1).T
+    counts = np.bincount(rows * CELLS_WH[0] + columns, minlength=CELLS_WH[0] * CELLS_WH[1])
+    return counts / len(centres_xy)
 
 
 def write_blocks(path: Path, blocks: Blocks, params: SampleParams, bundle_sha256: str) -> None:

@@ -13,6 +13,7 @@ from flows import monitor as flow
 from flows.report_facts import facts_of
 from flows.report_page import Addresses, line_page
 from lineact.boxes import crop_square
+from lineact.drift.blocks import GROUPS
 from lineact.errors import ConfigError, InputError
 from lineact.files import write_text
 from lineact.schema import HARVEST_FOLDER
@@ -117,7 +118,7 @@ def test_a_station_is_looked_at_and_a_change_opens_a_review(films, monkeypatch, 
     monkeypatch.setattr(flow.command_line, "end_with", lambda _: None)
     command(monkeypatch, f"from={films / 'gloves'}", "on_alarm=review")
     told = capsys.readouterr().out
-    assert "looks: changed (p = " in told
+    assert "colours: changed (p = " in told
     assert "alarm: " in told
     (harvested,) = Path(f"data/{LINE}/raw/{HARVEST_FOLDER}").iterdir()
     assert harvested.stat().st_size > 0
@@ -130,15 +131,15 @@ def test_a_station_is_looked_at_and_a_change_opens_a_review(films, monkeypatch, 
     experiments = [experiment.experiment_id]
     runs = client.search_runs(experiments, "tags.`lineact.kind` = 'drift'", order_by=["attributes.start_time"])
     assert [run.data.tags["lineact.drift"] for run in runs] == ["as before", "alarm"]
-    assert "looks: changed" in runs[1].data.tags["lineact.drift_words"]
-    assert runs[1].data.metrics["looks.p_value"] <= runs[1].data.metrics["level"] / 6
+    assert "colours: changed" in runs[1].data.tags["lineact.drift_words"]
+    assert runs[1].data.metrics["colours.p_value"] <= runs[1].data.metrics["level"] / len(GROUPS)
     assert [one.path for one in client.list_artifacts(runs[1].info.run_id, "plots")] == ["plots/drift.png"]
     assert {run.info.status for run in runs} == {"FINISHED"}
 
     write_text(Path(f"models/{LINE}/x"), "")
     facts = facts_of(LINE, "a press")
     page = line_page(facts, Addresses("http://m", "http://p"), facts.runs[0].started_at)
-    assert "looks: changed" in page
+    assert "colours: changed" in page
     assert "drift: nobody looked" not in page
 
 
