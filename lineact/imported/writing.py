@@ -23,7 +23,7 @@ def write_report(reading: Reading, parts: ImportedParts, actions: tuple[str, ...
     """Writes metrics.json, problems.csv (what is left out and why) and recordings.csv."""
     header = [field.name for field in fields(Problem)]
     left_out = [*reading.problems, *(Problem(name, "a copy of another picture") for name in reading.repeated)]
-    write_csv(out / "problems.csv", header, (map(_as_text, astuple(problem)) for problem in left_out))
+    write_csv(out / "problems.csv", header, ([_as_text(cell) for cell in astuple(problem)] for problem in left_out))
     of_recording: dict[str, Counter[Part]] = {}
     for part in PARTS:
         for picture in parts.of[part]:

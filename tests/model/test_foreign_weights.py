@@ -4,6 +4,7 @@ import os
 import pickle
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -101,7 +102,7 @@ def test_a_pickle_by_another_name_is_no_safetensors(tmp_path):
     assert not mark.exists()
 
 
-GROUNDING = {"text_threshold": 0.2, "score_floor": 0.0, "batch_size": 1}
+GROUNDING: dict[str, Any] = {"text_threshold": 0.2, "score_floor": 0.0, "batch_size": 1}
 CRAFTED = {
     "archive": lambda mark, _, write: write(hidden=Runs(mark)),
     "bare_pickle": lambda mark, path, _: path.write_bytes(pickle.dumps(Runs(mark), protocol=2)),
