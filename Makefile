@@ -17,7 +17,8 @@ export PATH := $(CURDIR)/$(BIN):$(CURDIR)/$(UV_VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo lines test test-services try-label-studio system lint ui serve review review-export line activate \
-  export-labels import-labels compare-detectors compare-classifiers compare-localizers live harvest shift publish monitor report forget backup restore soak bench-live bench-label bench-train bench-scale scheduler worker \
+  export-labels import-labels compare-detectors compare-classifiers compare-localizers live harvest shift publish monitor report forget \
+  backup restore audit move-services move-embedded soak bench-live bench-label bench-train bench-scale scheduler worker \
   bench-review lock clean
 
 help:            ## these targets
@@ -123,7 +124,13 @@ bench-review: setup  ## the review page with 100,000 queued crops, in a driven C
 	$(BIN)/python -m flows.bench_review
 
 ui: setup        ## MLflow's UI on 127.0.0.1:5000
-	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db --workers 1 $(if $(PORT),--port "$$PORT")
+	$(BIN)/python -m flows.ui port="$$PORT"
+
+move-services: setup  ## MLflow, Prefect and DVC go from this checkout to the services of conf/services.yaml; nothing is lost
+	$(BIN)/python -m flows.move to=services
+
+move-embedded: setup  ## and back
+	$(BIN)/python -m flows.move to=embedded
 
 serve: setup     ## a Prefect server with one scheduled deployment per active line
 	$(BIN)/python -m flows.serve port="$$PORT"
@@ -143,11 +150,14 @@ test: lint       ## lint and the fast tests; no root, no network
 test-services: setup  ## what needs a standing server or more than seconds
 	$(BIN)/pytest -m 'slow or services or browser or real_data'
 
+audit: setup     ## known weaknesses of the packages in requirements.lock; ends with an error where that cannot be asked
+	$(BIN)/python -m flows.audit
+
 try-label-studio: setup  ## installs a real Label Studio (0.8 GB, package index) and sends a queue there and back
 	$(BIN)/pytest -m label_studio -s tests/test_label_studio.py
 
-system:          ## system packages that the tests need: git, Chromium, an MQTT broker, an RTSP server (root)
-	apt-get update -q && apt-get install -y -q --no-install-recommends git chromium fonts-dejavu-core mosquitto \
+system:          ## system packages that the tests need: git, Chromium, an MQTT broker, an RTSP server, PostgreSQL (root)
+	apt-get update -q && apt-get install -y -q --no-install-recommends git chromium fonts-dejavu-core mosquitto postgresql \
 	  python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
 
 lock: setup      ## requirements.lock anew from pyproject.toml

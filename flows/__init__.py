@@ -9,6 +9,7 @@ import logging
 import os
 from pathlib import Path
 
+from flows.services import environment_of
 from lineact.errors import LineactError
 
 ENVIRONMENT = {
@@ -27,7 +28,7 @@ ENVIRONMENT = {
     # default gives up after 20 s. The commands start theirs by flows/server.py.
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
 }
-for _name, _value in ENVIRONMENT.items():
+for _name, _value in (ENVIRONMENT | environment_of()).items():
     os.environ.setdefault(_name, _value)
 # Prefect makes its home folder, but not the folder above it, which a fresh clone does not have.
 Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from flows import command_line
+from flows.services import refuse_unsafe
 from flows.tracking import git_commit
 from lineact.archive import Manifest, snapshot, write_archive
 from lineact.errors import InputError
@@ -55,7 +56,13 @@ class Store(NamedTuple):
 
 
 def mlflow_store() -> Store:
-    """Asks MLflow's own settings, and its experiments for where their artefacts lie."""
+    """Asks MLflow's own settings, and its experiments for where their artefacts lie.
+
+    Raises:
+        ConfigError: where the settings of the plant's services are wrong, so that nobody knows which store counts.
+        InputError: where others can read the services' passwords.
+    """
+    refuse_unsafe()
     import mlflow
     from mlflow.entities import ViewType
     from mlflow.utils.file_utils import local_file_uri_to_path

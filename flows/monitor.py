@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 from flows import command_line
 from flows.champion import champion_of, find_bundle
+from flows.checkout import checkout_of
 from flows.harvest import MOST, harvest
 from flows.one_run import only_run_of
 from flows.pipeline import refuse_without_recordings
 from flows.report_facts import DRIFT
 from flows.tracking import CHECKOUT_TAG, client, experiment_id
-from flows.worktrees import checkout_of
 from lineact.drift.blocks import Blocks, Sampled, SampleParams, Unsure, read_blocks, sample_videos, write_blocks
 from lineact.drift.judge import Finding, alarms, judge
 from lineact.drift.policy import DriftParams, Rate

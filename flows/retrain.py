@@ -19,6 +19,7 @@ from prefect.states import Completed, State
 
 from flows import tracking
 from flows.champion import ready_champion
+from flows.checkout import checkout_of
 from flows.dvc_stage import StageResult
 from flows.label_line import label_line
 from flows.one_run import only_run_of
@@ -29,7 +30,7 @@ from flows.result import commit_result, push_result, way_to_take
 from flows.stage import retried
 from flows.summary import print_summary
 from flows.train_line import train_line
-from flows.worktrees import ScheduledRun, checkout_of, leave_worktree, scheduled_run
+from flows.worktrees import ScheduledRun, leave_worktree, scheduled_run
 
 NOT_RELEASED = "nothing is released: a line without recordings has no video to evaluate and time a pair on"
 

@@ -7,7 +7,6 @@ where it comes from.
 import hmac
 import ipaddress
 import secrets
-import stat
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from fastapi import Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
 
 from lineact.errors import ConfigError, InputError
+from lineact.secret_file import read_secret
 
 OWN_HEADER = "x-lineact-review"  # a foreign form cannot send it; a foreign script needs leave, and gets none
 LEAST_TOKEN_LENGTH = 16
@@ -94,11 +94,7 @@ def access_of(host: str, port: str, token_file: str) -> Access:
 
 
 def _token_in(path: Path) -> str:
-    if not path.is_file():
-        raise InputError(f"{path}: expected a file with the token, found none")
-    if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise InputError(f"{path}: expected a file that its owner alone can read; run `chmod 600 {path}`")
-    token = path.read_text(encoding="utf-8").strip()
+    token = read_secret(path, "token")
     if len(token) < LEAST_TOKEN_LENGTH or not token.isascii() or (not token.isalnum() and set(token) - _URL_SAFE):
         raise InputError(
             f"{path}: expected at least {LEAST_TOKEN_LENGTH} letters, digits, - or _ on one line; "

@@ -16,6 +16,7 @@ from flows.deployments import POOL, deploy, schedules
 from flows.keeper import Keeper
 from flows.parents_end import end_with_parent
 from flows.server import SERVER_FILE, answers, note_server, standing_server, wait_for
+from flows.services import refuse_unsafe
 from lineact.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -29,8 +30,10 @@ def start_server(host: str, port: int) -> "subprocess.Popen[bytes]":
     """Starts the server and waits until it answers.
 
     Raises:
-        InputError: where it ends, or does not answer in time.
+        ConfigError: where the settings of the plant's services are wrong.
+        InputError: where it ends, does not answer in time, or others can read the services' passwords.
     """
+    refuse_unsafe()
     api_url = f"http://{host}:{port}/api"
     refuse_second_server(api_url)
     server = start_prefect("server", "start", "--host", host, "--port", str(port))

@@ -17,6 +17,7 @@ from urllib.error import URLError
 
 import psutil
 
+from flows.services import refuse_unsafe
 from lineact.errors import InputError
 from lineact.files import write_json
 
@@ -32,8 +33,10 @@ def use_server() -> None:
     """Points prefect at a server; call before prefect is imported.
 
     Raises:
-        InputError: where a temporary server does not come up.
+        ConfigError: where the settings of the plant's services are wrong.
+        InputError: where a temporary server does not come up, or others can read the services' passwords.
     """
+    refuse_unsafe()
     if "PREFECT_API_URL" in os.environ or use_standing_server():
         return
     os.environ["PREFECT_API_URL"] = start_temporary_server()

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.csv
 
+from flows.checkout import checkout_of
 from flows.dvc_stage import StageResult
 from flows.patience import MlflowAwayError, is_away, patient
 from flows.pipeline import artefact_folder, hash_of_data_set, lock_entry, metrics_of, stage_key
-from flows.worktrees import checkout_of
+from flows.services import artifacts_of, refuse_unsafe
 from lineact.files import sha256_of_file
 
 if TYPE_CHECKING:
@@ -61,9 +62,15 @@ PARAMS_FILE = "params.json"  # among a child's artifacts: every value whole
 
 
 def client() -> "MlflowClient":
-    """A client of the tracking database."""
+    """A client of the tracking database.
+
+    Raises:
+        ConfigError: where the settings of the plant's services are wrong.
+        InputError: where others can read the files with their passwords.
+    """
     from mlflow import MlflowClient
 
+    refuse_unsafe()
     return MlflowClient()
 
 
@@ -78,15 +85,16 @@ def experiment_id(line: str) -> str:
 
 
 def _artifacts_of(line: str) -> str | None:
-    """Where artefacts go that a scheduled run logs first; None for where MLflow or its server puts them.
+    """Where a new experiment's artefacts go; None for where MLflow or its server puts them.
 
-    Without a server MLflow would put them into the run's worktree, which goes.
+    Without a server MLflow would put those that a scheduled run logs first into the run's worktree, which goes.
     """
     from mlflow import get_tracking_uri
 
+    in_store = artifacts_of(f"lineact-{line}")
     checkout = checkout_of(Path.cwd())
-    if checkout == Path.cwd() or get_tracking_uri().startswith("http"):
-        return None
+    if in_store or checkout == Path.cwd() or get_tracking_uri().startswith("http"):
+        return in_store
     return str(checkout / "mlruns" / f"lineact-{line}")
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from flows.checkout import STATE
 from flows.ledger import ledger_of
 from flows.one_run import only_run_of
 from flows.pipeline import CONF, stages_of
@@ -26,7 +27,6 @@ from tasks.configure import compose_line, lists_of_lines
 
 WORKTREES = Path(".lineact/worktrees")
 NOTE = Path("scheduled_run.json")  # in the worktree's own folder; git does not know it
-STATE = Path(".lineact")
 LINK_TYPES = "reflink,symlink"  # recordings may be large: a night's worktree holds no copies of them
 
 
@@ -52,11 +52,6 @@ class ScheduledRun:
     def branch(self) -> str:
         """The branch that gets the result."""
         return f"retrain/{self.line}/{self.begun_at}"
-
-
-def checkout_of(folder: Path) -> Path:
-    """The checkout that a folder's state lies in: of a worktree the person's, else the folder itself."""
-    return (folder / STATE).resolve().parent
 
 
 def scheduled_run() -> ScheduledRun | None:

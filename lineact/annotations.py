@@ -63,7 +63,7 @@ def read_annotations(path: Path, actions: Sequence[str]) -> Annotations:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError(f"{path}: expected annotations, found no file") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: expected JSON, found something else ({error})") from error
     try:
         entries = list(content["database"].values())

@@ -29,7 +29,7 @@ class TrainDetectorParams:
     Attributes:
         foundation: where the start comes from.
         size: of the network, for both foundations; an embedded one has half the width of ultralytics' of that letter.
-        hub_model: ultralytics name, .pt file or folder (detector.yaml, model.safetensors) of a YOLOv5, used where
+        hub_model: ultralytics name or folder (detector.yaml, model.safetensors) of a YOLOv5, used where
             `foundation` is "hub".
         nms_iou: of two boxes that overlap by more, the lower-scored one is dropped, 0 to 1; as the release does.
         max_hands: most boxes of a frame; as the release does.

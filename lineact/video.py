@@ -18,6 +18,8 @@ VIDEO_SUFFIXES = frozenset(
 )
 DEFAULT_FPS = 25.0  # where a container does not tell its rate
 CONTEXT_KEY = "lineact_crop_context"
+MOST_PIXELS = 2**26  # of a frame, twice an 8K camera's: a file of some KB may declare frames that fill the memory
+BOUNDED = {"max_pixels": str(MOST_PIXELS)}  # FFmpeg's option: a decoder refuses larger frames, also in mid-stream
 PTS_TOLERANCE_S = 1e-4  # timestamps survive a trip through Parquet and CSV to far better than this
 
 
@@ -135,6 +137,13 @@ def opened_video(path: Path) -> Iterator[Any]:
         with av.open(str(path)) as container:
             if not container.streams.video:
                 raise InputError(f"{path}: expected a video stream, found none (a sound file?); replace or remove it")
+            codec = container.streams.video[0].codec_context
+            if codec.width * codec.height > MOST_PIXELS:
+                raise InputError(
+                    f"{path}: expected frames of at most {MOST_PIXELS} pixels, found {codec.width} x {codec.height}; "
+                    "replace or remove it"
+                )
+            codec.options = BOUNDED
             yield container
     except av.FFmpegError as error:
         raise InputError(
@@ -187,7 +196,7 @@ def _whole_frames(container: Any, stream: Any, broken_pts_s: list[float] | None)
     for packet in container.demux(stream):
         try:
             decoded = packet.decode()
-        except av.InvalidDataError:
+        except (av.InvalidDataError, av.ArgumentError):  # the latter is also said of frames above MOST_PIXELS
             _note(packet, broken_pts_s)
             continue
         for frame in decoded:

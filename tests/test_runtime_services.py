@@ -172,6 +172,7 @@ def test_a_broker_that_refuses_is_told_and_costs_no_event(broker, tmp_path, capl
     broker.configure("allow_anonymous false")
     broker.start()
     (tmp_path / "password").write_text("wrong\n")
+    (tmp_path / "password").chmod(0o600)
     settings = MqttSettings(
         host="127.0.0.1", port=broker.port, username="ann", password_file=str(tmp_path / "password")
     )
@@ -238,6 +239,7 @@ def test_a_broker_with_certificate_and_password(broker, tmp_path):
     broker.configure(f"certfile {certificate}", f"keyfile {key}", f"password_file {passwords}", *as_root)
     broker.start()
     (tmp_path / "password").write_text("secret\n")
+    (tmp_path / "password").chmod(0o600)
     settings = MqttSettings(
         host="127.0.0.1",
         port=broker.port,
@@ -252,7 +254,13 @@ def test_a_broker_with_certificate_and_password(broker, tmp_path):
 
 
 def test_a_password_or_certificate_that_cannot_be_read_is_named(tmp_path):
-    nowhere = str(tmp_path / "nowhere")
-    for settings in (MqttSettings(username="ann", password_file=nowhere), MqttSettings(ca_file=nowhere)):
-        with pytest.raises(ConfigError, match=rf"mqtt: {nowhere}: cannot be read"):
+    nowhere, shown = str(tmp_path / "nowhere"), tmp_path / "password"
+    shown.write_text("secret\n")
+    shown.chmod(0o640)
+    for settings, told in (
+        (MqttSettings(username="ann", password_file=nowhere), f"{nowhere}: expected a file with the broker's password"),
+        (MqttSettings(username="ann", password_file=str(shown)), f"{shown}: expected a file that its owner alone can"),
+        (MqttSettings(ca_file=nowhere), f"{nowhere}: cannot be read"),
+    ):
+        with pytest.raises(ConfigError, match=f"mqtt: {told}"):
             MqttOutput(settings, ORIGIN, Outbox(tmp_path / "waiting.sqlite"), Products(), [])

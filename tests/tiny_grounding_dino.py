@@ -105,6 +105,7 @@ def write_original_model(
     from groundingdino.config import GroundingDINO_SwinT_OGC as released
     from groundingdino.models import build_model
     from groundingdino.util.slconfig import SLConfig
+    from safetensors.torch import save_file
     from transformers import BertConfig, BertModel
 
     from lineact.detect.bert_masks import local_text_encoder
@@ -128,6 +129,6 @@ def write_original_model(
     arguments.device = "cpu"
     with local_text_encoder():
         model = build_model(arguments)
-    checkpoint = folder / "checkpoint.pth"
-    torch.save({"model": model.state_dict()}, checkpoint)
+    checkpoint = folder / "checkpoint.safetensors"
+    save_file({name: tensor.clone() for name, tensor in model.state_dict().items()}, checkpoint)
     return config, checkpoint, text_encoder

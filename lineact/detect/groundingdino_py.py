@@ -12,6 +12,7 @@ from lineact.detect.backend import Detections, Recording, detect_in_batches
 from lineact.detect.prompt import PromptParams, prompt_text
 from lineact.errors import InputError
 from lineact.files import sha256_of_file, sha256_of_tree
+from lineact.foundation.weights import read_safetensors, refuse_pickle
 
 CODE_VERSION = 1  # raise it where the same frames and settings give other boxes
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of the package's own load_image
@@ -24,7 +25,7 @@ class GroundingDinoPyParams(PromptParams):
 
     Attributes:
         config: the model's configuration, a Python file such as the package's GroundingDINO_SwinT_OGC.py.
-        checkpoint: its weights, .pth or .safetensors.
+        checkpoint: its weights, .safetensors.
         text_encoder: folder of the BERT model with its tokenizer.
     """
 
@@ -45,6 +46,7 @@ class GroundingDinoPy:
                     f"{path}: expected detect.groundingdino_py.{name} there, found nothing; ways out: copy the "
                     "original release there, or choose `detector: grounding_dino` or `detector: motion`"
                 )
+        refuse_pickle(Path(params.checkpoint))
         self.key: dict[str, object] = {
             "backend": "groundingdino_py",
             "settings": params.answer_settings,
@@ -105,7 +107,7 @@ class GroundingDinoPy:
         arguments.text_encoder_type = self.params.text_encoder
         with local_text_encoder():
             model = build_model(arguments)
-        state = _read_state(Path(self.params.checkpoint))
+        state = read_safetensors(Path(self.params.checkpoint))
         missing, unexpected = model.load_state_dict(clean_state_dict(state), strict=False)
         # Buffers that newer versions of BERT compute for themselves may differ; weights may not.
         named = {name for name, _ in model.named_parameters()}
@@ -117,17 +119,6 @@ class GroundingDinoPy:
             )
         model.bert = EncodedOnce(model.bert)
         return model.to(arguments.device).eval()
-
-
-def _read_state(checkpoint: Path) -> dict[str, Any]:
-    if checkpoint.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        return load_file(checkpoint)
-    import torch
-
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    return state.get("model", state)
 
 
 def _to_tensor(image_rgb: np.ndarray) -> Any:

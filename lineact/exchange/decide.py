@@ -105,6 +105,14 @@ class Result:
     unknown: tuple[str, ...]
 
 
+def _refuse_name(reviewer: str) -> None:
+    """Lets a reviewer's name through that decisions.csv can hold; raises ValueError."""
+    if not reviewer.isprintable():  # a line break would split the row
+        raise ValueError(f"expected a reviewer's name on one line, found {reviewer!r}")
+    if reviewer.startswith(("=", "+", "-", "@")):  # a spreadsheet would run it
+        raise ValueError(f"expected a reviewer's name, found {reviewer!r}, which a spreadsheet takes for a formula")
+
+
 def decide(heard: Heard, known: KnownLine, actions: Sequence[str], unsaid: Unsaid, where: Path) -> Result:
     """Makes decisions of what a file says; all of it, or none where anything is wrong.
 
@@ -136,8 +144,7 @@ def decide(heard: Heard, known: KnownLine, actions: Sequence[str], unsaid: Unsai
             problems.append(f"{said.place}: expected each picture once, found it at {before} too")
         row = known.rows.get(asked.item_id)
         try:
-            if not (said.reviewer or unsaid.reviewer).isprintable():  # a line break would split the row
-                raise ValueError(f"expected a reviewer's name on one line, found {said.reviewer!r}")
+            _refuse_name(said.reviewer or unsaid.reviewer)
             decided = _decided(said.picture, asked, known, actions)
         except ValueError as error:
             problems.append(f"{said.place}: {error}")

@@ -4,6 +4,7 @@ A line is `class centre_x centre_y width height`, as shares of the picture's wid
 """
 
 import math
+import reprlib
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -16,6 +17,8 @@ from lineact.exchange import Heard, Picture, Said, refuse
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 SizeOf = Callable[[str], tuple[int, int] | None]  # a picture's stem to its width and height in pixels
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel = 2  # a few lines of YAML may unfold to more than the memory holds
 _WAY_OUT = 'Export it again as YOLO detection with data.yaml ("Ultralytics YOLO"), or mend these places'
 
 
@@ -130,7 +133,7 @@ def names_of(path: Path) -> dict[int, str]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: {expected}; found no file to read ({error.strerror}). {_WAY_OUT}") from error
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         line = " ".join(str(error).split())
         raise InputError(f"{path}: {expected}; found no YAML ({line}). {_WAY_OUT}") from error
     names = content.get("names") if isinstance(content, dict) else None
@@ -139,5 +142,5 @@ def names_of(path: Path) -> dict[int, str]:
     if not isinstance(names, dict) or not all(
         type(number) is int and isinstance(name, str) for number, name in names.items()
     ):
-        raise InputError(f"{path}: {expected}; found {names!r}. {_WAY_OUT}")
+        raise InputError(f"{path}: {expected}; found {_SHORT.repr(names)}. {_WAY_OUT}")
     return names

@@ -15,6 +15,7 @@ CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
+CONVERT = "python -m lineact.foundation.pickled"
 WEIGHTS_INDEX = "model.safetensors.index.json"
 _REASONS = {  # what huggingface_hub's errors mean here
     "LocalEntryNotFoundError": "it is not cached, and the hub does not answer: no network?",
@@ -208,6 +209,19 @@ def read_safetensors(path: Path, prefix: str = "") -> dict[str, "torch.Tensor"]:
         raise InputError(
             f"{path}: expected safetensors, found something else ({error}); copy the model again"
         ) from error
+
+
+def refuse_pickle(path: Path) -> None:
+    """Lets safetensors through.
+
+    Raises:
+        InputError: on any other file, with the way out.
+    """
+    if path.suffix != ".safetensors":
+        raise InputError(
+            f"{path}: expected weights as .safetensors, found {path.suffix or 'no suffix'}: a pickle is a program, so "
+            f"it is not read. `{CONVERT} {path} NEW --sha256 HEX` makes safetensors of a file whose hash you know"
+        )
 
 
 def load_strictly(module: "torch.nn.Module", tensors: dict[str, "torch.Tensor"], where: str) -> None:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from lineact.errors import FullDiskError, InputError
 from lineact.files import is_full_disk
-from lineact.foundation.weights import WEIGHTS, load_strictly, read_safetensors
+from lineact.foundation.pickled import DETECTOR_YAML, convert_detector
+from lineact.foundation.weights import WEIGHTS, load_strictly, read_safetensors, refuse_pickle
 
 if TYPE_CHECKING:
     from ultralytics.nn.tasks import DetectionModel
 
-DETECTOR_YAML = "detector.yaml"
 # How many layers the first 0, 1, ... 5 stages of the backbone have, in every size. The stages: the stem, with half the
 # picture's side; those with a quarter, an eighth and a sixteenth; that with a 32nd, pyramid pooling included.
 STAGE_ENDS = (0, 1, 3, 5, 7, 10)
@@ -63,38 +63,54 @@ def build_yolov5(yaml_path: Path) -> "DetectionModel":
         raise InputError(f"{yaml_path}: expected nc, backbone and head, found something else")
     # Scale and file name are set by `yolo.yaml_model_load` only when given a path whose name holds the scale letter.
     description = {"scale": next(iter(description.get("scales", {"n": None})))} | description
-    return DetectionModel(description, verbose=False)
+    try:
+        return DetectionModel(description, verbose=False)
+    except Exception as error:  # ultralytics raises many kinds for what it cannot build, or refuses to run
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{yaml_path}: expected a YOLOv5's layers, found what cannot be built ({reason})") from error
 
 
 def find_start(name: str) -> str:
-    """The folder or .pt file that a detector's training starts from.
+    """The folder that a detector's training starts from.
 
     Args:
-        name: a folder, a .pt file, or the name of one of ultralytics', which is fetched once and kept.
+        name: a folder, or the name of one of ultralytics' files, which is fetched once and kept as safetensors.
 
     Raises:
-        InputError: where it is none of these, or cannot be fetched.
+        InputError: where it is neither, cannot be fetched, or is a pickle on this machine.
     """
+    if Path(name).is_file():
+        refuse_pickle(Path(name))
     if Path(name).exists():
         return name
-    kept = SETTINGS_FOLDER / Path(name).name
-    cause: Exception | None = None
-    if not kept.is_file():
-        import_ultralytics()
-        from ultralytics.utils.downloads import attempt_download_asset
-
-        try:
-            attempt_download_asset(kept)
-        except Exception as error:  # ultralytics raises many kinds for a file that it cannot get
-            cause = error
-    if cause is not None and is_full_disk(cause, SETTINGS_FOLDER):
-        raise FullDiskError(kept) from cause
-    if not kept.is_file():
-        raise InputError(
-            f"weights {name!r}: expected a folder with {DETECTOR_YAML}, a .pt file or an ultralytics name that can be "
-            "fetched, found none (no network, or no such name); ways out: name a local file, or set `foundation: tiny`"
-        ) from cause
+    kept = SETTINGS_FOLDER / Path(name).stem
+    if not kept.is_dir():
+        fetched = _fetch(name)
+        convert_detector(fetched, kept)
+        fetched.unlink()
     return str(kept)
+
+
+def _fetch(name: str) -> Path:
+    """One of ultralytics' own files, from its publisher."""
+    import_ultralytics()
+    from ultralytics.utils.downloads import attempt_download_asset
+
+    path = SETTINGS_FOLDER / Path(name).name
+    path.unlink(missing_ok=True)  # what a killed command left
+    cause: Exception | None = None
+    try:
+        attempt_download_asset(path)
+    except Exception as error:  # ultralytics raises many kinds for a file that it cannot get
+        cause = error
+    if cause is not None and is_full_disk(cause, SETTINGS_FOLDER):
+        raise FullDiskError(path) from cause
+    if not path.is_file():
+        raise InputError(
+            f"weights {name!r}: expected a folder with {DETECTOR_YAML}, or an ultralytics name that can be fetched, "
+            "found neither (no network, or no such name); ways out: name a local folder, or set `foundation: tiny`"
+        ) from cause
+    return path
 
 
 def size_of(model: "DetectionModel") -> str:

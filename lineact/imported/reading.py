@@ -1,6 +1,8 @@
 """Decodes pictures and cuts their crops; names what cannot be used; leaves out what is there twice."""
 
 import hashlib
+import io
+import warnings
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from lineact.imported.copies import thumbnail
 from lineact.png import encode_png
 from lineact.progress import Progress
 
+MOST_PIXELS = 2**26  # of a picture
 NAMED_PROBLEMS = 8  # so many are told at once; problems.csv has all
 
 
@@ -116,10 +119,27 @@ def decode_picture(path: Path) -> np.ndarray:
         content = np.frombuffer(path.read_bytes(), np.uint8)
     except OSError as error:
         raise ValueError(f"expected a picture, found none that can be read ({error.strerror})") from error
+    _refuse_vast(content)
     image_bgr = cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) else None
     if image_bgr is None:
         raise ValueError("expected a picture, found something that cannot be decoded")
     return np.ascontiguousarray(image_bgr[..., ::-1])
+
+
+def _refuse_vast(content: np.ndarray) -> None:
+    """Reads the size that a picture's head declares: a file of some KB may unpack to more than the memory holds."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            width, height = Image.open(io.BytesIO(content.tobytes())).size
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"expected a picture of at most {MOST_PIXELS} pixels, found a larger one") from error
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise ValueError("expected a picture, found something that cannot be decoded") from error
+    if width * height > MOST_PIXELS:
+        raise ValueError(f"expected a picture of at most {MOST_PIXELS} pixels, found {width} x {height}")
 
 
 def _read(listed: Listed, params: ImportParams, context: float) -> Picture:

@@ -23,13 +23,15 @@ def write_report(reading: Reading, parts: ImportedParts, actions: tuple[str, ...
     """Writes metrics.json, problems.csv (what is left out and why) and recordings.csv."""
     header = [field.name for field in fields(Problem)]
     left_out = [*reading.problems, *(Problem(name, "a copy of another picture") for name in reading.repeated)]
-    write_csv(out / "problems.csv", header, (astuple(problem) for problem in left_out))
+    write_csv(out / "problems.csv", header, ([_as_text(cell) for cell in astuple(problem)] for problem in left_out))
     of_recording: dict[str, Counter[Part]] = {}
     for part in PARTS:
         for picture in parts.of[part]:
             of_recording.setdefault(parts.place_of(picture).recording, Counter())[part] += 1
     hashes = parts.recordings()
-    recordings = [(name, hashes[name], *(of_recording[name][part] for part in PARTS)) for name in sorted(of_recording)]
+    recordings = [
+        (_as_text(name), hashes[name], *(of_recording[name][part] for part in PARTS)) for name in sorted(of_recording)
+    ]
     write_csv(out / "recordings.csv", ("recording", "video_sha256", *PARTS), recordings)
     counts = {part: Counter(hand.action for one in parts.of[part] for hand in one.hands) for part in PARTS}
     metrics: dict[str, float | int | None] = {f"crops_{part}": counts[part].total() for part in PARTS}
@@ -45,6 +47,11 @@ def write_report(reading: Reading, parts: ImportedParts, actions: tuple[str, ...
             "recordings": len(recordings) if parts.places.told else None,
         },
     )
+
+
+def _as_text(name: str) -> str:
+    """A foreign name as a spreadsheet's text: one that begins like a formula would be run by who opens the table."""
+    return f"'{name}" if name.startswith(("=", "+", "-", "@", "\t", "\r")) else name
 
 
 def tell(reading: Reading, parts: ImportedParts, stage: str) -> None:

@@ -82,10 +82,13 @@ def inner_name(name: str) -> str:
 
 
 def _base_of(folder: Path, content: dict[str, Any]) -> Path:
-    """`path` of data.yaml, where it is a folder here: many data sets name one of their author's machine."""
+    """`path` of data.yaml, where it is a folder in here: many data sets name one of their author's machine.
+
+    One elsewhere is passed over: a data set from anywhere must not have other pictures of this machine imported.
+    """
     named = content.get("path")
     base = folder / named if isinstance(named, str) else folder
-    return base if base.is_dir() else folder
+    return base if base.is_dir() and base.resolve().is_relative_to(folder.resolve()) else folder
 
 
 def _listed(base: Path, value: Any, where: str) -> list[str]:

@@ -78,7 +78,7 @@ class MqttSettings:
         host: its name or address; "" for none.
         port: its port.
         username: "" for none.
-        password_file: holds the password alone.
+        password_file: holds the password alone; its owner alone can read it.
         ca_file: certificates that the broker's must come from (PEM); "" for no encryption.
         topic: of the events.
         product_topic: where the number of the product or cycle is told, as text or as `product` of a JSON object; ""

@@ -436,3 +436,14 @@ def test_a_finished_line_is_a_yolo_data_set():
         "crops/train/screw",
         "crops/val/wipe",
     ]
+
+
+@pytest.mark.usefixtures("queue")
+@pytest.mark.parametrize("name", ["=cmd|' /C calc'!A0", "+1", "-1+2", "@SUM(A1)"])
+def test_a_reviewer_s_name_is_no_formula(name):
+    export_labels(LINE, "label_studio", "queue", Path("out"))
+    path = Path("out", "crops.json")
+    annotate(path, "wipe", completed_by={"email": name})
+    with pytest.raises(InputError, match="which a spreadsheet takes for a formula"):
+        import_labels(LINE, "label_studio", path, "", 0)
+    assert not decisions_file(Path()).exists()

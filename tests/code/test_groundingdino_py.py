@@ -53,17 +53,17 @@ def test_it_runs_on_local_files_and_encodes_its_prompt_once(params):
 
 @pytest.mark.slow
 def test_a_checkpoint_of_another_model_is_an_error(params, tmp_path):
-    import torch
+    from safetensors.torch import load_file, save_file
 
-    state = torch.load(params.checkpoint, weights_only=True)["model"]
-    torch.save({"model": {name: value for name, value in state.items() if "feat_map" not in name}}, tmp_path / "a.pth")
+    other, state = tmp_path / "a.safetensors", load_file(params.checkpoint)
+    save_file({name: value for name, value in state.items() if "feat_map" not in name}, other)
     with pytest.raises(InputError, match=r"2 missing \(first: feat_map\.bias\)"):
-        GroundingDinoPy(replace(params, checkpoint=str(tmp_path / "a.pth")))._model  # noqa: B018
+        GroundingDinoPy(replace(params, checkpoint=str(other)))._model  # noqa: B018
 
 
 @pytest.mark.parametrize("name", ["config", "checkpoint", "text_encoder"])
 def test_a_missing_file_is_named_with_the_ways_out(name, tmp_path):
-    paths = {"config": tmp_path / "c.py", "checkpoint": tmp_path / "c.pth", "text_encoder": tmp_path / "bert"}
+    paths = {"config": tmp_path / "c.py", "checkpoint": tmp_path / "c.safetensors", "text_encoder": tmp_path / "bert"}
     for path in paths.values():
         path.mkdir() if path.name == "bert" else path.touch()
     missing = Path("nowhere") / name

@@ -13,7 +13,9 @@ from safetensors.torch import load_file
 
 from lineact import train_detector as stage
 from lineact.errors import ConfigError, InputError
+from lineact.files import sha256_of_file
 from lineact.foundation import build, judge
+from lineact.foundation.pickled import convert
 from lineact.foundation.tiny import YOLOV5_SIZES, yolov5_description
 from lineact.foundation.yolov5 import STAGE_ENDS, build_yolov5, load_yolov5, size_of
 from lineact.train_detector import embedded_start, train_detector
@@ -44,14 +46,14 @@ def workplace(tmp_path, monkeypatch):
 
 
 def write_checkpoint(path: Path, description: dict) -> Path:
-    """A .pt file as ultralytics writes it, of a detector with random weights."""
+    """The folder made of a .pt file as ultralytics writes it, of a detector with random weights."""
     yaml_path = path.with_suffix(".yaml")
     yaml_path.write_text(yaml.safe_dump(description))
     model = build_yolov5(yaml_path)
     if "depth_multiple" in description:
         vars(model)["yaml"].pop("scale")  # as before sizes had names
     torch.save({"model": model.half(), "train_args": {}}, path)
-    return path
+    return convert(path, path.with_suffix(""), sha256_of_file(path))
 
 
 def test_a_larger_size_starts_from_its_own_embedded_weights(detection, workplace, monkeypatch):
@@ -99,7 +101,7 @@ def test_a_start_knows_its_size(size, tmp_path):
 def test_a_checkpoint_of_another_size_is_refused(detection, workplace):
     path = write_checkpoint(workplace / "yolov5su.pt", yolov5_description("s"))
     params = detector_params(foundation="hub", hub_model=str(path))
-    with pytest.raises(InputError, match=r"yolov5su\.pt': expected a YOLOv5 of size n .*, found one of size s; .*5nu"):
+    with pytest.raises(InputError, match=r"yolov5su': expected a YOLOv5 of size n .*, found one of size s; .*5nu"):
         train_detector(params, detection, COMMITTED, workplace / "out")
     assert not (workplace / "out").exists()
     assert size_of(load_start(str(path), "s")) == "s"

@@ -10,15 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from lineact.errors import InputError
-from lineact.files import sha256_of_tree
-from lineact.foundation.yolov5 import build_yolov5, find_start, load_weights, load_yolov5
+from lineact.files import sha256_of_file, sha256_of_tree
+from lineact.foundation.tiny import yolov5_description
+from lineact.foundation.yolov5 import build_yolov5, find_start, load_weights, load_yolov5, size_of
 from lineact.train_detector import check_detection_set, input_size, train_detector
-from lineact.training.start import start_key
+from lineact.training.yolo.trainer import load_start
 from tests.training_sets import detector_params, write_detection_set, write_detector_start
 
 ROOT = Path(__file__).parents[2]
@@ -144,35 +146,47 @@ def test_bad_sets_are_refused_by_name(start, tmp_path, monkeypatch):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_changed_start_file_is_another_start(tmp_path, monkeypatch):
+def test_a_changed_start_is_another_start(tmp_path, monkeypatch):
     import lineact.training.state
 
     monkeypatch.chdir(tmp_path)
     folders = []
     monkeypatch.setattr(lineact.training.state, "finish_once", lambda folder, *_: folders.append(folder))
-    detection, checkpoint = write_detection_set(tmp_path / "detection"), tmp_path / "yolov5nu.pt"
-    params = detector_params(foundation="hub", hub_model=str(checkpoint))
+    detection, start = write_detection_set(tmp_path / "detection"), tmp_path / "yolov5nu"
+    start.mkdir()
+    params = detector_params(foundation="hub", hub_model=str(start))
     for content in (b"one", b"two", b"one"):
-        checkpoint.write_bytes(content)
+        (start / "model.safetensors").write_bytes(content)
         train_detector(params, detection, tmp_path, tmp_path / "out")
     assert folders[0] == folders[2] != folders[1]
 
 
-def test_a_fetched_start_is_known_by_its_bytes(tmp_path, monkeypatch):
+def test_a_fetched_start_is_kept_as_safetensors_that_name_the_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("ultralytics.utils.downloads.attempt_download_asset", lambda path: path.write_bytes(b"one"))
-    path = Path(find_start("yolov5nu.pt"))
-    first = start_key(str(path))
-    path.write_bytes(b"two")
-    assert find_start("yolov5nu.pt") == str(path)  # what was fetched is kept
-    assert start_key(str(path)) != first
+    (tmp_path / "detector.yaml").write_text(yaml.safe_dump(yolov5_description()))
+    model = build_yolov5(tmp_path / "detector.yaml")
+    fetched = []
+
+    def fetch(path: Path) -> Path:  # ultralytics asks again when it reads a file that is there
+        if not fetched:
+            torch.save({"model": model.half(), "train_args": {}}, path)
+            fetched.append(sha256_of_file(path))
+        return path
+
+    monkeypatch.setattr("ultralytics.utils.downloads.attempt_download_asset", fetch)
+    folder = Path(find_start("yolov5nu.pt"))
+    assert find_start("yolov5nu.pt") == str(folder)
+    assert json.loads((folder / "source.json").read_text()) == {"file": "yolov5nu.pt", "sha256": fetched[0]}
+    assert len(fetched) == 1
+    assert size_of(load_start(str(folder), "n")) == "n"
+    assert not list(tmp_path.rglob("*.pt"))
 
 
-def test_a_file_that_is_no_checkpoint_is_one_clear_error(detection, tmp_path, monkeypatch):
+def test_a_fetched_file_that_is_no_checkpoint_is_one_clear_error(detection, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "yolov5nu.pt").write_bytes(b"no checkpoint")
-    params = detector_params(foundation="hub", hub_model=str(tmp_path / "yolov5nu.pt"))
-    with pytest.raises(InputError, match=r"yolov5nu\.pt': expected a \.pt file of ultralytics"):
+    monkeypatch.setattr("ultralytics.utils.downloads.attempt_download_asset", lambda path: path.write_bytes(b"none"))
+    params = detector_params(foundation="hub", hub_model="yolov5nu.pt")
+    with pytest.raises(InputError, match=r"yolov5nu\.pt': expected tensors by name, or a detector of ultralytics"):
         train_detector(params, detection, tmp_path, tmp_path / "out")
 
 

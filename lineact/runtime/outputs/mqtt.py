@@ -12,12 +12,13 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
-from lineact.errors import ConfigError, FullDiskError, LineactError
+from lineact.errors import ConfigError, FullDiskError, InputError, LineactError
 from lineact.runtime.events import Origin
 from lineact.runtime.outputs.outbox import Outbox
 from lineact.runtime.products import Products, product_of
 from lineact.runtime.settings import MqttSettings
 from lineact.runtime.work.events import Reported
+from lineact.secret_file import read_secret
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client, MQTTMessage
@@ -143,8 +144,7 @@ class MqttOutput:
         client = Client(CallbackAPIVersion.VERSION2)
         try:
             if settings.username:
-                password = Path(settings.password_file).read_text().strip() if settings.password_file else None
-                client.username_pw_set(settings.username, password)
+                client.username_pw_set(settings.username, _password(settings.password_file))
             if settings.ca_file:
                 client.tls_set(settings.ca_file)
         except OSError as error:
@@ -250,3 +250,11 @@ def topic_of(pattern: str, origin: Origin) -> str:
 
 def _level(name: str) -> str:
     return re.sub(r"[/+#\s\0]+", "_", name)
+
+
+def _password(path: str) -> str | None:
+    """What the file holds; None where none is named."""
+    try:
+        return read_secret(Path(path), "broker's password") if path else None
+    except InputError as error:
+        raise ConfigError(f"mqtt: {error}") from error

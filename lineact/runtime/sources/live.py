@@ -12,7 +12,7 @@ from lineact.runtime.settings import SourceSettings
 from lineact.runtime.sources.clock import CameraClock
 from lineact.runtime.sources.counts import SourceCounts
 from lineact.runtime.sources.packets import Packet, Stream
-from lineact.video import DEFAULT_FPS
+from lineact.video import BOUNDED, DEFAULT_FPS
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +77,7 @@ class CameraReader:
             stream = container.streams.video[0]
             stream.thread_type = "SLICE"  # a thread per frame would hold frames back
             codec = stream.codec_context
+            codec.options = BOUNDED
             connection = Stream(codec, float(stream.time_base), float(stream.average_rate or DEFAULT_FPS), None)
             log.info("%s: connected, %s %sx%s px", self._shown, codec.name, codec.width, codec.height)
             for data in container.demux(stream):

@@ -14,6 +14,7 @@ from lineact.foundation.weights import (
     read_config,
     read_safetensors,
     read_tensors,
+    refuse_pickle,
 )
 from lineact.temporal.features.extraction import NetworkExtractor, Region
 from lineact.temporal.features.flow import TwoStream, dis_flow, raft_flow
@@ -42,9 +43,9 @@ def open_network(name: str, weights: str | None, device: str = "cpu") -> ClipNet
 
     Args:
         name: one of NAMES.
-        weights: "torchvision" for torchvision's own, cached or fetched; else a file (.pt, .pth or .safetensors:
-            torchvision's video ResNets, or I3D as pytorch-i3d has it), a folder of a small variant, or a folder or hub
-            name of a VideoMAE; None for none.
+        weights: "torchvision" for torchvision's own, cached or fetched; else a .safetensors file (of torchvision's
+            video ResNets, or I3D as pytorch-i3d has it), a folder of a small variant, or a folder or hub name of a
+            VideoMAE; None for none.
         device: where it runs.
 
     Raises:
@@ -79,7 +80,7 @@ class FlowParams:
     Attributes:
         kind: raft_small: torchvision's RAFT; dis: OpenCV's dense inverse search, which needs no weights.
         weights: of RAFT: "torchvision", or a file; None for dis.
-        network: weights of the I3D that sees the flow: a file such as flow_imagenet.pt, or a folder of a small variant.
+        network: weights of the I3D that sees the flow: a .safetensors file, or a folder of a small variant.
     """
 
     kind: Literal["raft_small", "dis"]
@@ -145,23 +146,13 @@ def _raft(weights: str | None) -> "tuple[nn.Module, str]":
 
 
 def read_weights(path: Path) -> "dict[str, torch.Tensor]":
-    """Tensors of a checkpoint, nothing of which is run.
+    """Tensors of a .safetensors file by name.
 
     Raises:
         InputError: where it is none.
     """
-    import torch
-
-    if path.suffix == ".safetensors":
-        return read_safetensors(path)
-    expected = f"{path}: expected a checkpoint of tensors by name"
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a torn pickle may raise anything
-        raise InputError(f"{expected}, found something else ({str(error)[:200]}); copy the file again") from error
-    if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
-        raise InputError(f"{expected}, found something else; save the network's state_dict alone")
-    return found
+    refuse_pickle(path)
+    return read_safetensors(path)
 
 
 def open_embedded(name: str, folder: Path, device: str = "cpu") -> ClipNetwork:
@@ -214,7 +205,7 @@ def _fetched(name: str) -> "tuple[dict[str, torch.Tensor], str]":
 
     known: Any = get_model_weights(name)
     try:
-        return known.DEFAULT.get_state_dict(progress=False, check_hash=True), str(known.DEFAULT)
+        return known.DEFAULT.get_state_dict(progress=False, check_hash=True, weights_only=True), str(known.DEFAULT)
     except (URLError, OSError) as error:
         raise _none(name, f"torchvision's are not cached and cannot be fetched ({error})") from error
 

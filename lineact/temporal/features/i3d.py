@@ -1,6 +1,7 @@
 """I3D (Carreira and Zisserman 2017): Inception-v1 with every kernel extended in time.
 
-Names of weights are those of the public PyTorch checkpoints (rgb_imagenet.pt, flow_imagenet.pt of pytorch-i3d).
+Names of weights are those of the public PyTorch checkpoints (rgb_imagenet.pt, flow_imagenet.pt of pytorch-i3d), which
+`python -m lineact.foundation.pickled` converts.
 """
 
 import torch

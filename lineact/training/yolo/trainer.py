@@ -49,7 +49,7 @@ def load_start(start: str, size: str) -> DetectionModel:
     """The detector that training starts from, with one class.
 
     Args:
-        start: a folder (detector.yaml, model.safetensors) or a .pt file of ultralytics; nothing in it is run.
+        start: a folder with detector.yaml and model.safetensors.
         size: which size it must be: n, s or m.
 
     Returns:
@@ -58,28 +58,13 @@ def load_start(start: str, size: str) -> DetectionModel:
     Raises:
         InputError: where there are no such weights, or they are of another size.
     """
-    model = load_yolov5(start) if Path(start).is_dir() else _load_checkpoint(start)
+    model = load_yolov5(start)
     found = size_of(model)
     if found != size:
         raise InputError(
             f"weights {start!r}: expected a YOLOv5 of size {size} (train_detector.size), found one of size {found}; "
             f"ways out: the weights' own size (n, s or m), or weights of size {size} (`hub_model: yolov5{size}u.pt`)"
         )
-    return model
-
-
-def _load_checkpoint(start: str) -> DetectionModel:
-    from ultralytics.nn.tasks import load_checkpoint
-
-    try:
-        stored, _ = load_checkpoint(start)
-        model = DetectionModel(stored.yaml | {"nc": 1}, verbose=False)
-        model.load(stored, verbose=False)
-    except Exception as error:  # ultralytics raises many kinds for a file that it cannot read, or refuses to run
-        raise InputError(
-            f"weights {start!r}: expected a .pt file of ultralytics with a detector and nothing else, found something "
-            f"else ({type(error).__name__}); ways out: name another file, or set `foundation: tiny`"
-        ) from error
     return model
 
 
