@@ -13,13 +13,14 @@ import yaml
 
 from flows import result, worktrees
 from flows.champion import ledger_of
+from flows.checkout import checkout_of
 from flows.dvc_stage import StageError
 from flows.ledger import add_entry, read_ledger
 from flows.lines import add_line, edit_yaml
 from flows.one_run import only_run_of
 from flows.retrain import crashing_without_server
 from flows.stage import retried
-from flows.worktrees import checkout_of, enter_worktree, git, leave_worktree, scheduled_run
+from flows.worktrees import enter_worktree, git, leave_worktree, scheduled_run
 from lineact.decisions import write_decisions
 from lineact.errors import ConfigError, FullDiskError, InputError
 from lineact.files import write_text
