@@ -321,8 +321,7 @@ def test_what_a_killed_worker_had_open_goes_when_the_next_one_starts(shards, tmp
         own.start_worker("one")
         given, scratch = shards(shard_work.copy_slowly)[:1], tmp_path / "cluster/scratch"
         with workers_for(params_of(own, tmp_path / "store"), "ingest", shard_work.key_of) as workers:
-            found = workers.results(given)
-            waiting = Thread(target=next, args=(found,))
+            waiting = Thread(target=list, args=(workers.results(given),))
             waiting.start()
             while not list(scratch.rglob(given[0].name)):
                 time.sleep(0.05)
@@ -331,7 +330,6 @@ def test_what_a_killed_worker_had_open_goes_when_the_next_one_starts(shards, tmp
             assert list(scratch.rglob(given[0].name))
             own.start_worker("two")
             waiting.join()
-            found.close()
         assert not list(scratch.rglob(given[0].name))
 
 
