@@ -136,7 +136,8 @@ def _refuse_vast(content: np.ndarray) -> None:
             width, height = Image.open(io.BytesIO(content.tobytes())).size
     except Image.DecompressionBombError as error:
         raise ValueError(f"expected a picture of at most {MOST_PIXELS} pixels, found a larger one") from error
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+    except (UnidentifiedImageError, OSError, SyntaxError, ImportError) as error:
+        # ImportError: ultralytics, once imported, has Pillow ask for a package where it does not know a file
         raise ValueError("expected a picture, found something that cannot be decoded") from error
     if width * height > MOST_PIXELS:
         raise ValueError(f"expected a picture of at most {MOST_PIXELS} pixels, found {width} x {height}")

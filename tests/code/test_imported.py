@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lineact.errors import InputError
+from lineact.foundation.yolov5 import import_ultralytics
 from lineact.import_crops import classes_in, import_crops
 from lineact.import_yolo import import_yolo
 from lineact.imported.names import Place, places_of
+from lineact.imported.reading import decode_picture
 from lineact.imported.yolo import inner_name, label_file, read_yolo_set
 from lineact.png import decode_png, encode_png
 from lineact.schema import LABELLED_CROPS, read_table
@@ -125,6 +127,15 @@ def test_parts_that_the_folders_name_stay(run, tmp_path):
     }
     assert metrics["pictures_guard"] == 0
     assert classes_in(tmp_path / "raw") == ["closed", "open"]
+
+
+def test_a_broken_picture_is_told_with_ultralytics_imported_too(tmp_path):
+    """ultralytics puts an opener of its own in the place of Pillow's."""
+    path = tmp_path / "a.png"
+    path.write_bytes(b"no picture")
+    import_ultralytics()
+    with pytest.raises(ValueError, match="expected a picture, found something that cannot be decoded"):
+        decode_picture(path)
 
 
 def test_broken_pictures_are_named_counted_and_left_out(run, tmp_path):
