@@ -4,6 +4,7 @@ What is tried again is whole: each step looks first for what an earlier try left
 """
 
 import functools
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -14,6 +15,17 @@ from lineact.errors import InputError
 
 PAUSE_S = 10.0  # between two tries
 AWAY = (429, 502, 503, 504)  # HTTP: too many requests, or a proxy before a server that is not there
+# what no waiting mends: a disk, a password, a database's or role's name
+_FOR_GOOD = re.compile(
+    "database or disk is full|authentication failed|does not exist|no password supplied|no pg_hba.conf entry"
+)
+# botocore's words, as other programs' messages quote them; a store that refuses (AccessDenied, NoSuchBucket) is not away
+_STORE_AWAY = re.compile(
+    "Could not connect to the endpoint URL|Connect timeout on endpoint URL|Read timeout on endpoint URL|"
+    "Failed to connect to proxy URL|An HTTP Client (?:raised an unhandled exception|failed to establish a connection)|"
+    "Connection was closed before we received a valid response|S3UploadFailedError(?!.*An error occurred)|"
+    r"An error occurred \((?:SlowDown|InternalError|ServiceUnavailable|RequestTimeout|50\d)\)"
+)
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -47,21 +59,30 @@ def patient(step: Callable[P, R]) -> Callable[P, R]:
 
 
 def is_away(error: BaseException | None) -> bool:
-    """Whether a server, a database or its lock, wherever in the chain of causes, did not answer."""
+    """Whether a server, a store, a database or its lock, wherever in the chain of causes, did not answer."""
     import requests.exceptions
     import sqlalchemy.exc
     from mlflow.exceptions import MlflowException
 
     gone = (requests.exceptions.ConnectionError, requests.exceptions.Timeout, sqlalchemy.exc.OperationalError)
     while error is not None:
-        if isinstance(error, gone):
-            return "database or disk is full" not in str(error)
-        if isinstance(error, MlflowException) and (
+        is_answer = isinstance(error, MlflowException) and (
             error.get_http_status_code() in AWAY or any(f"error code {code}" in str(error) for code in AWAY)
-        ):
+        )
+        if is_answer or isinstance(error, gone):  # MLflow says 503 of whatever its database refuses
+            return _FOR_GOOD.search(str(error)) is None
+        if is_store_away(error):
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+def is_store_away(error: BaseException) -> bool:
+    """Whether this is an S3 store that did not answer, or a message that quotes one."""
+    import botocore.exceptions
+
+    gone = (botocore.exceptions.ConnectionError, botocore.exceptions.HTTPClientError)
+    return isinstance(error, gone) or _STORE_AWAY.search(f"{type(error).__name__}: {error}") is not None
 
 
 def tell(words: str) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from flows.champion import line_file
 from flows.dvc_stage import StageError
+from flows.patience import is_store_away
 from flows.pipeline import outs_of, stages_of
 from flows.worktrees import ScheduledRun, git
 from lineact.errors import ConfigError, FullDiskError, InputError
@@ -48,6 +49,8 @@ def is_io_failure(error: BaseException | None) -> bool:
     if isinstance(error, FullDiskError) or (
         isinstance(error, StageError) and error.exit_code == FullDiskError.exit_code
     ):
+        return True
+    if error is not None and is_store_away(error):  # before OSError: botocore's timeouts are some, without a number
         return True
     if isinstance(error, OSError):
         return error.errno in _TRANSIENT or isinstance(error, ConnectionError | TimeoutError)

@@ -13,8 +13,9 @@ from threading import Thread
 import pytest
 
 from flows import patience, tracking
-from flows.dvc_stage import StageResult
+from flows.dvc_stage import StageError, StageResult
 from flows.patience import MlflowAwayError, is_away, patient
+from flows.result import PushError, is_io_failure
 from lineact.errors import FullDiskError, InputError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -98,6 +99,61 @@ def test_other_errors_are_not_waited_for():
     assert step.calls == 1
 
 
+def from_store(text: str) -> Exception:
+    """What boto3 makes of an answer that the store gave."""
+    from boto3.exceptions import S3UploadFailedError
+
+    return S3UploadFailedError(f"Failed to upload plot.png to lineact/mlflow/1: {text}")
+
+
+def store_errors() -> list[tuple[Exception, bool]]:
+    from botocore import exceptions
+    from botocore.exceptions import ClientError
+    from mlflow.exceptions import MlflowException
+
+    url = "http://127.0.0.1:1/lineact"
+    quoted = f'##### File view.png #####\nCould not connect to the endpoint URL: "{url}"'
+    denied, busy = ({"Error": {"Code": code, "Message": "m"}} for code in ("AccessDenied", "SlowDown"))
+    return [
+        (exceptions.EndpointConnectionError(endpoint_url=url), True),
+        (exceptions.ConnectTimeoutError(endpoint_url=url), True),
+        (exceptions.ReadTimeoutError(endpoint_url=url), True),
+        (exceptions.HTTPClientError(error="broken"), True),
+        (exceptions.ConnectionClosedError(endpoint_url=url), True),
+        (from_store("the connection was lost"), True),
+        (from_store(str(ClientError(busy, "PutObject"))), True),
+        (from_store(str(ClientError(denied, "PutObject"))), False),
+        (ClientError(busy, "PutObject"), True),
+        (ClientError(denied, "PutObject"), False),
+        (exceptions.NoCredentialsError(), False),
+        (MlflowException(f"The following failures occurred while downloading artifacts:\n{quoted}"), True),
+    ]
+
+
+def refused_by_database() -> list[tuple[Exception, bool]]:
+    """PostgreSQL's own words, as SQLAlchemy raises them and as MLflow then wraps them in an answer 503."""
+    import sqlalchemy.exc
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
+
+    found: list[tuple[Exception, bool]] = []
+    for words, is_gone in (
+        ('FATAL:  password authentication failed for user "lineact"', False),
+        ('FATAL:  database "mlflow" does not exist', False),
+        ('FATAL:  role "lineact" does not exist', False),
+        ("fe_sendauth: no password supplied", False),
+        ("FATAL:  the database system is starting up", True),
+        ("Connection refused\n\tIs the server running on that host and accepting TCP/IP connections?", True),
+        ("server closed the connection unexpectedly", True),
+    ):
+        told = f'connection to server at "127.0.0.1", port 5432 failed: {words}'
+        raised = sqlalchemy.exc.OperationalError("", {}, Exception(told))
+        wrapped = MlflowException(str(raised), error_code=TEMPORARILY_UNAVAILABLE)
+        wrapped.__cause__ = raised
+        found += [(raised, is_gone), (wrapped, is_gone)]
+    return found
+
+
 def errors() -> list[tuple[Exception, bool]]:
     import sqlalchemy.exc
     from mlflow.exceptions import MlflowException, RestException
@@ -115,12 +171,19 @@ def errors() -> list[tuple[Exception, bool]]:
     ]
 
 
-@pytest.mark.parametrize(("error", "away"), errors())
+@pytest.mark.parametrize(("error", "away"), errors() + store_errors() + refused_by_database())
 def test_what_counts_as_away(error, away):
     assert is_away(error) is away
     wrapped = RuntimeError("around")
     wrapped.__cause__ = error
     assert is_away(wrapped) is away
+
+
+@pytest.mark.parametrize(("error", "away"), store_errors())
+def test_a_store_that_is_away_is_tried_again_also_where_a_message_quotes_it(error, away):
+    quoted = f"{type(error).__name__}: {error}"
+    for raised in (error, PushError(f"DVC's remote store: found:\n{quoted}"), StageError(quoted, 1)):
+        assert is_io_failure(raised) is away
 
 
 def start_mlflow(folder: Path, port: int) -> "subprocess.Popen[bytes]":
