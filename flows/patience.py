@@ -19,7 +19,7 @@ AWAY = (429, 502, 503, 504)  # HTTP: too many requests, or a proxy before a serv
 _FOR_GOOD = re.compile(
     "database or disk is full|authentication failed|does not exist|no password supplied|no pg_hba.conf entry"
 )
-# botocore's words, as other programs' messages quote them; a store that refuses (AccessDenied, NoSuchBucket) is not away
+# botocore's words, as other messages quote them; a store that refuses (AccessDenied, NoSuchBucket) is not away
 _STORE_AWAY = re.compile(
     "Could not connect to the endpoint URL|Connect timeout on endpoint URL|Read timeout on endpoint URL|"
     "Failed to connect to proxy URL|An HTTP Client (?:raised an unhandled exception|failed to establish a connection)|"
