@@ -18,6 +18,7 @@ from pathlib import Path
 from flows import command_line
 from flows.forgotten_objects import Objects, md5_of
 from flows.forgotten_runs import Release, forget_artefacts, releases_of
+from flows.forgotten_sides import left_sides
 from flows.live import EVENTS
 from flows.one_run import only_run_of
 from flows.pipeline import CONF
@@ -98,7 +99,8 @@ def forget(video: Path, rings: list[Path]) -> tuple[Forgetting, Removed]:
             if folder.is_dir():
                 held.enter_context(folder_lock(folder))
         objects = Objects()
-        removed = Removed(not_reached={f"DVC's remote {name}": words for name, words in objects.unreachable.items()})
+        away = {f"DVC's remote {name}": f"did not answer: {words}" for name, words in objects.unreachable.items()}
+        removed = Removed(not_reached=away | left_sides())
         if begun is None:
             asked.releases.update({line: releases_of(line, asked.recording, objects) for line in asked.files})
             write_json(_note_of(asked.sha256), asdict(asked))
@@ -131,7 +133,7 @@ def _remove(asked: Forgetting, objects: Objects, removed: Removed, rings: list[P
         try:
             removed.add("files in the workers' store", forget_recording(Store.at(url), asked.sha256))
         except InputError as error:
-            removed.not_reached["the workers' store"] = str(error)
+            removed.not_reached["the workers' store"] = f"did not answer: {error}"
     for line in lines:
         for path in _made_of(line):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -252,7 +254,7 @@ def words_of(asked: Forgetting, removed: Removed) -> list[str]:
         "  not reached: the file that it was imported from; backups, publications and stations; exports for other "
         "tools; shift reports and annotated videos; git's history, which has decisions in words, but no picture"
     )
-    told += [f"  {name} did not answer: {words}" for name, words in removed.not_reached.items()]
+    told += [f"  not reached: {name} {words}" for name, words in removed.not_reached.items()]
     return told
 
 
@@ -280,7 +282,7 @@ def main() -> None:
     print("\n".join(words_of(asked, removed)))
     if removed.not_reached:
         names = ", ".join(removed.not_reached)
-        raise InputError(f"{names}: not reached; run the same command again when it answers")
+        raise InputError(f"{names}: not reached; run the same command again when that is mended")
 
 
 if __name__ == "__main__":

@@ -5,9 +5,12 @@ what stages made. All is copied and compared first; then `use` is changed, which
 keeps what it had. Whatever fails before leaves the old side in use, and the same command goes on.
 """
 
+import contextlib
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
@@ -19,15 +22,21 @@ from flows.backup import DATABASE
 from flows.lines import edit_yaml
 from flows.moved_files import move_files
 from flows.moved_rows import count_of, move_rows, revision_of, same_rows
+from flows.one_run import LOCKS, only_run_of
+from flows.pipeline import CONF
 from flows.server import standing_server
 from flows.services import SERVICES_FILE, Services, Use, refuse_readable_secrets, services_of
 from lineact.archive import has_open
 from lineact.errors import ConfigError, InputError
+from lineact.files import write_text
+from tasks.configure import active_lines
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
 LEFT = Path(".lineact/moved")  # what a new embedded side takes the place of
+UNFINISHED = "unfinished"  # below it: databases of a move that was killed
+BEGUN = Path(".lineact/move_begun")  # of a move to the embedded side: where it comes from
 ARTEFACTS = Path("mlruns")
 PLACES = ("artifact_location", "artifact_uri", "storage_location", "source")  # columns of MLflow's database
 REMOTE = "services"  # DVC's name of the store
@@ -85,15 +94,30 @@ def move(to: Use) -> list[str]:
     for name, value in services.places.items():
         os.environ.setdefault(name, value)
     refuse_readable_secrets(os.environ)
+    os.environ["PGAPPNAME"] = f"lineact-move-{os.getpid()}"  # tells this command's own connections
     sides = sides_of(services)
-    source, target = sides[services.use], sides[to]
-    _refuse_users(source, sides["embedded"])
+    with contextlib.ExitStack() as held:
+        for line in sorted({*active_lines(CONF), *(path.stem for path in LOCKS.glob("*.lock"))}):
+            held.enter_context(only_run_of(line))
+        return _move(services, to, sides[services.use], sides[to])
+
+
+def _move(services: Services, to: Use, source: Side, target: Side) -> list[str]:
+    embedded = target if to == "embedded" else source
+    _refuse_users(source, embedded)
     if to == "embedded":
-        _put_aside(target)
-    told = [_push(services) if to == "services" else _fetch()]
-    told += [_move_artefacts(source, target), _move_mlflow(source, target), _move_prefect(source, target)]
+        _begin(source, target)
+    else:
+        BEGUN.unlink(missing_ok=True)
+    has_prefect = _has_prefect(source)
+    told = [_push(services) if to == "services" else _fetch(services)]
+    told += [_move_artefacts(source, target), _move_mlflow(source, target)]
+    told.append(_move_prefect(source, target) if has_prefect else "Prefect: no server has run here yet")
     if to == "embedded":
         _leave_remote()
+    _refuse_written(source, target, has_prefect)  # minutes may have passed since the rows were compared
+    _refuse_users(source, embedded)
+    BEGUN.unlink(missing_ok=True)
     edit_yaml(SERVICES_FILE, lambda content: content.update(use=to))
     return told
 
@@ -117,7 +141,10 @@ def _refuse_users(source: Side, embedded: Side) -> None:
 def _refuse_connected(engine: "sa.Engine") -> None:
     import sqlalchemy as sa
 
-    asked = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    asked = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+        "AND backend_type = 'client backend' AND application_name <> current_setting('application_name')"
+    )
     with engine.connect() as connection:
         count = connection.execute(sa.text(asked)).scalar_one()
     engine.dispose()
@@ -135,15 +162,28 @@ def _engine(address: str) -> "sa.Engine":
     return sa.create_engine(address.replace("+asyncpg", "+psycopg2").replace("+aiosqlite", ""))
 
 
-def _put_aside(embedded: Side) -> None:
-    """What an earlier embedded side left stands where the new one comes."""
+def _begin(source: Side, embedded: Side) -> None:
+    """Makes room, and notes it, so that a command that was killed does not put aside what it copied itself.
+
+    It goes on with the artefacts that it copied. Databases are copied anew, and the last unfinished ones kept: the
+    services may have gone on since.
+    """
     home = Path(embedded.prefect.partition(":///")[2])
-    databases = (file for path in (Path(DATABASE), home) for file in sorted(path.parent.glob(f"{path.name}*")))
-    old = [path for path in (*databases, ARTEFACTS) if path.exists()]
-    if old:
-        folder = LEFT / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
+    databases = [file for path in (Path(DATABASE), home) for file in sorted(path.parent.glob(f"{path.name}*"))]
+    origin = "\n".join(source)
+    if BEGUN.is_file() and BEGUN.read_text() == origin:
+        shutil.rmtree(LEFT / UNFINISHED, ignore_errors=True)
+        _put_aside(databases, LEFT / UNFINISHED)
+        return
+    artefacts = [ARTEFACTS] if ARTEFACTS.exists() else []
+    _put_aside(databases + artefacts, LEFT / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
+    write_text(BEGUN, origin)
+
+
+def _put_aside(paths: list[Path], folder: Path) -> None:
+    if paths:
         folder.mkdir(parents=True)
-        for path in old:
+        for path in paths:
             path.rename(folder / path.name)
         print(f"what an earlier embedded side left is in {folder}", flush=True)
 
@@ -196,9 +236,11 @@ def _places_changed(before: str, now: str) -> Change:
     return change
 
 
+def _has_prefect(side: Side) -> bool:
+    return not side.prefect.startswith("sqlite") or Path(side.prefect.partition(":///")[2]).exists()
+
+
 def _move_prefect(source: Side, target: Side) -> str:
-    if source.prefect.startswith("sqlite") and not Path(source.prefect.partition(":///")[2]).exists():
-        return "Prefect: no server has run here yet"
     for side in (source, target):
         _upgrade_prefect(side.prefect)
     from prefect.server.database.orm_models import Base
@@ -207,6 +249,32 @@ def _move_prefect(source: Side, target: Side) -> str:
     counts = _rows_moved(Base.metadata, reading, writing, dict, PREFECT_BEGINS)
     shown = ", ".join(f"{counts[table]} {table}" for table in ("flow_run", "task_run", "log", "deployment"))
     return f"Prefect: {sum(counts.values())} rows, as many on both sides ({shown})"
+
+
+def _refuse_written(source: Side, target: Side, had_prefect: bool) -> None:
+    """Lets pass where the side that is left still has the rows that were copied, and no others."""
+    asked = [(mlflow_tables(), source.mlflow, target.mlflow, _places_changed(source.artefacts, target.artefacts))]
+    if had_prefect:
+        from prefect.server.database.orm_models import Base
+
+        asked.append((Base.metadata, source.prefect, target.prefect, dict))
+    for metadata, left, entered, change in asked:
+        reading, writing = _engine(left), _engine(entered)
+        counts = same_rows(metadata, reading, writing, change)
+        for engine in (reading, writing):
+            engine.dispose()
+        if counts is None:
+            raise _written(left, entered)
+    if _has_prefect(source) and not had_prefect:
+        raise _written(source.prefect, target.prefect)
+
+
+def _written(left: str, entered: str) -> InputError:
+    anew = "" if entered.startswith("sqlite") else f"make {entered} anew (dropdb, createdb), "
+    return InputError(
+        f"{left}: expected the rows that were copied, found that something wrote meanwhile; nothing was switched. End "
+        f"all runs, servers and pages of all checkouts, {anew}and give the command again"
+    )
 
 
 def _upgrade_prefect(address: str) -> None:
@@ -237,20 +305,43 @@ def _rows_moved(
 
 
 def _push(services: Services) -> str:
-    remote = {"url": services.dvc.remote, "region": services.s3.region}
-    if services.s3.endpoint:
-        remote["endpointurl"] = services.s3.endpoint
     with _dvc_settings() as settings:
-        settings.setdefault("remote", {})[REMOTE] = remote
+        settings.setdefault("remote", {})[REMOTE] = _remote(services)
         default = settings.setdefault("core", {}).setdefault("remote", REMOTE)
-    _dvc("push", "--run-cache", "--remote", REMOTE)
+    skipped = _all_commits("push", services)
     others = f"; {default} stays DVC's default remote" if default != REMOTE else ""
-    return f"DVC: pushed to {services.dvc.remote}{others}; .dvc/config belongs into git"
+    return f"DVC: pushed all commits to {services.dvc.remote}{skipped}{others}; .dvc/config belongs into git"
 
 
-def _fetch() -> str:
-    _dvc("fetch", "--run-cache", "--remote", REMOTE)
-    return "DVC: fetched into this checkout's cache; .dvc/config belongs into git"
+def _fetch(services: Services) -> str:
+    skipped = _all_commits("fetch", services)
+    return f"DVC: fetched all commits into this checkout's cache{skipped}; .dvc/config belongs into git"
+
+
+def _remote(services: Services) -> dict[str, str]:
+    remote = {"url": services.dvc.remote, "region": services.s3.region}
+    return remote | ({"endpointurl": services.s3.endpoint} if services.s3.endpoint else {})
+
+
+def _all_commits(command: str, services: Services) -> str:
+    """Brings over what every commit of every branch and tag tracks; tells of those that DVC could not read.
+
+    DVC reads .dvc/config of each commit, and skips those that do not know the remote: the system's settings, which it
+    reads as they are, name it.
+    """
+    from dvc.config import Config
+    from dvc.dirs import system_config_dir
+
+    before = Path(system_config_dir()) / Config.CONFIG
+    lines = [f"['remote \"{REMOTE}\"']", *(f"    {name} = {value}" for name, value in _remote(services).items())]
+    if before.is_file():
+        lines.insert(0, before.read_text())
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / Config.CONFIG).write_text("\n".join(lines) + "\n")
+        arguments = [command, "--run-cache", "--all-commits", "--remote", REMOTE]
+        told = _run([sys.executable, "-m", "dvc", *arguments], {"DVC_SYSTEM_CONFIG_DIR": folder})
+    skipped = told.count("failed to collect")
+    return f", but for {skipped} commits that DVC cannot read" if skipped else ""
 
 
 def _leave_remote() -> None:
@@ -266,15 +357,12 @@ def _dvc_settings() -> "AbstractContextManager[dict[str, Any]]":
     return Config(str(Path(".dvc").resolve())).edit("repo")
 
 
-def _dvc(*arguments: str) -> None:
-    _run([sys.executable, "-m", "dvc", *arguments], {})
-
-
-def _run(command: list[str], more: dict[str, str]) -> None:
+def _run(command: list[str], more: dict[str, str]) -> str:
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | more)
     if done.returncode:
         shown = " ".join(command[2:])
         raise InputError(f"`{shown}` failed, and nothing was switched: {(done.stderr or done.stdout).strip()[-2000:]}")
+    return done.stdout + done.stderr
 
 
 def main() -> None:

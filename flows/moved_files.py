@@ -1,6 +1,7 @@
 """A tree of files goes from a folder to an S3 store or back; every file is read again where it arrived."""
 
 import hashlib
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from lineact.errors import InputError
@@ -52,11 +53,16 @@ def move_files(source: str, target: str) -> Moved:
 
 
 def _copy(reading: Any, path: str, writing: Any, to: str) -> None:
-    if "file" in writing.protocol:
+    """A store takes a file whole or not at all; in a folder it gets its name when it is whole."""
+    is_folder = "file" in writing.protocol
+    if is_folder:
         writing.makedirs(to.rpartition("/")[0], exist_ok=True)
-    with reading.open(path, "rb") as source, writing.open(to, "wb") as target:
+    name = f"{to}.part" if is_folder else to
+    with reading.open(path, "rb") as source, writing.open(name, "wb") as target:
         while block := source.read(BLOCK):
             target.write(block)
+    if is_folder:
+        Path(name).replace(to)
 
 
 def _hash(files: Any, path: str) -> str:

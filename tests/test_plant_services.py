@@ -1,5 +1,6 @@
 """A plant's services: real PostgreSQL, a real S3 endpoint; moving there and back loses nothing, secrets stay secret."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -36,6 +37,33 @@ def store():
     server = Store()
     yield server
     server.stop()
+
+
+def git(checkout: Path, *command: str) -> None:
+    name = ["-c", "user.name=a", "-c", "user.email=a@b.invalid"]
+    subprocess.run(["git", *name, *command], cwd=checkout, check=True)
+
+
+def young(checkout: Path) -> Path:
+    """Gives a checkout a history of one commit: DVC reads each of hundreds."""
+    shutil.rmtree(checkout / ".git")
+    git(checkout, "init", "-q", "-b", "main")
+    git(checkout, "add", "-A")
+    git(checkout, "commit", "-qm", "the first")
+    return checkout
+
+
+def record(checkout: Path, name: str) -> str:
+    """Adds a recording to press_a in place of what was there, in a commit; gives the MD5 of its bytes."""
+    raw = checkout / "data/press_a/raw"
+    shutil.rmtree(raw, ignore_errors=True)
+    raw.mkdir(parents=True)
+    content = os.urandom(100_000)
+    (raw / name).write_bytes(content)
+    run(checkout, "-m", "dvc", "add", "-q", str(raw))
+    git(checkout, "add", "-A")
+    git(checkout, "commit", "-qm", name)
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 def run(checkout: Path, *command: str) -> str:
@@ -148,21 +176,25 @@ def use_of(checkout: Path) -> str:
 def plant(postgres, store, tmp_path_factory):
     """A checkout that worked embedded, moved to services, worked there, moved back; what was to be seen each time."""
     folder = tmp_path_factory.mktemp("plant")
-    checkout = clone_checkout(folder / "checkout")
+    checkout = young(clone_checkout(folder / "checkout"))
     secrets = write_services(checkout, postgres, store, "plant")
-    raw = checkout / "data/press_a/raw"
-    raw.mkdir(parents=True)
-    (raw / "rec_1.mp4").write_bytes(os.urandom(100_000))
-    run(checkout, "-m", "dvc", "add", "-q", str(raw))
+    git(checkout, "checkout", "-qb", "tried")
+    recorded = [record(checkout, "rec_0.mp4")]
+    git(checkout, "checkout", "-q", "main")
+    recorded += [record(checkout, "before.mp4"), record(checkout, "rec_1.mp4")]
     run(checkout, "-c", WORK, "1")
     seen = {"embedded": asked(checkout)}
     told = {"services": run(checkout, "-m", "flows.move", "to=services")}
     seen["services"] = asked(checkout)
+    seen["recorded"] = {"of all commits": recorded}
+    shutil.rmtree(checkout / ".dvc/cache")
     run(checkout, "-c", WORK, "2")
     seen["worked"] = asked(checkout)
     kept = (checkout / "mlflow.db").read_bytes()
     told["embedded"] = run(checkout, "-m", "flows.move", "to=embedded")
     seen["back"] = asked(checkout)
+    cache = checkout / ".dvc/cache"
+    seen["fetched"] = {"of all commits": [path.relative_to(cache).as_posix() for path in cache.rglob("*")]}
     return checkout, secrets, seen, told, kept
 
 
@@ -220,6 +252,16 @@ def test_dvc_brings_back_from_the_store_what_is_gone_here(plant, store):
     pull = [sys.executable, "-m", "dvc", "pull", "-q", "-r", "services", "data/press_a/raw.dvc"]
     subprocess.run(pull, cwd=checkout, env=environment() | given, check=True)
     assert path.read_bytes() == content
+
+
+def test_recordings_of_earlier_commits_and_of_branches_are_in_the_store_and_come_back(plant, store):
+    _, _, seen, told, _ = plant
+    assert "DVC: pushed all commits to s3://lineact/plant/dvc; .dvc" in told["services"]
+    assert "DVC: fetched all commits into this checkout's cache; .dvc" in told["embedded"]
+    for md5 in seen["recorded"]["of all commits"]:
+        name = f"files/md5/{md5[:2]}/{md5[2:]}"
+        assert f"plant/dvc/{name}" in store.contents()
+        assert name in seen["fetched"]["of all commits"]
 
 
 def test_no_secret_is_written_down(plant, postgres, store):
@@ -282,7 +324,7 @@ def test_a_killed_move_goes_on_and_nobody_else_may_be_connected(postgres, store,
     """All rows came over, and the command was killed before the switch: the same command finishes it."""
     import psycopg2
 
-    checkout = clone_checkout(tmp_path / "checkout")
+    checkout = young(clone_checkout(tmp_path / "checkout"))
     write_services(checkout, postgres, store, "killed")
     assert f"experiment in {checkout / 'mlruns'}" in run(checkout, "-c", ONE_RUN).replace("file://", "")
     settings = checkout / "conf/services.yaml"
@@ -308,7 +350,7 @@ def test_a_killed_move_goes_on_and_nobody_else_may_be_connected(postgres, store,
 def test_a_line_is_trained_released_and_brought_back_with_services_alone(postgres, store, tmp_path_factory):
     """From raw video to a champion; then this checkout loses data and cache, and DVC brings all of it back."""
     folder = tmp_path_factory.mktemp("line")
-    checkout = make_checkout(folder / "checkout")
+    checkout = young(make_checkout(folder / "checkout"))
     secrets = write_services(checkout, postgres, store, "line")
     run(checkout, "-m", "flows.move", "to=services")
     run(checkout, "-m", "flows.retrain", f"line={LINE}")
