@@ -221,14 +221,14 @@ def test_a_simulated_line_and_a_video_of_nobody_are_refused(worked, tmp_path):
 def test_plots_on_a_side_that_was_left_keep_the_recording_from_being_forgotten(worked):
     """Until a person removes them: they may be all that is left of a plant's history."""
     third, record = "rec_2.mp4", worked / f"models/{LINE}/forgotten.jsonl"
-    entries = len(record.read_text().splitlines())
+    entries = len(record.read_text().splitlines()) if record.is_file() else 0
     left = worked / ".lineact/moved/20260101T000000.0Z"
     (left / "mlruns/1/run/artifacts/plots").mkdir(parents=True)
     (left / "mlruns/1/run/artifacts/plots/contact_sheet.png").write_bytes(b"a picture")
     told = run(worked, "flows.forget", f"video=data/{LINE}/raw/{third}")
     assert told.returncode == 3, told.stdout[-3000:]
     assert f"not reached: {left.relative_to(worked)} has plots of runs; remove it: rm -r" in told.stdout
-    assert len(record.read_text().splitlines()) == entries
+    assert (len(record.read_text().splitlines()) if record.is_file() else 0) == entries
     shutil.rmtree(left)
     done = run(worked, "flows.forget", f"video=data/{LINE}/raw/{third}")
     assert done.returncode == 0, done.stdout[-3000:]
