@@ -84,7 +84,7 @@ shift: setup     ## EVENTS=DIR [TO=shift.html] [LINE=demo] [VIDEO=FILE|DIR] [CLI
 publish: setup   ## LINE=demo TO=/srv/bundles: the champion as files, for stations without the registry
 	$(BIN)/python -m flows.publish line="$$LINE" to="$$TO"
 
-monitor: setup   ## LINE=press_a FROM=DIR [REFERENCE=yes] [EVERY_H=24] [PER_YEAR=1] [ON_ALARM=tell|review|retrain]: drift
+monitor: setup   ## LINE=press_a [FROM=DIR] [REFERENCE=yes] [EVERY_H=24] [PER_YEAR=1] [ON_ALARM=tell|review|retrain]: drift
 	$(BIN)/python -m flows.monitor line="$$LINE" from="$$FROM" reference="$$REFERENCE" every_h="$$EVERY_H" \
 	  per_year="$$PER_YEAR" on_alarm="$$ON_ALARM"
 
