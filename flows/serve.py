@@ -1,4 +1,4 @@
-"""`make serve`: a Prefect server with its UI, a worker, and one scheduled deployment of `retrain` per active line.
+"""`make serve`: a Prefect server with its UI, a worker, and the deployments of `flows.deployments`.
 
 Server and worker are started again where they end; runs that a kill ended go on, see `flows.keeper`.
 """
@@ -103,7 +103,7 @@ def make_database() -> None:
 
 
 def serve_lines(host: str, port: int) -> None:
-    """Serves one deployment per active line until interrupted, one run per line at a time, and one that reminds.
+    """Serves each active line's training and looks for drift, and what reminds of reviews, until interrupted.
 
     A line without recordings has no schedule: its pictures change by hand alone.
 
