@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import yaml
-from prefect.states import Completed, Failed
+from prefect.states import Completed, Failed, State
 
 from flows import harvest as harvesting
 from flows import look as looking
@@ -242,7 +242,7 @@ def test_a_scheduled_alarm_opens_a_review_or_starts_the_lines_deployment_and_one
         return ended
 
     monkeypatch.setitem(__import__("sys").modules, "flows.label_line", SimpleNamespace(label_line=label))
-    ended = Failed(message="DVC's cache is away")
+    ended: State = Failed(message="DVC's cache is away")
     with pytest.raises(Exception, match="DVC's cache is away"):
         looked()
     ended = Completed(name="AwaitingReview", message="3 names of groups")

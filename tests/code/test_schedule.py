@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -15,7 +16,13 @@ from lineact.schedule import ScheduleParams
 from tasks.configure import UNIONS
 from tests.small_line import lists_of
 
-REST = {"work_pool": "lineact", "retries": 2, "retry_delay_s": 60.0, "mlflow_wait_s": 7200.0, "remote": None}
+REST: dict[str, Any] = {
+    "work_pool": "lineact",
+    "retries": 2,
+    "retry_delay_s": 60.0,
+    "mlflow_wait_s": 7200.0,
+    "remote": None,
+}
 
 
 @pytest.mark.parametrize(
