@@ -136,10 +136,11 @@ serve: setup     ## a Prefect server with one scheduled deployment per active li
 	$(BIN)/python -m flows.serve port="$$PORT"
 
 scheduler: setup  ## [HOST=10.0.0.5] [PORT=8786]: the scheduler of a Dask cluster, for lines with `compute: dask`
-	$(BIN)/python -m dask scheduler --host "$${HOST:-127.0.0.1}" --port "$${PORT:-8786}" --no-dashboard
+	$(BIN)/python -m dask scheduler --host "$${HOST:-127.0.0.1}" --port "$${PORT:-8786}" --no-dashboard --dashboard-address 127.0.0.1:0
 
-worker: setup    ## [SCHEDULER=tcp://10.0.0.5:8786] [RESOURCE=CPU]: a worker of it, one recording at a time
-	$(BIN)/python -m dask worker "$${SCHEDULER:-tcp://127.0.0.1:8786}" --nthreads 1 --no-dashboard --resources "$${RESOURCE:-CPU}=1"
+worker: setup    ## [SCHEDULER=tcp://10.0.0.5:8786] [HOST=10.0.0.6] [RESOURCE=CPU]: a worker of it, one recording at a time
+	$(BIN)/python -m dask worker "$${SCHEDULER:-tcp://127.0.0.1:8786}" --host "$${HOST:-127.0.0.1}" --nthreads 1 --no-dashboard \
+	  --dashboard-address 127.0.0.1:0 --resources "$${RESOURCE:-CPU}=1"
 
 lint: setup      ## ruff and mypy
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
