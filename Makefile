@@ -16,7 +16,7 @@ export REFERENCE EVERY_H PER_YEAR ON_ALARM WORKERS SCHEDULER RESOURCE
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/$(UV_VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lines test test-services try-label-studio system lint ui serve review review-export line activate \
+.PHONY: help setup demo lines test test-services test-long try-label-studio system lint ui serve review review-export line activate \
   export-labels import-labels compare-detectors compare-classifiers compare-localizers live harvest shift publish monitor report forget \
   backup restore audit move-services move-embedded soak bench-live bench-label bench-train bench-scale scheduler worker \
   bench-review lock clean
@@ -149,7 +149,10 @@ test: lint       ## lint and the fast tests; no root, no network
 	$(BIN)/pytest
 
 test-services: setup  ## what needs a standing server or more than seconds
-	$(BIN)/pytest -m 'slow or services or browser or real_data'
+	$(BIN)/pytest -m '(slow or services or browser or real_data) and not long'
+
+test-long: setup ## whole trainings: two lines at once under kills; a line on PostgreSQL and S3
+	$(BIN)/pytest -m long
 
 audit: setup     ## known weaknesses of the packages in requirements.lock; ends with an error where that cannot be asked
 	$(BIN)/python -m flows.audit

@@ -316,7 +316,7 @@ def is_in(checkout: Path, line: str, stage: str) -> bool:
     return running is not None and running[0] == stage
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(2 * RUN_S)
 def test_two_lines_retrain_at_once_whatever_is_killed_and_a_person_works_on_undisturbed(checkout, tmp_path):
     port, log = free_port(), tmp_path / "log"
