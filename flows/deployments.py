@@ -6,6 +6,7 @@ the code that is committed. The others run in the checkout. A line's deployments
 
 import contextlib
 import os
+import socket
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flows.pipeline import CONF
 from flows.worktrees import enter_worktree
-from lineact.errors import LineactError
+from lineact.errors import InputError, LineactError
 from tasks.configure import active_lines, compose_line
 
 if TYPE_CHECKING:
@@ -94,7 +95,11 @@ def deploy(client: "SyncPrefectClient", sections: Mapping[str, Sections]) -> set
 
     Returns:
         The work pools that workers are needed for.
+
+    Raises:
+        InputError: where another checkout is served from the same database.
     """
+    refuse_shared(client)
     pools = {POOL, *(section.pool for section in sections.values())}
     for pool in sorted(pools):
         _make_pool(client, pool)
@@ -109,6 +114,26 @@ def deploy(client: "SyncPrefectClient", sections: Mapping[str, Sections]) -> set
             _deploy_looks(client, line, section, section.drift["every_h"])
     _deploy_reminders(client)
     return pools
+
+
+def refuse_shared(client: "SyncPrefectClient") -> None:
+    """Marks Prefect's database as this checkout's: who serves a line looks after its runs by locks in its own folder.
+
+    Raises:
+        InputError: where it is another checkout's.
+    """
+    from prefect.client.schemas.actions import WorkPoolUpdate
+
+    _make_pool(client, POOL)
+    here, marked = f"checkout {socket.gethostname()}:{Path.cwd()}", client.read_work_pool(POOL).description
+    if marked and marked != here:
+        raise InputError(
+            f"Prefect's database: expected that of {here}, found that of {marked}: each checkout needs one of its own "
+            f"(conf/services.yaml: prefect.database); where that one moved here, empty the description of work pool "
+            f"{POOL}"
+        )
+    if not marked:
+        client.update_work_pool(POOL, WorkPoolUpdate(description=here))
 
 
 def lines_of(client: "SyncPrefectClient", flow_name: str = RETRAIN) -> "dict[str, DeploymentResponse]":

@@ -47,8 +47,8 @@ class Keeper:
         self._silent = silent
         for run in _last_of_each(_runs(client, list(locks), ("CRASHED",))):
             assert run.deployment_id is not None
-            last = _runs(client, [run.deployment_id], BEGUN)[0]
-            is_told = last.id == run.id and _age_s(run) > TOLD_S
+            last = next(iter(_runs(client, [run.deployment_id], BEGUN)), None)
+            is_told = last is not None and last.id == run.id and _age_s(run) > TOLD_S
             if is_told and run.run_count < MOST_STARTS and not _is_held(locks[run.deployment_id]):
                 resume(client, run)
 
@@ -93,7 +93,7 @@ def skip_missed(client: "SyncPrefectClient", deployments: list[UUID]) -> None:
         due.sort(key=_time_of)
         begun = [run.start_time for run in _runs(client, [deployment], BEGUN) if run.start_time]
         for number, run in enumerate(due, 1):
-            if number < len(due) or any(start >= _time_of(run) for start in begun):
+            if number < len(due) or any(_time_of(run) <= start <= _now() for start in begun):
                 client.set_flow_run_state(run.id, skipped, force=True)
 
 
@@ -137,8 +137,8 @@ def _is_silent(name: str, run: "FlowRun") -> bool:
 
 
 def _age_s(run: "FlowRun") -> float:
-    """Seconds since the run got its state."""
-    return (_now() - run.state.timestamp).total_seconds() if run.state else 0.0
+    """Seconds since the run got its state, or until then, where a clock was set back meanwhile."""
+    return abs((_now() - run.state.timestamp).total_seconds()) if run.state else 0.0
 
 
 def _is_held(name: str) -> bool:

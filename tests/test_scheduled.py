@@ -13,20 +13,24 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 import yaml
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolUpdate
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
+from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelling, Completed, Crashed, Pending, Running, Scheduled
 
-from flows import deployments, keeper
+from flows import deployments, keeper, serve
 from flows.keeper import MOST_STARTS, Keeper
 from flows.monitor_line import start_training
 from flows.one_run import LOCKS, look_lock, only_run_of
 from flows.server import answers
+from lineact.errors import InputError
 from tests.small_line import LINE, SETTINGS, environment, lists_of, lock_of, make_checkout, run, stage_in, start
 from tests.test_end_to_end import OPEN_GATES
 from tests.test_services import free_port
@@ -79,9 +83,17 @@ def server(tmp_path_factory):
     end(process)
 
 
+def forget_checkout(client: SyncPrefectClient) -> None:
+    """As a person does whose checkout moved."""
+    with contextlib.suppress(ObjectNotFound):
+        client.update_work_pool(deployments.POOL, WorkPoolUpdate(description=""))
+
+
 @pytest.fixture
-def project(tmp_path, monkeypatch):
-    """A folder with the settings of the lines `small` and `other`; the process is in it."""
+def project(server, tmp_path, monkeypatch):
+    """A folder with the settings of the lines `small` and `other`; the process is in it, and the server is its own."""
+    with client_of(server[0]) as client:
+        forget_checkout(client)
     shutil.copytree(Path(__file__).parents[1] / "conf", tmp_path / "conf")
     head = "# @package _global_\ndefaults:\n  - override /source: simulation\n"
     for name, cron in ((LINE, "30 3 * * mon-fri"), (OTHER, "0 2 * * *")):
@@ -106,6 +118,35 @@ def test_each_active_line_has_a_deployment_from_its_settings(server, project):
         assert found.pull_steps == [{"flows.deployments.isolate": {"line": LINE}}]
         assert found.job_variables["working_dir"] == str(project)
         assert client.read_deployment_by_name("remind/reviews").work_pool_name == "lineact"
+
+
+def test_another_checkout_s_database_is_refused_before_anything_changes(server, project, tmp_path, monkeypatch):
+    with client_of(server[0]) as client:
+        deployments.deploy(client, deployments.schedules())
+        elsewhere = tmp_path / "elsewhere"
+        shutil.copytree(project / "conf", elsewhere / "conf")
+        monkeypatch.chdir(elsewhere)
+        before = deployments.lines_of(client)
+        with pytest.raises(
+            InputError, match=rf"found that of checkout .*:{project}: each checkout needs one of its own"
+        ):
+            deployments.deploy(client, {})
+        assert deployments.lines_of(client) == before
+        forget_checkout(client)
+        deployments.deploy(client, {})
+
+
+def test_a_page_of_another_site_may_not_start_runs(project):  # noqa: ARG001 - the process is in it
+    port = free_port()
+    server = serve.start_server("127.0.0.1", port)
+    try:
+        for origin, is_own in (("http://evil.example", False), (f"http://localhost:{port}", True)):
+            asked = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+            told = httpx.options(f"http://127.0.0.1:{port}/api/deployments/", headers=asked).headers
+            assert (told.get("access-control-allow-origin") == origin) == is_own
+            assert "*" not in told.get("access-control-allow-origin", "")
+    finally:
+        serve.end(server)
 
 
 def test_what_a_person_paused_stays_paused_and_a_line_that_went_has_no_deployment(server, project):
@@ -339,6 +380,7 @@ def test_a_worker_looks_in_the_checkout(server, checkout, monkeypatch):
     own.write_text(f"{own.read_text()}drift: {{videos: /srv/small/video}}\n")
     monkeypatch.chdir(checkout)
     with client_of(port) as client:
+        forget_checkout(client)
         deployments.deploy(client, deployments.schedules())
         asked = client.create_flow_run_from_deployment(client.read_deployment_by_name(f"monitor/{LINE}").id)
         known = environment() | {"PREFECT_API_URL": f"http://127.0.0.1:{port}/api", "PYTHONPATH": str(checkout)}
@@ -373,7 +415,7 @@ def is_in(checkout: Path, line: str, stage: str) -> bool:
     return running is not None and running[0] == stage
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(2 * RUN_S)
 def test_two_lines_retrain_at_once_whatever_is_killed_and_a_person_works_on_undisturbed(checkout, tmp_path):
     port, log = free_port(), tmp_path / "log"

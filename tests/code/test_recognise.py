@@ -3,8 +3,11 @@
 import dataclasses
 import json
 import shutil
+import sys
 import threading
+from unittest.mock import Mock
 
+import cv2
 import numpy as np
 import pytest
 
@@ -14,7 +17,7 @@ from lineact.bundle.processing import fit_into
 from lineact.errors import InputError
 from lineact.files import write_json
 from lineact.runtime.frame import Frame
-from lineact.runtime.recognise import Recogniser, open_bundle
+from lineact.runtime.recognise import SWITCH_S, Recogniser, open_bundle
 from lineact.runtime.settings import RecogniseSettings
 from lineact.video import read_frames
 from tests.embedded_pair import write_bundle, write_clip
@@ -115,6 +118,18 @@ def test_an_iteration_that_is_given_up_leaves_no_thread(bundle, frames):
     next(results)
     results.close()
     assert not [thread for thread in set(threading.enumerate()) - before if thread.name != "source"]
+
+
+def test_stages_leave_each_other_the_cores(bundle, frames, monkeypatch):
+    """OpenCV's own threads, and a lock that is asked for too late, would make the stages take turns."""
+    monkeypatch.setattr(sys, "setswitchinterval", switched := Mock())
+    before = cv2.getNumThreads()
+    try:
+        list(Recogniser(open_bundle(bundle, PLAIN), PLAIN).recognise(frames[:2]))
+        assert cv2.getNumThreads() == 1
+    finally:
+        cv2.setNumThreads(before)
+    switched.assert_called_once_with(SWITCH_S)
 
 
 def test_networks_that_answer_otherwise_than_at_the_release_are_refused(bundle, tmp_path):
