@@ -16,7 +16,7 @@ export REFERENCE EVERY_H PER_YEAR ON_ALARM WORKERS SCHEDULER RESOURCE
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/$(UV_VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lines test test-services try-label-studio system lint ui serve review review-export line activate \
+.PHONY: help setup demo lines test test-services test-long try-label-studio system lint ui serve review review-export line activate \
   export-labels import-labels compare-detectors compare-classifiers compare-localizers live harvest shift publish monitor report forget \
   backup restore audit move-services move-embedded soak bench-live bench-label bench-train bench-scale scheduler worker \
   bench-review lock clean
@@ -84,7 +84,7 @@ shift: setup     ## EVENTS=DIR [TO=shift.html] [LINE=demo] [VIDEO=FILE|DIR] [CLI
 publish: setup   ## LINE=demo TO=/srv/bundles: the champion as files, for stations without the registry
 	$(BIN)/python -m flows.publish line="$$LINE" to="$$TO"
 
-monitor: setup   ## LINE=press_a FROM=DIR [REFERENCE=yes] [EVERY_H=24] [PER_YEAR=1] [ON_ALARM=tell|review|retrain]: drift
+monitor: setup   ## LINE=press_a [FROM=DIR] [REFERENCE=yes] [EVERY_H=24] [PER_YEAR=1] [ON_ALARM=tell|review|retrain]: drift
 	$(BIN)/python -m flows.monitor line="$$LINE" from="$$FROM" reference="$$REFERENCE" every_h="$$EVERY_H" \
 	  per_year="$$PER_YEAR" on_alarm="$$ON_ALARM"
 
@@ -136,10 +136,11 @@ serve: setup     ## a Prefect server with one scheduled deployment per active li
 	$(BIN)/python -m flows.serve port="$$PORT"
 
 scheduler: setup  ## [HOST=10.0.0.5] [PORT=8786]: the scheduler of a Dask cluster, for lines with `compute: dask`
-	$(BIN)/python -m dask scheduler --host "$${HOST:-127.0.0.1}" --port "$${PORT:-8786}" --no-dashboard
+	$(BIN)/python -m dask scheduler --host "$${HOST:-127.0.0.1}" --port "$${PORT:-8786}" --no-dashboard --dashboard-address 127.0.0.1:0
 
-worker: setup    ## [SCHEDULER=tcp://10.0.0.5:8786] [RESOURCE=CPU]: a worker of it, one recording at a time
-	$(BIN)/python -m dask worker "$${SCHEDULER:-tcp://127.0.0.1:8786}" --nthreads 1 --no-dashboard --resources "$${RESOURCE:-CPU}=1"
+worker: setup    ## [SCHEDULER=tcp://10.0.0.5:8786] [HOST=10.0.0.6] [RESOURCE=CPU]: a worker of it, one recording at a time
+	$(BIN)/python -m dask worker "$${SCHEDULER:-tcp://127.0.0.1:8786}" --host "$${HOST:-127.0.0.1}" --nthreads 1 --no-dashboard \
+	  --dashboard-address 127.0.0.1:0 --resources "$${RESOURCE:-CPU}=1"
 
 lint: setup      ## ruff and mypy
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
@@ -148,7 +149,10 @@ test: lint       ## lint and the fast tests; no root, no network
 	$(BIN)/pytest
 
 test-services: setup  ## what needs a standing server or more than seconds
-	$(BIN)/pytest -m 'slow or services or browser or real_data'
+	$(BIN)/pytest -m '(slow or services or browser or real_data) and not long'
+
+test-long: setup ## whole trainings: two lines at once under kills; a line on PostgreSQL and S3
+	$(BIN)/pytest -m long
 
 audit: setup     ## known weaknesses of the packages in requirements.lock; ends with an error where that cannot be asked
 	$(BIN)/python -m flows.audit

@@ -25,6 +25,25 @@ def start_training(line: str) -> str:
     Returns:
         What was done, or the command, in a sentence.
     """
+    # conf/ and not params.yaml, which the run composes from it
+    decisions = decisions_of(line)
+    key = f"{sha256_of_file(decisions) if decisions.is_file() else 'none'} {sha256_of_tree(CONF)}"
+    name = f"after the review of {line}"
+    return start_deployment(line, name, f"review {line} {key}", "with these decisions and settings")
+
+
+def start_deployment(line: str, name: str, key: str, cause: str) -> str:
+    """Starts the line's deployment, or says how to go on without a server.
+
+    Args:
+        line: the line.
+        name: of the run.
+        key: the same one starts one run, however often it is asked for.
+        cause: what the key stands for, after "has run".
+
+    Returns:
+        What was done, or the command, in a sentence.
+    """
     by_hand = f"go on with `python -m flows.retrain line={line}`"
     api_url = os.environ.get("PREFECT_API_URL") or (standing_server() or ("",))[0]
     if not api_url or not answers(api_url):
@@ -35,22 +54,17 @@ def start_training(line: str) -> str:
     from prefect.exceptions import ObjectNotFound, PrefectException
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    # conf/ and not params.yaml, which the run composes from it
-    decisions = decisions_of(line)
-    key = f"{sha256_of_file(decisions) if decisions.is_file() else 'none'} {sha256_of_tree(CONF)}"
     try:
         with temporary_settings({PREFECT_API_URL: api_url}), get_client(sync_client=True) as client:
             deployment = client.read_deployment_by_name(f"retrain/{line}")
-            run = client.create_flow_run_from_deployment(
-                deployment.id, name=f"after the review of {line}", idempotency_key=f"review {line} {key}"
-            )
+            run = client.create_flow_run_from_deployment(deployment.id, name=name, idempotency_key=key)
     except ObjectNotFound:
         return f"the Prefect server at {api_url} has no deployment of {line} (`make serve` makes them): {by_hand}"
     except (HTTPError, PrefectException, RuntimeError) as error:
         return f"the Prefect server at {api_url} took no run ({error}): {by_hand}"
     told = f"flow run {run.name!r} ({run.id}) at {api_url}"
     if run.state is not None and run.state.is_final():  # the same started it before
-        ended = f"has run with these decisions and settings and ended {run.state.name}"
+        ended = f"has run {cause} and ended {run.state.name}"
         return f"training of {line} {ended}: {told}; {by_hand}"
     return f"training of {line} is started: {told}"
 

@@ -8,8 +8,8 @@ from uuid import UUID
 
 from filelock import FileLock, Timeout
 
-from flows.deployments import lines_of
-from flows.one_run import LOCKS
+from flows.deployments import MONITOR, lines_of
+from flows.one_run import LOCKS, look_lock
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -34,21 +34,22 @@ class Keeper:
         Args:
             client: of the server; its errors are raised.
         """
-        lines = {deployment.id: line for line, deployment in lines_of(client).items()}
-        skip_missed(client, list(lines))
+        locks = {deployment.id: line for line, deployment in lines_of(client).items()}
+        locks |= {deployment.id: look_lock(line) for line, deployment in lines_of(client, MONITOR).items()}
+        skip_missed(client, list(locks))
         silent: set[UUID] = set()
-        for run in _runs(client, list(lines), GOING_ON):
-            if run.state is None or run.deployment_id is None or not _is_silent(lines[run.deployment_id], run):
+        for run in _runs(client, list(locks), GOING_ON):
+            if run.state is None or run.deployment_id is None or not _is_silent(locks[run.deployment_id], run):
                 continue
             silent.add(run.state.id)
             if run.state.id in self._silent:
                 resume(client, run)
         self._silent = silent
-        for run in _last_of_each(_runs(client, list(lines), ("CRASHED",))):
+        for run in _last_of_each(_runs(client, list(locks), ("CRASHED",))):
             assert run.deployment_id is not None
-            last = _runs(client, [run.deployment_id], BEGUN)[0]
-            is_told = last.id == run.id and _age_s(run) > TOLD_S
-            if is_told and run.run_count < MOST_STARTS and not _is_held(lines[run.deployment_id]):
+            last = next(iter(_runs(client, [run.deployment_id], BEGUN)), None)
+            is_told = last is not None and last.id == run.id and _age_s(run) > TOLD_S
+            if is_told and run.run_count < MOST_STARTS and not _is_held(locks[run.deployment_id]):
                 resume(client, run)
 
 
@@ -92,7 +93,7 @@ def skip_missed(client: "SyncPrefectClient", deployments: list[UUID]) -> None:
         due.sort(key=_time_of)
         begun = [run.start_time for run in _runs(client, [deployment], BEGUN) if run.start_time]
         for number, run in enumerate(due, 1):
-            if number < len(due) or any(start >= _time_of(run) for start in begun):
+            if number < len(due) or any(_time_of(run) <= start <= _now() for start in begun):
                 client.set_flow_run_state(run.id, skipped, force=True)
 
 
@@ -127,22 +128,22 @@ def _runs(
     return client.read_flow_runs(flow_run_filter=asked, sort=FlowRunSort.START_TIME_DESC, limit=200)
 
 
-def _is_silent(line: str, run: "FlowRun") -> bool:
-    """Whether a run counts as going on, but no process holds its line.
+def _is_silent(name: str, run: "FlowRun") -> bool:
+    """Whether a run counts as going on, but no process holds its lock.
 
     By the lock and not by the clock alone, which may jump: the system lets go of it with the process.
     """
-    return _age_s(run) > GRACE_S and not _is_held(line)
+    return _age_s(run) > GRACE_S and not _is_held(name)
 
 
 def _age_s(run: "FlowRun") -> float:
-    """Seconds since the run got its state."""
-    return (_now() - run.state.timestamp).total_seconds() if run.state else 0.0
+    """Seconds since the run got its state, or until then, where a clock was set back meanwhile."""
+    return abs((_now() - run.state.timestamp).total_seconds()) if run.state else 0.0
 
 
-def _is_held(line: str) -> bool:
+def _is_held(name: str) -> bool:
     Path(LOCKS).mkdir(parents=True, exist_ok=True)
-    lock = FileLock(LOCKS / f"{line}.lock")
+    lock = FileLock(LOCKS / f"{name}.lock")
     try:
         lock.acquire(blocking=False)
     except Timeout:

@@ -1,173 +1,36 @@
 """`make monitor LINE=press_a FROM=events/video`: does a station see what it saw when its release began?
 
 The first look (REFERENCE=yes) is kept in models/<line>/drift; every later one is held against it, logged in MLflow, and
-on an alarm opens a review of the crops that the release is least sure of, and by word a training.
+on an alarm opens a review of the crops that the release is least sure of, and by word a training. Without FROM= it is
+of the line's setting `drift.videos`, and of what came there since the last such look, as `make serve` looks by itself.
 """
 
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from flows import command_line
-from flows.champion import champion_of, find_bundle
-from flows.checkout import checkout_of
+from flows.champion import champion_of
 from flows.harvest import MOST, harvest
-from flows.one_run import only_run_of
-from flows.pipeline import refuse_without_recordings
+from flows.look import ALARM, AS_BEFORE, Look, look, reference_of, released, take_reference, words_of
+from flows.one_run import look_lock, only_run_of
+from flows.pipeline import CONF, refuse_without_recordings
 from flows.report_facts import DRIFT
-from flows.tracking import CHECKOUT_TAG, client, experiment_id
-from lineact.drift.blocks import Blocks, Sampled, SampleParams, Unsure, read_blocks, sample_videos, write_blocks
-from lineact.drift.judge import Finding, alarms, judge
-from lineact.drift.policy import DriftParams, Rate
-from lineact.errors import ConfigError, InputError
+from flows.tracking import client, experiment_id
+from lineact.drift.arrived import Arrived, arrived_since
+from lineact.drift.blocks import SampleParams, TooLittleVideoError, Unsure
+from lineact.drift.policy import DriftParams
+from lineact.errors import AwaitingReview, ConfigError, InputError
 from lineact.feedback import SUFFIX, Kept, KeptCrop, content_of
 from lineact.files import write_bytes
 from lineact.settings import from_mapping
 from lineact.video import find_videos
-from tasks.configure import lists_of_lines
-from tasks.stage import section_of
+from tasks.configure import compose_line, lists_of_lines
 
-if TYPE_CHECKING:
-    from lineact.bundle.pair import Bundle
-
-WORD_TAG, WORDS_TAG = "lineact.drift", "lineact.drift_words"
-ALARM, AS_BEFORE = "alarm", "as before"
-
-
-@dataclass(frozen=True)
-class Look:
-    """What a look found.
-
-    Attributes:
-        findings: by group.
-        blocks: that were looked at, and of the reference.
-        unsure: hands that the release was least sure of.
-        problems: videos that broke off.
-        run_id: MLflow's.
-    """
-
-    findings: list[Finding]
-    blocks: tuple[int, int]
-    unsure: list[Unsure]
-    problems: list[str]
-    run_id: str
-
-    @property
-    def alarms(self) -> list[Finding]:
-        """Groups that changed."""
-        return alarms(self.findings)
-
-
-def reference_of(line: str, bundle_sha256: str) -> Path:
-    """Where what the station saw at first lies, beside the line's models; it belongs into git."""
-    return Path("models") / line / "drift" / f"{bundle_sha256[:12]}.npz"
-
-
-def released(line: str) -> "tuple[Bundle, str]":
-    """The champion's pair and its bundle's hash.
-
-    Raises:
-        InputError: where the line has no champion, or its bundle is nowhere.
-    """
-    from lineact.bundle import load_bundle
-
-    champion = champion_of(line)
-    folder = find_bundle(line, champion.bundle_sha256) if champion else None
-    if champion is None or folder is None:
-        raise InputError(f"line {line}: expected a champion, found none; run `python -m flows.retrain line={line}`")
-    pair = load_bundle(folder)
-    if len(pair.lags_s) > 1:
-        raise ConfigError(f"line {line}: expected a classifier of single crops, found dataset.short_context")
-    return pair, champion.bundle_sha256
-
-
-def take_reference(line: str, videos: Sequence[Path], params: SampleParams) -> tuple[Path, Sampled]:
-    """Keeps what the station sees as it should be.
-
-    Args:
-        line: an active line with recordings.
-        videos: as later ones will be: the same camera, place and size.
-        params: see `SampleParams`.
-
-    Raises:
-        InputError: where there is no champion, or no whole block.
-    """
-    pair, sha256 = released(line)
-    sampled = sample_videos(videos, pair, params, 0)
-    path = reference_of(line, sha256)
-    write_blocks(path, sampled.blocks, params, sha256)
-    return path, sampled
-
-
-def look(line: str, videos: Sequence[Path], rate: Rate) -> Look:
-    """Holds videos against the reference, and logs what was found.
-
-    Args:
-        line: an active line with recordings.
-        videos: what the station saw since.
-        rate: of false alarms.
-
-    Raises:
-        InputError: where there is no champion or no reference of it, or too little was seen.
-    """
-    pair, sha256 = released(line)
-    reference, params = read_blocks(reference_of(line, sha256), sha256)
-    sampled = sample_videos(videos, pair, params, MOST)
-    findings = judge(reference, sampled.blocks, rate)
-    run_id = _log(line, findings, reference, sampled.blocks, rate, sha256)
-    return Look(findings, (len(sampled.blocks), len(reference)), sampled.unsure, sampled.problems, run_id)
-
-
-def _log(
-    line: str, findings: Sequence[Finding], reference: Blocks, current: Blocks, rate: Rate, bundle_sha256: str
-) -> str:
-    from mlflow.entities import Metric
-
-    told = "; ".join(finding.words() for finding in alarms(findings))
-    tags = {
-        "lineact.kind": DRIFT,
-        "line": line,
-        CHECKOUT_TAG: str(checkout_of(Path.cwd())),
-        "bundle_sha256": bundle_sha256,
-        WORD_TAG: ALARM if told else AS_BEFORE,
-        WORDS_TAG: told,
-    }
-    figures = {"blocks": len(current), "reference_blocks": len(reference), "level": rate.level}
-    for finding in findings:
-        figures[f"{finding.group}.distance"] = finding.distance
-        if finding.p_value is not None:
-            figures[f"{finding.group}.p_value"] = finding.p_value
-    store = client()
-    # no `comparison_run`: that closes the line's open runs, and a training may be going on meanwhile
-    run_id = store.create_run(experiment_id(line), tags=tags, run_name=f"drift {line}").info.run_id
-    store.log_batch(run_id, metrics=[Metric(name, float(value), 0, 0) for name, value in figures.items()])
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / "drift.png"
-        _draw(path, reference, current, findings)
-        store.log_artifact(run_id, str(path), "plots")
-    store.set_terminated(run_id, "FINISHED")
-    return run_id
-
-
-def _draw(path: Path, reference: Blocks, current: Blocks, findings: Sequence[Finding]) -> None:
-    """Each group's most moved number, block by block: the reference first, then what was seen now."""
-    import numpy as np
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 2 * len(findings)), layout="constrained")
-    for number, finding in enumerate(findings, 1):
-        axes = figure.add_subplot(len(findings), 1, number)
-        names = reference.names[finding.group]
-        column = names.index(finding.moved[0][0]) if finding.moved else 0
-        before, now = (blocks.groups[finding.group][:, column] for blocks in (reference, current))
-        axes.plot(np.arange(len(before)), before, ".", color="tab:blue")
-        axes.plot(np.arange(len(before), len(before) + len(now)), now, ".", color="tab:orange")
-        axes.set_title(f"{finding.words()}", fontsize=8)
-        axes.set_ylabel(names[column], fontsize=8)
-    figure.savefig(path, dpi=90)
+UNTIL_TAG = "lineact.drift_until"  # of a look at `drift.videos`: time of the newest video, UTC
+NOT_LOOKED = "not looked"
 
 
 def open_review(line: str, pair_context: float, bundle: str, unsure: Sequence[Unsure]) -> int:
@@ -187,28 +50,116 @@ def open_review(line: str, pair_context: float, bundle: str, unsure: Sequence[Un
     """
     with tempfile.TemporaryDirectory() as scratch:
         for number, one in enumerate(unsure):
-            # a recording's own time in place of the day's, which a file does not tell
-            at_s = one.path.stat().st_mtime + one.pts_s
-            kept = Kept(line, one.path.stem, at_s, one.action, round(one.confidence, 4), bundle[:12], pair_context)
+            kept = Kept(line, one.path.stem, one.at_s, one.action, round(one.confidence, 4), bundle[:12], pair_context)
             write_bytes(Path(scratch) / f"{number:04d}{SUFFIX}", content_of(KeptCrop(kept, one.crop_rgb)))
         with only_run_of(line):
             return len(harvest(line, [Path(scratch)], MOST).taken)
 
 
-def words_of(line: str, found: Look, rate: Rate) -> list[str]:
-    """What was found, and at which rate of false alarms."""
-    told = [f"line {line}: {found.blocks[0]} blocks held against {found.blocks[1]} of the reference"]
-    told += [f"  {finding.words()}" for finding in found.findings]
-    told += [f"  left out from here on: {problem}" for problem in found.problems]
-    verdict = f"alarm: {', '.join(one.group for one in found.alarms)} changed" if found.alarms else "no alarm"
-    told.append(
-        f"{verdict}; where nothing changes, a look alarms with a chance of at most {rate.level:.2g}: "
-        f"{rate.alarms_per_year:g} a year, looking every {rate.every_h:g} h (MLflow run {found.run_id})"
+def look_at_new(line: str, policy: DriftParams) -> tuple[Look, datetime] | str:
+    """Looks at the videos that came since the last look of this kind, or since the reference was taken.
+
+    Args:
+        line: an active line with recordings.
+        policy: whose `videos` are looked at.
+
+    Returns:
+        What was found, and the time of the newest video, UTC; or in words why nothing could be held against a
+        reference: none is there, no video came, or too few did, which the next look then takes with its own.
+
+    Raises:
+        InputError: where there is no such folder, the release's bundle is nowhere, or all videos are broken.
+    """
+    if not policy.videos:
+        return f"line {line}: drift.videos is empty, nobody looks by itself; `make serve` anew ends these runs"
+    champion = champion_of(line)
+    if champion is None:
+        return f"line {line}: nothing is released yet, so that nothing was seen with it"
+    reference = reference_of(line, champion.bundle_sha256)
+    if not reference.is_file():
+        return (
+            f"line {line}: {reference} is not there: that a station sees what it should is a person's word; "
+            f"`make monitor LINE={line} REFERENCE=yes` takes the videos of {policy.videos} for it"
+        )
+    since = datetime.fromtimestamp(reference.stat().st_mtime, UTC)
+    last = _last_until(line, champion.bundle_sha256)
+    since = max(since, last) if last else since
+    videos = new_videos(policy, since)
+    if not videos:
+        return f"line {line}: no video came to {policy.videos} since {since:%Y-%m-%d %H:%M:%S} UTC"
+    try:
+        found = look(line, [video.path for video in videos], policy.rate)
+    except TooLittleVideoError as error:
+        return f"line {line}: {len(videos)} videos are too few, the next look takes them, too: {error}"
+    return found, videos[-1].at
+
+
+def new_videos(policy: DriftParams, since: datetime | None) -> list[Arrived]:
+    """What came to the folder of the settings, the oldest first; see `arrived_since`."""
+    return arrived_since(Path(policy.videos).expanduser(), since, datetime.now(UTC))
+
+
+def _last_until(line: str, bundle_sha256: str) -> datetime | None:
+    asked = f"tags.`lineact.kind` = '{DRIFT}' and tags.bundle_sha256 = '{bundle_sha256}'"
+    looks = client().search_runs(
+        [experiment_id(line)],
+        f"{asked} and tags.`{UNTIL_TAG}` LIKE '%'",
+        order_by=["attributes.start_time DESC"],
+        max_results=1,
     )
-    return told
+    return datetime.fromisoformat(looks[0].data.tags[UNTIL_TAG]) if looks else None
 
 
-def _act(line: str, found: Look, on_alarm: str) -> None:
+def watch(line: str, policy: DriftParams, train: Callable[[str, Look], None]) -> tuple[str, str]:
+    """Looks at what came, tells it and acts on an alarm; what a kill or an error cut short is looked at again.
+
+    Args:
+        line: an active line with recordings.
+        policy: whose `videos` are looked at.
+        train: what an alarm starts where the policy says so.
+
+    Returns:
+        ALARM, AS_BEFORE or NOT_LOOKED, and that in words.
+
+    Raises:
+        AwaitingReview: where an alarm made a review.
+        LineactError: as `look_at_new` and `act`, or where another look at the line is going on.
+    """
+    with only_run_of(look_lock(line)):
+        seen = look_at_new(line, policy)
+        if isinstance(seen, str):
+            print(seen, flush=True)
+            return NOT_LOOKED, seen
+        found, until = seen
+        words = words_of(line, found, policy.rate)
+        print("\n".join(words), flush=True)
+        try:
+            if found.alarms:
+                act(line, found, policy.on_alarm, train)
+        except AwaitingReview:
+            _note_until(found, until)
+            raise
+        _note_until(found, until)
+        return ALARM if found.alarms else AS_BEFORE, words[-1]
+
+
+def _note_until(found: Look, until: datetime) -> None:
+    client().set_tag(found.run_id, UNTIL_TAG, until.isoformat())
+
+
+def act(line: str, found: Look, on_alarm: str, train: Callable[[str, Look], None]) -> None:
+    """Does what the line does on an alarm.
+
+    Args:
+        line: an active line with recordings.
+        found: with an alarm.
+        on_alarm: see `DriftParams`.
+        train: trains the line.
+
+    Raises:
+        AwaitingReview: where a review waits now.
+        LineactError: as `open_review`, or what labelling failed with.
+    """
     if on_alarm == "tell":
         return
     if line in lists_of_lines(Path("conf"))["simulated_lines"]:
@@ -216,17 +167,25 @@ def _act(line: str, found: Look, on_alarm: str) -> None:
         return
     pair, sha256 = released(line)
     taken = open_review(line, pair.manifest.classifier.crop_context, sha256, found.unsure)
-    print(f"{taken} crops that the release was least sure of are asked next")
+    print(f"{taken} crops that the release was least sure of are asked next", flush=True)
+    if on_alarm == "retrain":
+        train(line, found)
+        return
     from flows.server import use_server
 
     use_server()
-    if on_alarm == "retrain":
-        from flows.retrain import retrain
-
-        command_line.end_with(retrain(line, return_state=True))
     from flows.label_line import label_line
 
     command_line.end_with(label_line(line, return_state=True))
+
+
+def _train_here(line: str, _: Look) -> None:
+    from flows.server import use_server
+
+    use_server()
+    from flows.retrain import retrain
+
+    command_line.end_with(retrain(line, return_state=True))
 
 
 def policy_of(line: str, values: Mapping[str, str]) -> DriftParams:
@@ -239,7 +198,7 @@ def policy_of(line: str, values: Mapping[str, str]) -> DriftParams:
     Raises:
         ConfigError: where either makes no sense.
     """
-    settings = dict(section_of(line, "drift"))
+    settings = compose_line(CONF, line)["drift"]  # what `make serve` made its deployment from
     try:
         told = {name: float(values[name]) for name in ("per_year", "every_h") if values.get(name)}
     except ValueError as error:
@@ -249,13 +208,13 @@ def policy_of(line: str, values: Mapping[str, str]) -> DriftParams:
 
 
 def main() -> None:
-    """`line=press_a from=DIR [reference=yes] [every_h=24] [per_year=1] [on_alarm=tell|review|retrain]`.
+    """`line=press_a [from=DIR] [reference=yes] [every_h=24] [per_year=1] [on_alarm=tell|review|retrain]`.
 
-    What is not given is as the line's settings say. Of the reference also `[block_s=20] [fps=2]`; later looks take them
-    from there.
+    What is not given is as the line's settings say, the videos, too: of these, what came since the last look. Of the
+    reference also `[block_s=20] [fps=2]`; later looks take them from there.
     """
-    optional = ("reference", "every_h", "per_year", "on_alarm", "block_s", "fps")
-    values = command_line.parse(sys.argv[1:], ("line", "from"), optional)
+    optional = ("from", "reference", "every_h", "per_year", "on_alarm", "block_s", "fps")
+    values = command_line.parse(sys.argv[1:], ("line",), optional)
     line = values["line"]
     refuse_without_recordings(line)
     policy = policy_of(line, values)
@@ -265,15 +224,26 @@ def main() -> None:
         params = SampleParams(float(values.get("fps") or 2.0), float(values.get("block_s") or 20.0))
     except ValueError as error:
         raise ConfigError(f"FPS, BLOCK_S: {error}") from error
-    videos = find_videos(Path(values["from"]).expanduser())
-    if values.get("reference") == "yes":
+    if not (values.get("from") or policy.videos):
+        raise ConfigError(f"line {line}: expected a folder of videos, FROM=DIR or drift.videos in its file, found none")
+    is_reference = values.get("reference") == "yes"
+    if not (values.get("from") or is_reference):
+        watch(line, policy, _train_here)
+        return
+    if values.get("from"):
+        videos = find_videos(Path(values["from"]).expanduser())
+    else:
+        videos = [video.path for video in new_videos(policy, None)]
+        if not videos:
+            raise InputError(f"{policy.videos}: expected videos of the station, found none that is finished")
+    if is_reference:
         path, sampled = take_reference(line, videos, params)
         print(f"{path}: {len(sampled.blocks)} blocks of {params.block_s:g} s; it belongs into git")
         return
     found = look(line, videos, policy.rate)
     print("\n".join(words_of(line, found, policy.rate)), flush=True)
     if found.alarms:
-        _act(line, found, policy.on_alarm)
+        act(line, found, policy.on_alarm, _train_here)
 
 
 if __name__ == "__main__":

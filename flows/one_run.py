@@ -34,3 +34,8 @@ def only_run_of(line: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def look_lock(line: str) -> str:
+    """What a look for drift holds in place of the line: a training may go on meanwhile, another look not."""
+    return f"{line}.drift"

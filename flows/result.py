@@ -133,7 +133,7 @@ def push_result(run: ScheduledRun, log: Callable[[str], None]) -> str | None:
     done = subprocess.run(command, capture_output=True, text=True)
     told = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
     if done.returncode:
-        url = config["remote"][remote]["url"]
+        url = re.sub(r"//[^/@]*@", "//", str(config["remote"][remote]["url"]))
         words = "\n".join(told[-4:])
         raise PushError(
             f"DVC's remote {remote} ({url}): expected it to take the results of {run.line}, found:\n{words}\n"

@@ -30,7 +30,8 @@ from flows.result import commit_result, push_result, way_to_take
 from flows.stage import retried
 from flows.summary import print_summary
 from flows.train_line import train_line
-from flows.worktrees import ScheduledRun, leave_worktree, scheduled_run
+from flows.worktrees import WORKTREES, ScheduledRun, leave_worktree, noted_run, scheduled_run
+from lineact.errors import InputError
 
 NOT_RELEASED = "nothing is released: a line without recordings has no video to evaluate and time a pair on"
 
@@ -44,9 +45,12 @@ def register_pair(line: str, parent_id: str) -> Registration:
 def drop_worktree(flow: Any, flow_run: Any, state: State) -> None:  # noqa: ARG001 - Prefect's own names
     """Removes the worktree of a scheduled run that ended well; another's is taken up by the line's next run."""
     run = scheduled_run()
-    if run:
-        os.chdir(checkout_of(Path.cwd()))
-        leave_worktree(run.line)
+    if run is None:
+        return
+    os.chdir(checkout_of(Path.cwd()))
+    with contextlib.suppress(InputError), only_run_of(run.line):  # the line's next run may have it already
+        if noted_run(WORKTREES / run.line) == run.flow_run:
+            leave_worktree(run.line)
 
 
 @flow(name="retrain", flow_run_name="retrain {line}", on_completion=[drop_worktree])

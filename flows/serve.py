@@ -1,4 +1,4 @@
-"""`make serve`: a Prefect server with its UI, a worker, and one scheduled deployment of `retrain` per active line.
+"""`make serve`: a Prefect server with its UI, a worker, and the deployments of `flows.deployments`.
 
 Server and worker are started again where they end; runs that a kill ended go on, see `flows.keeper`.
 """
@@ -36,6 +36,8 @@ def start_server(host: str, port: int) -> "subprocess.Popen[bytes]":
     refuse_unsafe()
     api_url = f"http://{host}:{port}/api"
     refuse_second_server(api_url)
+    # Prefect's own default lets every page in this machine's browsers start runs
+    os.environ["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"] = f"http://127.0.0.1:{port},http://localhost:{port}"
     server = start_prefect("server", "start", "--host", host, "--port", str(port))
     wait_for(server, api_url)
     os.environ["PREFECT_API_URL"] = api_url
@@ -103,7 +105,7 @@ def make_database() -> None:
 
 
 def serve_lines(host: str, port: int) -> None:
-    """Serves one deployment per active line until interrupted, one run per line at a time, and one that reminds.
+    """Serves each active line's training and looks for drift, and what reminds of reviews, until interrupted.
 
     A line without recordings has no schedule: its pictures change by hand alone.
 
@@ -127,7 +129,11 @@ def serve_lines(host: str, port: int) -> None:
             time.sleep(LOOK_EVERY_S)
             if children["server"].poll() is not None:
                 print("the server ended; it is started again", file=sys.stderr, flush=True)
-                children["server"] = start_server(host, port)
+                try:
+                    children["server"] = start_server(host, port)
+                except InputError as error:  # its database may be away
+                    print(f"{error}; tried again", file=sys.stderr, flush=True)
+                    continue
             if children["worker"].poll() is not None:
                 print("the worker ended; it is started again", file=sys.stderr, flush=True)
                 children["worker"] = start_worker()

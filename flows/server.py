@@ -26,7 +26,12 @@ SAME_START_S = 1.0  # the system tells a process's start to a hundredth of a sec
 START_TIMEOUT_S = 180  # 13 to 27 s on two cores with nothing else to do
 END_TIMEOUT_S = 10
 # As prefect starts its own: no UI, and none of the services that a single run has no use for.
-TEMPORARY = {"PREFECT_SERVER_UI_ENABLED": "false", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
+TEMPORARY = {
+    "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": "http://127.0.0.1",
+    "PREFECT_SERVER_UI_ENABLED": "false",
+    "PREFECT__SERVER_EPHEMERAL": "1",
+    "PREFECT__SERVER_FINAL": "1",
+}
 
 
 def use_server() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import yaml
 
@@ -19,6 +19,9 @@ from lineact.secret_file import refuse_readable
 from lineact.settings import from_mapping
 
 SERVICES_FILE = Path("conf/services.yaml")
+QUERY = frozenset(
+    {"sslmode", "sslrootcert", "sslcert", "sslkey", "ssl", "connect_timeout"}
+)  # of an address; no secrets
 Use = Literal["embedded", "services"]
 
 
@@ -105,6 +108,9 @@ class Services:
                 raise ValueError(f"{name}: expected {scheme}://..., found {_shown(address)}")
             if parts.password is not None:
                 raise ValueError(f"{name}: expected no password, found one; put it into {self.secrets.postgres}")
+            if strange := sorted(set(parse_qs(parts.query, keep_blank_values=True)) - QUERY):
+                told = ", ".join(sorted(QUERY))
+                raise ValueError(f"{name}: expected no more than {told} behind the ?, found {', '.join(strange)}")
         if self.s3.endpoint and urlsplit(self.s3.endpoint).scheme not in ("http", "https"):
             raise ValueError(f"s3.endpoint: expected http://... or https://..., found {_shown(self.s3.endpoint)}")
         if urlsplit(self.s3.endpoint).username is not None:

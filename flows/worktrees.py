@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from flows.checkout import STATE
+from flows.checkout import NOTE, STATE
 from flows.ledger import ledger_of
 from flows.one_run import only_run_of
 from flows.pipeline import CONF, stages_of
@@ -26,7 +26,6 @@ from lineact.settings import from_mapping
 from tasks.configure import compose_line, lists_of_lines
 
 WORKTREES = Path(".lineact/worktrees")
-NOTE = Path("scheduled_run.json")  # in the worktree's own folder; git does not know it
 LINK_TYPES = "reflink,symlink"  # recordings may be large: a night's worktree holds no copies of them
 
 
@@ -80,7 +79,7 @@ def enter_worktree(line: str, flow_run: str) -> Path:
     """
     checkout, folder = Path.cwd(), Path.cwd() / WORKTREES / line
     with only_run_of(line):  # a killed worker may have left the run's process alive
-        if _noted_run(folder) != flow_run:
+        if noted_run(folder) != flow_run:
             commit = git("rev-parse", "--verify", "HEAD")
             _move_to(folder, commit)
             (folder / NOTE).unlink(missing_ok=True)
@@ -108,7 +107,8 @@ def leave_worktree(line: str) -> None:
     subprocess.run(["git", "worktree", "prune"], capture_output=True)
 
 
-def _noted_run(folder: Path) -> str | None:
+def noted_run(folder: Path) -> str | None:
+    """Prefect's id of the run that a worktree is for; None where it is for none."""
     with contextlib.suppress(OSError, ValueError, KeyError):
         return json.loads((folder / NOTE).read_text())["flow_run"]
     return None
@@ -141,6 +141,9 @@ def _share_cache(checkout: Path, folder: Path) -> None:
     local = Config(str(checkout / ".dvc")).read("local")  # credentials lie there
     remotes = {name: {**settings, "url": str(settings["url"])} for name, settings in known["remote"].items()}
     cache = {**known["cache"], "dir": str(known["cache"].get("dir") or checkout / ".dvc/cache"), "type": LINK_TYPES}
+    own = folder / ".dvc/config.local"
+    own.touch(mode=0o600)  # it gets the checkout's credentials
+    own.chmod(0o600)
     with Config(str(folder / ".dvc")).edit("local") as settings:
         settings.update(local)
         settings["remote"] = remotes

@@ -347,6 +347,7 @@ def test_a_killed_move_goes_on_and_nobody_else_may_be_connected(postgres, store,
     )
 
 
+@pytest.mark.long
 def test_a_line_is_trained_released_and_brought_back_with_services_alone(postgres, store, tmp_path_factory):
     """From raw video to a champion; then this checkout loses data and cache, and DVC brings all of it back."""
     folder = tmp_path_factory.mktemp("line")

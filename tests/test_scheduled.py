@@ -10,21 +10,27 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 import yaml
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolUpdate
 from prefect.client.schemas.objects import FlowRun
-from prefect.client.schemas.schedules import CronSchedule
+from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
+from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelling, Completed, Crashed, Pending, Running, Scheduled
 
-from flows import deployments, keeper
+from flows import deployments, keeper, serve
 from flows.keeper import MOST_STARTS, Keeper
-from flows.one_run import LOCKS, only_run_of
+from flows.monitor_line import start_training
+from flows.one_run import LOCKS, look_lock, only_run_of
 from flows.server import answers
+from lineact.errors import InputError
 from tests.small_line import LINE, SETTINGS, environment, lists_of, lock_of, make_checkout, run, stage_in, start
 from tests.test_end_to_end import OPEN_GATES
 from tests.test_services import free_port
@@ -77,9 +83,17 @@ def server(tmp_path_factory):
     end(process)
 
 
+def forget_checkout(client: SyncPrefectClient) -> None:
+    """As a person does whose checkout moved."""
+    with contextlib.suppress(ObjectNotFound):
+        client.update_work_pool(deployments.POOL, WorkPoolUpdate(description=""))
+
+
 @pytest.fixture
-def project(tmp_path, monkeypatch):
-    """A folder with the settings of the lines `small` and `other`; the process is in it."""
+def project(server, tmp_path, monkeypatch):
+    """A folder with the settings of the lines `small` and `other`; the process is in it, and the server is its own."""
+    with client_of(server[0]) as client:
+        forget_checkout(client)
     shutil.copytree(Path(__file__).parents[1] / "conf", tmp_path / "conf")
     head = "# @package _global_\ndefaults:\n  - override /source: simulation\n"
     for name, cron in ((LINE, "30 3 * * mon-fri"), (OTHER, "0 2 * * *")):
@@ -106,6 +120,35 @@ def test_each_active_line_has_a_deployment_from_its_settings(server, project):
         assert client.read_deployment_by_name("remind/reviews").work_pool_name == "lineact"
 
 
+def test_another_checkout_s_database_is_refused_before_anything_changes(server, project, tmp_path, monkeypatch):
+    with client_of(server[0]) as client:
+        deployments.deploy(client, deployments.schedules())
+        elsewhere = tmp_path / "elsewhere"
+        shutil.copytree(project / "conf", elsewhere / "conf")
+        monkeypatch.chdir(elsewhere)
+        before = deployments.lines_of(client)
+        with pytest.raises(
+            InputError, match=rf"found that of checkout .*:{project}: each checkout needs one of its own"
+        ):
+            deployments.deploy(client, {})
+        assert deployments.lines_of(client) == before
+        forget_checkout(client)
+        deployments.deploy(client, {})
+
+
+def test_a_page_of_another_site_may_not_start_runs(project):  # noqa: ARG001 - the process is in it
+    port = free_port()
+    server = serve.start_server("127.0.0.1", port)
+    try:
+        for origin, is_own in (("http://evil.example", False), (f"http://localhost:{port}", True)):
+            asked = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+            told = httpx.options(f"http://127.0.0.1:{port}/api/deployments/", headers=asked).headers
+            assert (told.get("access-control-allow-origin") == origin) == is_own
+            assert "*" not in told.get("access-control-allow-origin", "")
+    finally:
+        serve.end(server)
+
+
 def test_what_a_person_paused_stays_paused_and_a_line_that_went_has_no_deployment(server, project):
     with client_of(server[0]) as client:
         deployments.deploy(client, deployments.schedules())
@@ -123,9 +166,55 @@ def test_what_a_person_paused_stays_paused_and_a_line_that_went_has_no_deploymen
         assert not client.read_deployment_by_name(f"retrain/{LINE}").paused
 
 
-def new_run(client: SyncPrefectClient, *states: Any) -> FlowRun:
+def set_drift(project: Path, **drift: Any) -> None:
+    own = project / f"conf/line/{LINE}.yaml"
+    head, _, rest = own.read_text().partition("\nactions:")
+    own.write_text(head + "\n" + yaml.safe_dump(yaml.safe_load(f"actions:{rest}") | {"drift": drift}))
+
+
+def test_a_line_whose_stations_videos_are_named_is_looked_at_until_they_are_not(server, project):
+    with client_of(server[0]) as client:
+        deployments.deploy(client, deployments.schedules())
+        assert deployments.lines_of(client, "monitor") == {}
+        set_drift(project, videos="/srv/small/video", every_h=8)
+        deployments.deploy(client, deployments.schedules())
+        assert set(deployments.lines_of(client, "monitor")) == {LINE}
+        assert set(deployments.lines_of(client)) == {LINE, OTHER}
+        found = client.read_deployment_by_name(f"monitor/{LINE}")
+        assert found.work_pool_name == f"pool_{LINE}"
+        assert found.global_concurrency_limit is not None
+        assert found.global_concurrency_limit.limit == 1
+        assert found.parameters == {"line": LINE}
+        (schedule,) = found.schedules
+        assert isinstance(schedule.schedule, IntervalSchedule)
+        assert schedule.schedule.interval == timedelta(hours=8)
+        assert schedule.schedule.anchor_date == deployments.LOOKS_FROM
+        in_checkout = {"prefect.deployments.steps.set_working_directory": {"directory": str(project)}}
+        assert found.pull_steps == [in_checkout]
+
+        client.pause_deployment(found.id)
+        set_drift(project, videos="/srv/small/video", every_h=12)
+        deployments.deploy(client, deployments.schedules())
+        again = client.read_deployment_by_name(f"monitor/{LINE}")
+        assert (again.id, again.paused) == (found.id, True)
+        assert [one.schedule.interval for one in again.schedules] == [timedelta(hours=12)]  # type: ignore[union-attr]
+        client.resume_deployment(found.id)
+        client.update_deployment_schedule(found.id, again.schedules[0].id, active=False)
+        deployments.deploy(client, deployments.schedules())
+        assert [one.active for one in client.read_deployment_by_name(f"monitor/{LINE}").schedules] == [False]
+
+        set_drift(project, videos="")
+        deployments.deploy(client, deployments.schedules())
+        assert deployments.lines_of(client, "monitor") == {}
+        set_drift(project, videos="/srv/small/video")
+        (project / "conf/lines.yaml").write_text(yaml.safe_dump(lists_of("simulated_lines", OTHER)))
+        deployments.deploy(client, deployments.schedules())
+        assert deployments.lines_of(client, "monitor") == {}
+
+
+def new_run(client: SyncPrefectClient, *states: Any, flow: str = "retrain") -> FlowRun:
     """A run that went through these states; nobody works on it."""
-    deployment = client.read_deployment_by_name(f"retrain/{LINE}")
+    deployment = client.read_deployment_by_name(f"{flow}/{LINE}")
     made = client.create_flow_run_from_deployment(deployment.id)
     for state in states:
         client.set_flow_run_state(made.id, state, force=True)
@@ -181,6 +270,30 @@ def test_a_run_whose_process_holds_its_line_is_left_alone(deployed):
     assert (LOCKS / f"{LINE}.lock").exists()
     with only_run_of(LINE):
         pass
+
+
+def test_a_look_that_a_kill_ended_goes_on_and_one_that_holds_its_lock_is_left_alone(deployed, project):
+    set_drift(project, videos="/srv/small/video")
+    deployments.deploy(deployed, deployments.schedules())
+    killed, looks = new_run(deployed, Running(), flow="monitor"), Keeper()
+    with only_run_of(look_lock(LINE)):
+        for _ in range(3):
+            looks.look(deployed)
+        assert state_of(deployed, killed) == "Running"
+    looks.look(deployed)
+    looks.look(deployed)
+    assert state_of(deployed, killed) == "Resuming"
+
+
+def test_a_look_that_alarms_starts_the_lines_training_once(server, deployed, monkeypatch, capsys):
+    monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{server[0]}/api")
+    for run_id in ("one", "one", "other"):
+        start_training(LINE, SimpleNamespace(run_id=run_id))  # type: ignore[arg-type]
+    told = capsys.readouterr().out.splitlines()
+    assert all(one.startswith(f"training of {LINE} is started: flow run 'after drift of {LINE}'") for one in told)
+    deployment = deployed.read_deployment_by_name(f"retrain/{LINE}")
+    mine = [run for run in deployed.read_flow_runs(limit=200) if run.deployment_id == deployment.id]
+    assert [run.name for run in mine if not run.auto_scheduled] == [f"after drift of {LINE}"] * 2
 
 
 def test_what_was_cancelled_or_ends_its_machine_each_time_or_is_done_since_does_not_go_on(deployed):
@@ -260,6 +373,33 @@ def checkout(tmp_path):
     return folder
 
 
+def test_a_worker_looks_in_the_checkout(server, checkout, monkeypatch):
+    port, _ = server
+    (checkout / "conf/lines.yaml").write_text(yaml.safe_dump(lists_of("simulated_lines", LINE)))
+    own = checkout / f"conf/line/{LINE}.yaml"
+    own.write_text(f"{own.read_text()}drift: {{videos: /srv/small/video}}\n")
+    monkeypatch.chdir(checkout)
+    with client_of(port) as client:
+        forget_checkout(client)
+        deployments.deploy(client, deployments.schedules())
+        asked = client.create_flow_run_from_deployment(client.read_deployment_by_name(f"monitor/{LINE}").id)
+        known = environment() | {"PREFECT_API_URL": f"http://127.0.0.1:{port}/api", "PYTHONPATH": str(checkout)}
+        worker = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "lineact", "--type", "process"]
+        log = checkout.parent / "worker.log"
+        with log.open("wb") as stream:
+            process = subprocess.Popen([*worker, "--install-policy", "never"], env=known, stdout=stream, stderr=stream)
+        try:
+            wait_until(lambda: state_of(client, asked) in (*ENDED, "NotLooked", "Crashed"), 300, log)
+        finally:
+            end(process)
+        state = client.read_flow_run(asked.id).state
+        assert state is not None
+        assert state.name == "NotLooked", log.read_text()
+        assert "nothing is released yet" in str(state.message)
+        for one in (client.read_deployment_by_name(f"{flow}/{LINE}") for flow in ("monitor", "retrain")):
+            client.delete_deployment(one.id)
+
+
 def family_of(checkout: Path, line: str) -> list[psutil.Process]:
     """A line's flow and all that it started."""
     where = str(checkout / f".lineact/worktrees/{line}")
@@ -275,7 +415,7 @@ def is_in(checkout: Path, line: str, stage: str) -> bool:
     return running is not None and running[0] == stage
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(2 * RUN_S)
 def test_two_lines_retrain_at_once_whatever_is_killed_and_a_person_works_on_undisturbed(checkout, tmp_path):
     port, log = free_port(), tmp_path / "log"

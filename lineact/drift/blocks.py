@@ -62,19 +62,23 @@ class Blocks:
         return len(self.groups["light"])
 
 
+class TooLittleVideoError(InputError):
+    """Too little was seen to say anything of it."""
+
+
 class Unsure(NamedTuple):
     """A hand that the pair was unsure of.
 
     Attributes:
         path: of its video.
-        pts_s: when.
+        at_s: when: the file's own time (POSIX) and the frame's within it, seconds.
         confidence: 0 to 1.
         action: what it was taken for.
         crop_rgb: uint8, S x S x 3.
     """
 
     path: Path
-    pts_s: float
+    at_s: float
     confidence: float
     action: str
     crop_rgb: np.ndarray
@@ -114,7 +118,8 @@ def sample_videos(paths: Iterable[Path], pair: Pair, params: SampleParams, most_
         most_unsure: so many unsure hands are kept.
 
     Raises:
-        InputError: where there is not one whole block in all of them.
+        TooLittleVideoError: where there is not one whole block in all of them.
+        InputError: likewise, and of a video that broke off.
     """
     rows: list[dict[str, np.ndarray]] = []
     unsure: list[Unsure] = []
@@ -125,10 +130,12 @@ def sample_videos(paths: Iterable[Path], pair: Pair, params: SampleParams, most_
             rows += blocks_of(_looked_at(taken, path, pair, unsure, most_unsure), pair.labels, params)
         except InputError as error:  # what was read before counts
             problems.append(str(error))
+        except FileNotFoundError:  # a look takes long, and a station keeps its last hours alone
+            problems.append(f"{path}: removed before it was looked at")
     _keep_least_sure(unsure, most_unsure)
     if not rows:
-        told = f"; {problems[0]}" if problems else ""
-        raise InputError(f"expected at least {params.block_s:g} s of video, found less{told}")
+        expected = f"expected at least {params.block_s:g} s of video, found less"
+        raise InputError(f"{expected}; {problems[0]}") if problems else TooLittleVideoError(expected)
     return Sampled(stack(rows, pair.labels), unsure, problems)
 
 
@@ -241,11 +248,12 @@ def shapes_of(crops_rgb: np.ndarray) -> np.ndarray:
 def _looked_at(
     frames: Iterable[tuple[float, np.ndarray]], path: Path, pair: Pair, unsure: list[Unsure], most_unsure: int
 ) -> Iterator[tuple[float, _Frame]]:
+    written_at_s = path.stat().st_mtime
     for pts_s, image_rgb in frames:
         frame, crops_rgb = look_at(image_rgb, pair)
         for probabilities, crop_rgb in zip(frame.probabilities, crops_rgb, strict=True):
             action = pair.labels[int(probabilities.argmax())]
-            unsure.append(Unsure(path, pts_s, float(probabilities.max()), action, crop_rgb))
+            unsure.append(Unsure(path, written_at_s + pts_s, float(probabilities.max()), action, crop_rgb))
         if len(unsure) > 2 * most_unsure:  # an hour of video would be half a gigabyte
             _keep_least_sure(unsure, most_unsure)
         yield pts_s, frame

@@ -12,7 +12,7 @@ from math import comb
 
 import numpy as np
 
-from lineact.drift.blocks import GROUPS, Blocks
+from lineact.drift.blocks import GROUPS, Blocks, TooLittleVideoError
 from lineact.drift.policy import Rate
 from lineact.errors import InputError
 
@@ -60,7 +60,8 @@ def judge(reference: Blocks, current: Blocks, rate: Rate, seed: int = 0) -> list
         seed: of the permutations.
 
     Raises:
-        InputError: where there are too few blocks for any alarm, or they are of another release's labels.
+        TooLittleVideoError: where there are too few blocks for any alarm.
+        InputError: where they are of another release's labels.
     """
     if reference.names["actions"] != current.names["actions"]:
         raise InputError(
@@ -72,7 +73,7 @@ def judge(reference: Blocks, current: Blocks, rate: Rate, seed: int = 0) -> list
         1 / comb(min(len(reference), MOST_BLOCKS) + min(len(current), MOST_BLOCKS), min(len(current), MOST_BLOCKS))
         > level
     ):
-        raise InputError(
+        raise TooLittleVideoError(
             f"expected more blocks, found {len(reference)} of the reference and {len(current)} now: with so few chance "
             f"alone goes beyond a level of {level:.2g}; look at more video"
         )

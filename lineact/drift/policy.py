@@ -42,11 +42,13 @@ class DriftParams:
             is trained.
         per_year: false alarms that are borne.
         every_h: hours from one look to the next.
+        videos: folder of what the station keeps, which `make serve` looks at by itself; "": nobody does.
     """
 
     on_alarm: Literal["tell", "review", "retrain"]
     per_year: float
     every_h: float
+    videos: str
 
     def __post_init__(self) -> None:
         _ = self.rate  # refuses what makes no sense

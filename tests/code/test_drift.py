@@ -2,6 +2,7 @@
 
 import dataclasses
 from functools import cache
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,9 +14,11 @@ from lineact.drift.blocks import (
     GROUPS,
     Blocks,
     SampleParams,
+    TooLittleVideoError,
     colours_of,
     frames_to_blocks,
     read_blocks,
+    sample_videos,
     shapes_of,
     stack,
     write_blocks,
@@ -89,8 +92,16 @@ def test_the_statistic_is_the_energy_distance(ours, theirs):
 
 
 def test_too_few_blocks_are_told_and_not_judged():
-    with pytest.raises(InputError, match="expected more blocks, found 4 of the reference and 3 now"):
+    with pytest.raises(TooLittleVideoError, match="expected more blocks, found 4 of the reference and 3 now"):
         judge(blocks(1, 4), blocks(2, 3), DAILY)
+
+
+def test_a_video_that_is_removed_before_its_turn_is_told(tmp_path):
+    gone = tmp_path / "gone.mkv"
+    with pytest.raises(InputError, match=r"found less; .*gone.mkv: removed before it was looked at"):
+        sample_videos([gone], SimpleNamespace(labels=LABELS), SampleParams(), 0)  # type: ignore[arg-type]
+    with pytest.raises(TooLittleVideoError, match=r"expected at least 20 s of video, found less$"):
+        sample_videos([], SimpleNamespace(labels=LABELS), SampleParams(), 0)  # type: ignore[arg-type]
 
 
 def test_blocks_without_a_hand_say_nothing_of_hands():

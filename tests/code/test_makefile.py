@@ -68,9 +68,17 @@ def test_the_other_targets_pass_on_what_is_set(make):
     assert benched == ["flows.bench_live", "line=demo", "clip=/clips/a b.mp4", "hours=1"]
     benched = make("bench-scale", "LINE=demo", "WORKERS=1,2")[1:]
     assert benched == ["flows.bench_scale", "line=demo", "workers=1,2", "detector="]
-    assert make("scheduler")[1:] == ["dask", "scheduler", "--host", "127.0.0.1", "--port", "8786", "--no-dashboard"]
-    assert make("worker", "SCHEDULER=tcp://cell:8786", "RESOURCE=GPU")[1:4] == ["dask", "worker", "tcp://cell:8786"]
-    assert make("worker", "RESOURCE=GPU")[-2:] == ["--resources", "GPU=1"]
+
+
+def test_dask_listens_on_this_machine_alone_unless_told(make):
+    scheduler = make("scheduler")
+    assert scheduler[1:7] == ["dask", "scheduler", "--host", "127.0.0.1", "--port", "8786"]
+    worker = make("worker", "SCHEDULER=tcp://cell:8786", "RESOURCE=GPU")
+    assert worker[1:6] == ["dask", "worker", "tcp://cell:8786", "--host", "127.0.0.1"]
+    assert worker[-2:] == ["--resources", "GPU=1"]
+    for arguments in (scheduler, worker):  # its page of figures, which --no-dashboard alone leaves open
+        assert arguments[arguments.index("--dashboard-address") + 1] == "127.0.0.1:0"
+    assert "10.0.0.6" in make("worker", "HOST=10.0.0.6")
     exported = make("review-export", "LINE=press a", "ALL=yes")[1:]
     assert exported == ["flows.review_export", "line=press a", "all=yes"]
     shared = make("review", "LINE=demo", "HOST=0.0.0.0", "TOKEN_FILE=/keys/a b")[1:]

@@ -1,27 +1,34 @@
 """`flows.monitor`: a look is logged, told with its rate of false alarms, and opens a review where something changed."""
 
 import contextlib
+import os
+import shutil
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import yaml
+from prefect.states import Completed, Failed, State
 
 from flows import harvest as harvesting
+from flows import look as looking
 from flows import monitor as flow
+from flows import monitor_line
 from flows.report_facts import facts_of
 from flows.report_page import Addresses, line_page
 from lineact.boxes import crop_square
 from lineact.drift.blocks import GROUPS
 from lineact.drift.policy import DriftParams
-from lineact.errors import ConfigError, InputError
+from lineact.errors import AwaitingReview, ConfigError, InputError
 from lineact.files import write_text
 from lineact.schema import HARVEST_FOLDER
 from tests.generated_videos import scene, write_video
 from tests.labelled_line import COLOURS, HAND_PX, dataset_params, embed_params, section_of
 
 pytestmark = pytest.mark.slow  # laying out MLflow's database takes over ten seconds
+ROOT = Path(__file__).resolve().parents[2]
 LINE, SHA256 = "press_a", "f00d" * 16
 CROP_PX, CONTEXT = 32, 1.5
 FPS = 5
@@ -73,16 +80,26 @@ def films(tmp_path_factory):
     return folder
 
 
+def settle(**drift) -> None:
+    """Writes the line's file."""
+    own = {"description": "a press", "actions": ["screw", "wipe"], "holdout": {"last_share": 0.2}, "drift": drift}
+    Path(f"conf/line/{LINE}.yaml").write_text("# @package _global_\n" + yaml.safe_dump(own))
+
+
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
-    drift = {"on_alarm": "tell", "per_year": 1.0, "every_h": 24.0}
-    sections = {"embed": section_of(embed_params()), "dataset": section_of(dataset_params()), "drift": drift}
+    sections = {"embed": section_of(embed_params()), "dataset": section_of(dataset_params())}
     Path("params.yaml").write_text(yaml.safe_dump({"lines": {LINE: sections}}))
+    shutil.copytree(ROOT / "conf", "conf")
+    settle(on_alarm="tell")
     Path(f"data/{LINE}/raw").mkdir(parents=True)
     lists = {"simulated_lines": ["demo"]}
-    monkeypatch.setattr(flow, "released", lambda _: (Seer(), SHA256))
+    monkeypatch.setattr(flow, "champion_of", lambda _: SimpleNamespace(bundle_sha256=SHA256))
+    monkeypatch.setattr(monitor_line, "refuse_without_recordings", lambda _: None)
+    for module in (flow, looking):
+        monkeypatch.setattr(module, "released", lambda _: (Seer(), SHA256))
     for module in (flow, harvesting):
         monkeypatch.setattr(module, "refuse_without_recordings", lambda _: None)
         monkeypatch.setattr(module, "lists_of_lines", lambda _: lists)
@@ -147,10 +164,113 @@ def test_a_station_is_looked_at_and_a_change_opens_a_review(films, monkeypatch, 
 
 @pytest.mark.usefixtures("project")
 def test_the_lines_settings_are_the_policy_and_the_command_goes_before_them():
-    assert flow.policy_of(LINE, {}) == DriftParams("tell", 1.0, 24.0)
+    assert flow.policy_of(LINE, {}) == DriftParams("tell", 1.0, 24.0, "")
     told = {"on_alarm": "retrain", "every_h": "8", "per_year": ""}
-    assert flow.policy_of(LINE, told) == DriftParams("retrain", 1.0, 8.0)
+    assert flow.policy_of(LINE, told) == DriftParams("retrain", 1.0, 8.0, "")
     assert flow.policy_of(LINE, told).rate.level == pytest.approx(8 / 8766)
+    settle(videos="/srv/press_a/video", every_h=8)
+    assert flow.policy_of(LINE, {}) == DriftParams("review", 1.0, 8.0, "/srv/press_a/video")
+    settle(videos=None)
+    with pytest.raises(ConfigError, match=r"drift\.videos: expected str, found None"):
+        flow.policy_of(LINE, {})
+
+
+def brought(film: Path, name: str, *, minutes_ago: float) -> Path:
+    """A station's video in its folder."""
+    path = Path("station") / name
+    path.parent.mkdir(exist_ok=True)
+    shutil.copyfile(film, path)
+    written_s = time.time() - 60 * minutes_ago
+    os.utime(path, (written_s, written_s))
+    return path
+
+
+def looked() -> tuple[str | None, str]:
+    """What the flow of `make serve` ends as, without a server."""
+    state = monitor_line.monitor.fn(LINE)
+    assert state.is_completed()
+    return state.name, state.message or ""
+
+
+@pytest.mark.usefixtures("project")
+def test_a_scheduled_look_takes_what_came_since_the_last_one(films, monkeypatch, capsys):
+    assert looked()[0] == "NotLooked"
+    settle(on_alarm="tell", videos="station")
+    with pytest.raises(InputError, match="station: expected the folder of what the station keeps, found nothing"):
+        command(monkeypatch, "reference=yes")
+    for number in range(2):
+        brought(films / "first" / f"{number}.mp4", f"first{number}.mp4", minutes_ago=120)
+    name, words = looked()
+    assert name == "NotLooked"
+    assert "f00df00df00d.npz is not there" in words
+    assert f"`make monitor LINE={LINE} REFERENCE=yes` takes the videos of station for it" in words
+
+    command(monkeypatch, "reference=yes", "fps=5", "block_s=4")
+    reference = looking.reference_of(LINE, SHA256)
+    os.utime(reference, (time.time() - 3600,) * 2)
+    assert looked()[1].startswith(f"line {LINE}: no video came to station since ")  # of the reference's own none
+    brought(films / "short" / "a.mp4", "short.mp4", minutes_ago=50)
+    name, words = looked()
+    assert name == "NotLooked"
+    assert "1 videos are too few, the next look takes them, too: expected at least 4 s" in words
+    brought(films / "same" / "a.mp4", "same.mp4", minutes_ago=40)
+    brought(films / "gloves" / "a.mp4", "gloves.mp4", minutes_ago=0)  # it may still grow
+    capsys.readouterr()
+    name, words = looked()
+    assert name == "AsBefore"
+    assert words.startswith("no alarm; ")
+    assert "10 blocks held against 20 of the reference" in capsys.readouterr().out
+    assert looked()[0] == "NotLooked"
+    brought(films / "gloves" / "a.mp4", "gloves.mp4", minutes_ago=30)
+    command(monkeypatch)  # the same by hand
+    assert "alarm: " in capsys.readouterr().out
+    assert looked()[0] == "NotLooked"
+
+
+@pytest.mark.usefixtures("project")
+def test_a_scheduled_alarm_opens_a_review_or_starts_the_lines_deployment_and_one_cut_short_is_looked_at_again(
+    films, monkeypatch
+):
+    command(monkeypatch, f"from={films / 'first'}", "reference=yes", "fps=5", "block_s=4")
+    os.utime(looking.reference_of(LINE, SHA256), (time.time() - 7200,) * 2)
+    settle(on_alarm="review", videos="station")
+    brought(films / "gloves" / "a.mp4", "gloves.mp4", minutes_ago=90)
+    monkeypatch.setattr("flows.server.use_server", lambda: None)
+
+    def label(line, **_):
+        assert line == LINE
+        return ended
+
+    monkeypatch.setitem(__import__("sys").modules, "flows.label_line", SimpleNamespace(label_line=label))
+    ended: State = Failed(message="DVC's cache is away")
+    with pytest.raises(Exception, match="DVC's cache is away"):
+        looked()
+    ended = Completed(name="AwaitingReview", message="3 names of groups")
+    assert looked() == ("AwaitingReview", "3 names of groups")
+    (harvested,) = Path(f"data/{LINE}/raw/{HARVEST_FOLDER}").iterdir()
+    assert harvested.stat().st_size > 0
+    assert looked()[0] == "NotLooked"
+
+    settle(on_alarm="retrain", videos="station")
+    brought(films / "gloves" / "a.mp4", "more.mp4", minutes_ago=20)
+    started = []
+    monkeypatch.setattr(monitor_line, "start_deployment", lambda line, name, *_: started.append((line, name)))
+    assert looked()[0] == "Alarm"
+    assert started == [(LINE, f"after drift of {LINE}")]
+    with pytest.raises(AwaitingReview, match="3 names"):
+        command(monkeypatch, f"from={films / 'gloves'}", "on_alarm=review")
+    settle(on_alarm="tell")
+    with pytest.raises(ConfigError, match=r"FROM=DIR or drift\.videos in its file, found none"):
+        command(monkeypatch)
+
+
+@pytest.mark.usefixtures("project")
+def test_a_line_without_a_release_is_not_looked_at(monkeypatch):
+    settle(videos="station")
+    monkeypatch.setattr(flow, "champion_of", lambda _: None)
+    name, words = looked()
+    assert name == "NotLooked"
+    assert "nothing is released yet" in words
 
 
 def test_what_cannot_be_looked_at_is_said(project, films, monkeypatch):

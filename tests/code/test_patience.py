@@ -218,13 +218,10 @@ def stop(server: "subprocess.Popen[bytes]") -> None:
 @pytest.fixture
 def away_for_a_while(folder, monkeypatch):
     """A scheduled run whose MLflow is a real server, and a switch for it."""
-    import mlflow
-
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
-    before = mlflow.get_tracking_uri()
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    mlflow.set_tracking_uri(f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")  # `set_tracking_uri` would hold for ever
     servers = [start_mlflow(folder, port)]
 
     class Switch:
@@ -235,7 +232,6 @@ def away_for_a_while(folder, monkeypatch):
             servers.append(start_mlflow(folder, port))
 
     yield Switch()
-    mlflow.set_tracking_uri(before)
     for server in servers:
         stop(server)
 

@@ -1,13 +1,28 @@
-"""A schedule that prefect would refuse at night is refused when it is written."""
+"""A schedule that prefect would refuse at night is refused when it is written; and who is looked at by itself."""
+
+import shutil
+from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from prefect.client.schemas.schedules import CronSchedule
 
+from flows.deployments import schedules
+from lineact.errors import ConfigError
 from lineact.schedule import ScheduleParams
+from tasks.configure import UNIONS
+from tests.small_line import lists_of
 
-REST = {"work_pool": "lineact", "retries": 2, "retry_delay_s": 60.0, "mlflow_wait_s": 7200.0, "remote": None}
+REST: dict[str, Any] = {
+    "work_pool": "lineact",
+    "retries": 2,
+    "retry_delay_s": 60.0,
+    "mlflow_wait_s": 7200.0,
+    "remote": None,
+}
 
 
 @pytest.mark.parametrize(
@@ -78,3 +93,28 @@ def test_prefect_takes_whatever_is_taken_here(cron):
 def test_a_wrong_setting_of_a_run_is_named(changed, named):
     with pytest.raises(ValueError, match=named):
         ScheduleParams("0 2 * * *", "UTC", **(REST | changed))
+
+
+def test_lines_with_recordings_are_looked_at_by_themselves_where_their_videos_are_named(tmp_path, monkeypatch):
+    shutil.copytree(Path(__file__).resolve().parents[2] / "conf", tmp_path / "conf")
+    monkeypatch.chdir(tmp_path)
+    lists = lists_of("video_lines", "press_a", "press_b")
+    for name in ("crop_lines", *(union for union, kinds in UNIONS.items() if "crop_lines" in kinds)):
+        lists[name] = [*lists[name], "crops"]
+    Path("conf/lines.yaml").write_text(yaml.safe_dump(lists))
+    own = {"description": "a press", "actions": ["screw"], "holdout": {"last_share": 0.2}}
+    watched = own | {"drift": {"videos": "/srv/video", "every_h": 8}, "schedule": {"work_pool": "hall_2"}}
+    for line, settings in (("press_a", own), ("press_b", watched), ("crops", own | {"drift": watched["drift"]})):
+        source = "defaults:\n  - override /source: crops\n" if line == "crops" else ""
+        Path(f"conf/line/{line}.yaml").write_text("# @package _global_\n" + source + yaml.safe_dump(settings))
+    found = schedules()
+    assert {line: section.pool for line, section in found.items()} == {
+        "press_a": "lineact",
+        "press_b": "hall_2",
+        "crops": "lineact",
+    }
+    looks = {line: section.drift["every_h"] for line, section in found.items() if section.drift}
+    assert looks == {"press_b": 8}
+    Path("conf/line/press_a.yaml").write_text("# @package _global_\n" + yaml.safe_dump(own | {"drift": {"videos": 3}}))
+    with pytest.raises(ConfigError, match=r"drift\.videos: expected str, found 3"):
+        schedules()

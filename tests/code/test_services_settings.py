@@ -66,6 +66,13 @@ MLFLOW = SETTINGS["mlflow"]
             {"mlflow": MLFLOW | {"database": "postgresql+psycopg2://lineact:planted@h/mlflow"}},
             r"mlflow\.database: expected no password, found one; put it into ~/\.pgpass",
         ),
+        (
+            {
+                "mlflow": MLFLOW
+                | {"database": "postgresql+psycopg2://lineact@h/mlflow?password=planted&sslmode=require"}
+            },
+            r"mlflow\.database: expected no more than .*sslmode.* behind the \?, found password",
+        ),
         ({"mlflow": MLFLOW | {"database": "mysql://u:planted@h/d"}}, r"found mysql://h/d"),
     ],
 )

@@ -110,6 +110,19 @@ def test_a_worktree_has_the_commit_and_the_words_of_people_and_touches_nothing(c
     assert checkout_of(folder) == checkout_of(checkout) == checkout
 
 
+def test_a_checkout_whose_state_lies_on_another_disk_is_a_checkout(tmp_path):
+    disk, checkout = tmp_path / "disk/state", tmp_path / "checkout"
+    disk.mkdir(parents=True)
+    checkout.mkdir()
+    (checkout / ".lineact").symlink_to(disk)
+    assert checkout_of(checkout) == checkout
+    worktree = tmp_path / "worktree"
+    worktree.mkdir()
+    (worktree / ".lineact").symlink_to(checkout / ".lineact")
+    (worktree / "scheduled_run.json").write_text("{}")
+    assert checkout_of(worktree) == checkout
+
+
 def test_dvc_of_a_worktree_uses_the_checkouts_cache_and_remotes_and_its_own_locks(checkout, monkeypatch):
     run(sys.executable, "-m", "dvc", "remote", "add", "-q", "-d", "store", "../store")
     run(sys.executable, "-m", "dvc", "remote", "modify", "-q", "--local", "store", "verify", "true")
@@ -119,6 +132,7 @@ def test_dvc_of_a_worktree_uses_the_checkouts_cache_and_remotes_and_its_own_lock
     assert Path(run(sys.executable, "-m", "dvc", "cache", "dir").strip()) == checkout / ".dvc/cache"
     assert run(sys.executable, "-m", "dvc", "remote", "list").split()[:2] == ["store", str(checkout.parent / "store")]
     assert "verify = " in Path(".dvc/config.local").read_text()
+    assert Path(".dvc/config.local").stat().st_mode & 0o077 == 0  # it may hold the checkout's credentials
     assert run(sys.executable, "-m", "dvc", "root").strip() == "."
     assert (folder / ".dvc").resolve() != (checkout / ".dvc").resolve()
 
