@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
+from typing import Any
 from uuid import UUID, uuid4
 
 from flows import keeper
@@ -38,7 +39,7 @@ def begun(hours: float):
 def skipped(monkeypatch, waiting, started):
     monkeypatch.setattr(keeper, "_now", lambda: NOW)
     monkeypatch.setattr(keeper, "_runs", lambda _, __, types, ___=None: waiting if "SCHEDULED" in types else started)
-    server = Server()
+    server: Any = Server()
     keeper.skip_missed(server, [LINE])
     return set(server.states)
 
@@ -60,5 +61,5 @@ def test_of_many_missed_times_the_last_one_runs(monkeypatch):
 
 def test_a_state_from_a_time_to_come_is_old_enough_to_be_looked_at(monkeypatch):
     monkeypatch.setattr(keeper, "_now", lambda: NOW)
-    run = SimpleNamespace(state=SimpleNamespace(timestamp=NOW + timedelta(days=30)))
+    run: Any = SimpleNamespace(state=SimpleNamespace(timestamp=NOW + timedelta(days=30)))
     assert keeper._age_s(run) > keeper.GRACE_S

@@ -663,7 +663,8 @@ def test_nothing_is_registered_twice_where_mlflow_goes_away_meanwhile(call, is_l
     write_json(Path("scheduled_run.json"), note | {"schedule": schedule | {"mlflow_wait_s": 60.0, "remote": None}})
     monkeypatch.setattr(patience, "PAUSE_S", 0.01)
     kind = type(tracking.client())
-    real, lost = getattr(kind, call), []
+    real = getattr(kind, call)
+    lost: list[object] = []
 
     def lose_once(self, *arguments, **named):
         if lost:

@@ -165,7 +165,7 @@ def test_a_fetched_start_is_kept_as_safetensors_that_name_the_file(tmp_path, mon
     monkeypatch.chdir(tmp_path)
     (tmp_path / "detector.yaml").write_text(yaml.safe_dump(yolov5_description()))
     model = build_yolov5(tmp_path / "detector.yaml")
-    fetched = []
+    fetched: list[str] = []
 
     def fetch(path: Path) -> Path:  # ultralytics asks again when it reads a file that is there
         if not fetched:
