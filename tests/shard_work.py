@@ -23,9 +23,13 @@ def copy_slowly(video: Path, folder: Path) -> None:
 
 
 def copy_where_it_may(video: Path, folder: Path) -> None:
-    """Fails on workers whose environment says so."""
+    """Fails on workers whose environment says so; the others wait until one has."""
+    failed = Path(os.environ["TESTED_FAILED"])
     if os.environ.get("TESTED_FAILS"):
+        failed.touch()
         raise RuntimeError("no memory left on this device")
+    while not failed.exists():
+        time.sleep(0.05)
     copy(video, folder)
 
 
