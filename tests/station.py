@@ -3,7 +3,6 @@
 import contextlib
 import socket
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -55,8 +54,9 @@ def camera_of_bytes(videos: Sequence[bytes], hold_s: float = 0.0) -> Iterator[st
 
     Args:
         videos: as MPEG-TS.
-        hold_s: how long a connection stays open, silent, after its video.
+        hold_s: how long a connection stays open, silent, after its video; until the camera is left at most.
     """
+    left = threading.Event()
     server = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
@@ -67,7 +67,7 @@ def camera_of_bytes(videos: Sequence[bytes], hold_s: float = 0.0) -> Iterator[st
                 return
             with connection, contextlib.suppress(OSError):
                 connection.sendall(video)
-                time.sleep(hold_s)
+                left.wait(hold_s)
         server.close()
 
     thread = threading.Thread(target=serve, daemon=True)
@@ -75,6 +75,7 @@ def camera_of_bytes(videos: Sequence[bytes], hold_s: float = 0.0) -> Iterator[st
     try:
         yield f"tcp://127.0.0.1:{server.getsockname()[1]}"
     finally:
+        left.set()
         with contextlib.suppress(OSError):
             server.shutdown(socket.SHUT_RDWR)
         server.close()
