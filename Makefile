@@ -145,11 +145,11 @@ worker: setup    ## [SCHEDULER=tcp://10.0.0.5:8786] [HOST=10.0.0.6] [RESOURCE=CP
 lint: setup      ## ruff and mypy
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
-test: lint       ## lint and the fast tests; no root, no network
-	$(BIN)/pytest
+test: lint       ## lint and the fast tests, two at a time; no root, no network
+	$(BIN)/pytest -n 2
 
 test-services: setup  ## what needs a standing server or more than seconds
-	$(BIN)/pytest -m '(slow or services or browser or real_data) and not long'
+	$(BIN)/pytest -n 2 --dist loadfile -m '(slow or services or browser or real_data) and not long'
 
 test-long: setup ## whole trainings: two lines at once under kills; a line on PostgreSQL and S3
 	$(BIN)/pytest -m long

@@ -351,6 +351,7 @@ def bucket(monkeypatch):
     """An S3 endpoint on loopback, with an empty bucket."""
     import boto3
     from moto.server import ThreadedMotoServer
+    from s3fs import S3FileSystem
 
     for name, value in {
         "AWS_ACCESS_KEY_ID": "x",
@@ -363,7 +364,9 @@ def bucket(monkeypatch):
     host, port = server.get_host_and_port()
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
     boto3.client("s3").create_bucket(Bucket="plant")
+    S3FileSystem.clear_instance_cache()  # another test's store may have had another address
     yield "s3://plant/lineact"
+    S3FileSystem.clear_instance_cache()
     server.stop()
 
 
