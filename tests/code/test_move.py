@@ -65,8 +65,10 @@ def work(side: Side) -> None:
 
 def output_of(script: str, *arguments: str) -> tuple[str, str]:
     """What it prints first, and then, to its end."""
-    process, first = program(script, *arguments)
-    return first, process.communicate()[0]
+    command, known = [sys.executable, "-c", script, *arguments], {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin"}
+    done = subprocess.run(command, env=known, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    first, _, rest = done.stdout.partition("\n")
+    return f"{first}\n", rest
 
 
 @pytest.fixture
