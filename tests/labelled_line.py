@@ -116,7 +116,9 @@ def dataset_params(**changes) -> DatasetParams:
         "max_label_error": 0.1,
         "min_holdout_frames": 5,
         "max_bad_share": 0.05,
-        "labels": LabelParams(centre=False, nearest=3, precision=0.9, min_certainty=0.5, min_hand_certainty=0.5),
+        "labels": LabelParams(
+            centre=False, nearest=3, moment_s=0.6, precision=0.9, min_certainty=0.5, min_hand_certainty=0.5
+        ),
         "min_iou": 0.5,
         "context": 1.5,
         "crop_px": 32,

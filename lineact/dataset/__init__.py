@@ -5,6 +5,7 @@
 decided, `parts` splits, `pictures` cuts crops and writes the detector's files, `report` tells what came of it.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,15 +20,17 @@ class LabelParams:
     Attributes:
         centre: compare about the line's mean embedding, as in `match`.
         nearest: k: an action is as near as the mean of its k nearest named crops.
+        moment_s: crops of the same place up to so many seconds before and after have a say; 0: each crop by itself.
         precision: wanted share of right labels among those taken, 0 to below 1; the audit calibrates lambda to it.
         min_certainty: lambda where the audit is too small to calibrate it, -1 to 3: cosine to the nearest action, plus
-            its lead over the second.
-        min_hand_certainty: a frame that nobody corrected teaches the detector where all its boxes have at least this
-            certainty, -1 to 3: a box that looks like nothing named often holds no hand.
+            its lead over the second, less what dissent of the crops a moment away takes (`lineact.dataset.matching`).
+        min_hand_certainty: a frame that nobody corrected teaches the detector where cosine and lead of all its boxes
+            reach this together, -1 to 3: a box that looks like nothing named often holds no hand.
     """
 
     centre: bool
     nearest: int
+    moment_s: float
     precision: float
     min_certainty: float
     min_hand_certainty: float
@@ -35,6 +38,8 @@ class LabelParams:
     def __post_init__(self) -> None:
         if self.nearest < 1:
             raise ValueError(f"nearest must be at least 1, found {self.nearest}")
+        if not 0 <= self.moment_s < math.inf:
+            raise ValueError(f"moment_s must be a number of seconds from 0 up, found {self.moment_s}")
         if not 0 <= self.precision < 1:
             raise ValueError(f"precision must be from 0 to below 1, found {self.precision}")
         for name in ("min_certainty", "min_hand_certainty"):

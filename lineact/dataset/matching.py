@@ -2,9 +2,11 @@
 
 Named are the templates of the groups that a person named (mixed ones apart) and each crop that a person decided, the
 audits apart: what a person says of them judges the labels and names nothing. S_ia is the mean cosine of crop i to its k
-nearest named crops of action a. The label is argmax_a S_ia, and its certainty S_i1 + (S_i1 - S_i2): how near the best
-action is, and by how much it beats the second. Below lambda a crop is rejected: it may show a true action, and it is
-never taken for NG.
+nearest named crops of action a. An action lasts: where the same place shows something a moment before or after, S_ia is
+the mean of the crop's own and of theirs together. The label is argmax_a S_ia, and its certainty S_i1 + (S_i1 - S_i2) -
+DISSENT * (1 - G_i): how near the best action is, by how much it beats the second, and how many of the crops a moment
+away, G_i, would get the same label by themselves. Below lambda a crop is rejected: it may show a true action, and it
+is never taken for NG.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,6 +19,7 @@ import pyarrow.compute as pc
 from lineact.boxes import iou_matrix, match_one_to_one
 from lineact.dataset import DatasetParams
 from lineact.dataset.labels import Found, Resolved
+from lineact.dataset.moments import a_moment_apart
 from lineact.decisions import MIXED, frame_key
 from lineact.embeddings import Embeddings, mean_of
 from lineact.similarity import centred
@@ -25,6 +28,8 @@ from lineact.splits import Holdout
 ROWS_AT_ONCE = 1024  # crops compared with the named ones at a time
 PAIRS_AT_ONCE = 1_000_000  # fewer crops, where so many are named
 NO_RIVAL = -1.0  # least possible cosine: of an action without a second
+DISSENT = 0.6  # certainty lost where all crops a moment away would be named otherwise
+ALONE = 0.5  # agreement of a crop with none a moment away
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,7 @@ class Matches:
         actions: int16, M: places in `names`.
         similarity: float64, M: S_i1, -1 to 1.
         margin: float64, M: S_i1 - S_i2, 0 to 2.
+        agreement: float64, M: G_i, 0 to 1; ALONE where nothing is a moment away.
     """
 
     rows: np.ndarray
@@ -44,11 +50,17 @@ class Matches:
     actions: np.ndarray
     similarity: np.ndarray
     margin: np.ndarray
+    agreement: np.ndarray
+
+    @property
+    def likeness(self) -> np.ndarray:
+        """Similarity and margin together: float64, M, -1 to 3."""
+        return self.similarity + self.margin
 
     @property
     def certainty(self) -> np.ndarray:
-        """Similarity and margin together: float64, M, -1 to 3."""
-        return self.similarity + self.margin
+        """Likeness, and what dissent leaves of it: float64, M, -1 - DISSENT to 3."""
+        return self.likeness - DISSENT * (1 - self.agreement)
 
     def places_of(self, rows: np.ndarray) -> np.ndarray:
         """Where rows of `Found.embedded` are: int64 places in these columns, -1 for a row that was not matched."""
@@ -72,10 +84,13 @@ def match_to_named(found: Found, resolved: Resolved, holdout: Holdout, params: D
     ids = pa.array(named.keys(), pa.string())
     rows = np.flatnonzero(trains & pc.is_in(found.embedded["box_id"], ids).to_numpy())
     if not len(rows):
-        return Matches(rows, (), np.empty(0, np.int16), np.empty(0), np.empty(0))
+        return Matches(rows, (), np.empty(0, np.int16), np.empty(0), np.empty(0), np.empty(0))
     mean = mean_of(found.embeddings, trains) if params.labels.centre else None
     actions = [named[box_id] for box_id in found.embedded["box_id"].take(rows).to_pylist()]
-    return nearest_actions(found.embeddings, np.flatnonzero(trains), rows, actions, params.labels.nearest, mean)
+    wanted = np.flatnonzero(trains)
+    near = nearness(found.embeddings, wanted, rows, actions, params.labels.nearest, mean)
+    pairs = a_moment_apart(found.embedded.take(wanted), found.boxes, params.labels.moment_s)
+    return best_actions(wanted, tuple(sorted(set(actions))), near, pairs)
 
 
 def named_crops(found: Found, resolved: Resolved, min_iou: float) -> dict[str, str]:
@@ -99,18 +114,18 @@ def named_crops(found: Found, resolved: Resolved, min_iou: float) -> dict[str, s
 
 def looking_alike(found: Found, matches: Matches, min_certainty: float) -> set[str]:
     """Box ids of the crops that look like a named one, whatever that is: most of them show a hand."""
-    return set(found.embedded["box_id"].take(matches.rows[matches.certainty >= min_certainty]).to_pylist())
+    return set(found.embedded["box_id"].take(matches.rows[matches.likeness >= min_certainty]).to_pylist())
 
 
-def nearest_actions(
+def nearness(
     embeddings: np.ndarray | Embeddings,
     wanted: np.ndarray,
     rows: np.ndarray,
     actions: Sequence[str],
     nearest: int,
     mean: np.ndarray | None = None,
-) -> Matches:
-    """Matches crops to named ones; a named crop does not count for itself.
+) -> np.ndarray:
+    """How near each action is to crops by themselves; a named crop does not count for itself.
 
     Args:
         embeddings: float, N x D, of unit length where there is no mean; never all in memory at once.
@@ -119,6 +134,9 @@ def nearest_actions(
         actions: T names.
         nearest: k; where an action has fewer named crops, all of them.
         mean: D; the embeddings' directions about it are compared.
+
+    Returns:
+        float64, W x A, -1 to 1: a column for each of the actions, sorted.
     """
     names = tuple(sorted(set(actions)))
     columns = [np.flatnonzero([action == name for action in actions]) for name in names]
@@ -128,20 +146,39 @@ def nearest_actions(
 
     blocks = [directions(rows[start : start + ROWS_AT_ONCE]) for start in range(0, len(rows), ROWS_AT_ONCE)]
     named = np.concatenate(blocks)  # T x D
-    best, similarity, margin = np.empty(len(wanted), np.int16), np.empty(len(wanted)), np.empty(len(wanted))
+    near = np.empty((len(wanted), len(names)))
     at_once = max(min(ROWS_AT_ONCE, PAIRS_AT_ONCE // len(rows)), 1)
     for start in range(0, len(wanted), at_once):
         part = wanted[start : start + at_once]
         cosine = directions(part) @ named.T  # W x T
         cosine[part[:, None] == rows[None]] = np.nan
-        means = np.stack([_mean_of_best(cosine[:, column], nearest) for column in columns], axis=1)  # W x actions
-        order = np.argsort(-means, axis=1, kind="stable")
-        ranked = np.take_along_axis(means, order, axis=1)
-        second = ranked[:, 1] if len(names) > 1 else NO_RIVAL
-        stop = start + len(part)
-        best[start:stop], similarity[start:stop] = order[:, 0], ranked[:, 0]
-        margin[start:stop] = ranked[:, 0] - second
-    return Matches(wanted, names, best, similarity, margin)
+        means = [_mean_of_best(cosine[:, column], nearest) for column in columns]
+        near[start : start + len(part)] = np.stack(means, axis=1)
+    return near
+
+
+def best_actions(rows: np.ndarray, names: tuple[str, ...], near: np.ndarray, pairs: np.ndarray) -> Matches:
+    """Matches crops to the nearest action, together with those a moment away.
+
+    Args:
+        rows: int64, W: rows of the crops, ascending.
+        names: A actions.
+        near: W x A, see `nearness`.
+        pairs: int64, P x 2: places of crops a moment apart, each pair both ways.
+    """
+    alone = near.argmax(axis=1)
+    this, other = pairs.T
+    count = np.bincount(this, minlength=len(rows))
+    sums = np.stack([np.bincount(this, column[other], len(rows)) for column in near.T], axis=1)
+    around = np.where(count[:, None] > 0, sums / np.maximum(count, 1)[:, None], near)
+    together = (near + around) / 2
+    order = np.argsort(-together, axis=1, kind="stable")
+    ranked = np.take_along_axis(together, order, axis=1)
+    best = order[:, 0]
+    second = ranked[:, 1] if len(names) > 1 else NO_RIVAL
+    same = np.bincount(this, alone[other] == best[this], len(rows))
+    agreement = np.where(count > 0, same / np.maximum(count, 1), ALONE)
+    return Matches(rows, names, best.astype(np.int16), ranked[:, 0], ranked[:, 0] - second, agreement)
 
 
 def _mean_of_best(cosine: np.ndarray, nearest: int) -> np.ndarray:

@@ -15,7 +15,7 @@ from lineact.dataset.calibration import (
     needed_audits,
     precision_curve,
 )
-from lineact.dataset.matching import Matches, nearest_actions
+from lineact.dataset.matching import ALONE, DISSENT, Matches, best_actions, nearness
 
 
 def unit(rows):
@@ -23,38 +23,82 @@ def unit(rows):
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def slow_nearest(embeddings, row, rows, actions, nearest):
-    means = {}
+NO_PAIRS = np.empty((0, 2), np.int64)
+
+
+def slow_near(embeddings, row, rows, actions, nearest):
+    means = []
     for name in sorted(set(actions)):
         others = [other for other, action in zip(rows, actions, strict=True) if action == name and other != row]
         cosines = sorted((float(embeddings[row] @ embeddings[other]) for other in others), reverse=True)[:nearest]
-        means[name] = sum(cosines) / len(cosines) if cosines else -1.0
-    ranked = sorted(means.items(), key=lambda pair: -pair[1])
-    second = ranked[1][1] if len(ranked) > 1 else -1.0
-    return ranked[0][0], ranked[0][1], ranked[0][1] - second
+        means.append(sum(cosines) / len(cosines) if cosines else -1.0)
+    return means
 
 
 @given(st.integers(0, 10**6), st.integers(1, 5), st.integers(1, 12))
-def test_matching_is_the_mean_of_the_nearest_named_crops(seed, nearest, named_count):
+def test_an_action_is_as_near_as_the_mean_of_its_nearest_named_crops(seed, nearest, named_count):
     rng = np.random.default_rng(seed)
     embeddings = unit(rng.normal(size=(20, 4)))
     rows = rng.choice(20, named_count, replace=False)
     actions = [str(rng.choice(["screw", "wipe", "NG"])) for _ in rows]
-    found = nearest_actions(embeddings, np.arange(20), rows, actions, nearest)
+    near = nearness(embeddings, np.arange(20), rows, actions, nearest)
     for row in range(20):
-        action, similarity, margin = slow_nearest(embeddings, row, rows, actions, nearest)
-        assert found.names[found.actions[row]] == action
+        assert near[row] == pytest.approx(slow_near(embeddings, row, rows, actions, nearest))
+
+
+def slow_best(row, names, near, pairs):
+    """Label, similarity, margin and agreement of one crop."""
+    others = [other for this, other in pairs.tolist() if this == row]
+    together = [
+        (near[row][place] + (sum(near[other][place] for other in others) / len(others))) / 2 if others else one
+        for place, one in enumerate(near[row])
+    ]
+    first, *more = sorted(together, reverse=True)
+    label = together.index(first)
+    same = [list(near[other]).index(max(near[other])) == label for other in others]
+    return names[label], first, first - (more[0] if more else -1.0), sum(same) / len(same) if same else ALONE
+
+
+@given(st.integers(0, 10**6), st.integers(1, 4), st.integers(0, 20))
+def test_the_label_is_the_action_that_is_nearest_over_a_moment(seed, name_count, pair_count):
+    rng = np.random.default_rng(seed)
+    names = ("NG", "label", "screw", "wipe")[:name_count]
+    near = rng.uniform(-1, 1, (8, name_count))
+    both = [pair for pair in rng.integers(0, 8, (pair_count, 2)).tolist() if pair[0] != pair[1]]
+    pairs = np.array(sorted({*map(tuple, both), *((b, a) for a, b in both)}), np.int64).reshape(-1, 2)
+    found = best_actions(np.arange(8), names, near, pairs)
+    for row in range(8):
+        label, similarity, margin, agreement = slow_best(row, names, near, pairs)
+        assert names[found.actions[row]] == label
         assert found.similarity[row] == pytest.approx(similarity)
         assert found.margin[row] == pytest.approx(margin)
-        assert -1 <= found.certainty[row] <= 3 + 1e-9
+        assert found.agreement[row] == pytest.approx(agreement)
+        assert found.likeness[row] == pytest.approx(similarity + margin)
+        assert found.certainty[row] == pytest.approx(similarity + margin - DISSENT * (1 - agreement))
+        assert -1 - DISSENT <= found.certainty[row] <= 3 + 1e-9
+
+
+def test_what_lasts_is_surer_and_one_odd_look_is_outvoted():
+    near = np.array([[0.9, 0.2], [0.5, 0.6], [0.9, 0.2], [0.9, 0.2]])  # the last one is alone
+    pairs = np.array([(a, b) for a in range(3) for b in range(3) if a != b])
+    found = best_actions(np.arange(4), ("screw", "wipe"), near, pairs)
+    assert found.actions.tolist() == [0, 0, 0, 0]
+    assert found.agreement.tolist() == [0.5, 1.0, 0.5, ALONE]
+    steady = best_actions(np.arange(4), ("screw", "wipe"), near[[0, 0, 0, 3]], pairs)
+    assert steady.certainty[0] > found.certainty[0]
+    assert steady.certainty[0] > steady.certainty[3]
 
 
 def test_a_named_crop_does_not_vouch_for_itself():
     embeddings = unit([[1, 0], [0.9, 0.1], [0, 1]])
-    alone = nearest_actions(embeddings, np.arange(3), np.array([0, 2]), ["screw", "wipe"], 1)
-    assert alone.names[alone.actions[0]] == "wipe"  # its own name is left out: the only screw is itself
-    together = nearest_actions(embeddings, np.array([0]), np.array([0, 1, 2]), ["screw", "screw", "wipe"], 1)
-    assert together.names[together.actions[0]] == "screw"
+
+    def label_of_first(rows, actions):
+        near = nearness(embeddings, np.arange(3), np.array(rows), actions, 1)
+        names = tuple(sorted(set(actions)))
+        return names[best_actions(np.arange(3), names, near, NO_PAIRS).actions[0]]
+
+    assert label_of_first([0, 2], ["screw", "wipe"]) == "wipe"  # its own name is left out: the only screw is itself
+    assert label_of_first([0, 1, 2], ["screw", "screw", "wipe"]) == "screw"
 
 
 def selected_by_benjamini_hochberg(audits, certainties, max_wrong):
@@ -115,7 +159,7 @@ def matches_of(labels, similarity, margin=0.0):
     """Crops in the rows 0, 1, ... with these labels."""
     names = tuple(sorted(set(labels)))
     actions = np.array([names.index(label) for label in labels], np.int16)
-    columns = (np.broadcast_to(np.asarray(one, float), len(labels)) for one in (similarity, margin))
+    columns = (np.broadcast_to(np.asarray(one, float), len(labels)) for one in (similarity, margin, 1.0))
     return Matches(np.arange(len(labels)), names, actions, *columns)
 
 
@@ -146,7 +190,7 @@ def test_where_lambda_comes_from():
 
 
 def test_where_nothing_is_named_nothing_is_taken():
-    matches = Matches(np.empty(0, np.int64), (), np.empty(0, np.int16), np.empty(0), np.empty(0))
+    matches = Matches(np.empty(0, np.int64), (), np.empty(0, np.int16), np.empty(0), np.empty(0), np.empty(0))
     sample = sample_from(4, {1: "screw"})
     assert calibrate(matches, sample, 0.9, 0.5) == {}
     assert labels_taken(matches, {}).tolist() == []
@@ -175,9 +219,18 @@ def test_the_curve_of_precision_against_coverage():
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("nearest", 0), ("precision", 1.0), ("precision", -0.1), ("min_certainty", 3.5), ("min_hand_certainty", -2.0)],
+    [
+        ("nearest", 0),
+        ("moment_s", -0.1),
+        ("moment_s", float("nan")),
+        ("precision", 1.0),
+        ("precision", -0.1),
+        ("min_certainty", 3.5),
+        ("min_hand_certainty", -2.0),
+    ],
 )
 def test_settings_out_of_range(name, value):
-    good = {"centre": True, "nearest": 3, "precision": 0.99, "min_certainty": 1.0, "min_hand_certainty": 0.8}
+    certainty = {"min_certainty": 1.0, "min_hand_certainty": 0.8}
+    good = {"centre": True, "nearest": 3, "moment_s": 0.6, "precision": 0.99, **certainty}
     with pytest.raises(ValueError, match=name):
         LabelParams(**(good | {name: value}))

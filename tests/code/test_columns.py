@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lineact.boxes import iou_matrix
 from lineact.dataset import matching
 from lineact.dataset.accepted import label_the_rest
-from lineact.dataset.frames import Frames, PlacedBoxes, boxes_on_frames, frame_keys, rows_on
+from lineact.dataset.frames import SIDES, Frames, PlacedBoxes, boxes_on_frames, frame_keys, rows_on
 from lineact.dataset.labels import resolve
 from lineact.dataset.matching import named_crops
 from lineact.decisions import frame_key, standing
@@ -119,20 +120,41 @@ def slow_labels(found, resolved, holdout, params, labelling):
     vectors = {row["box_id"]: found.embeddings[index] for index, row in enumerate(rows)}
     asked = set(found.asked.otherwise.to_pylist()) | set(found.asked.calibrating)
     asked |= set(resolved.crop_actions) - found.asked.audits
-    accepted = {}
-    for row, is_trained in zip(rows, trains, strict=True):
-        box_id = row["box_id"]
-        if not is_trained or box_id in asked or (row["video_sha256"], row["pts_s"]) in resolved.hands:
-            continue
+
+    def near_by_itself(box_id):
         means = {}
         for action in sorted(set(named.values())):
             others = [vectors[one] for one, name in named.items() if name == action and one != box_id]
             cosines = sorted((float(vectors[box_id] @ other) for other in others), reverse=True)
             nearest = cosines[: params.labels.nearest]
             means[action] = sum(nearest) / len(nearest) if nearest else -1.0
+        return means
+
+    places = {row["box_id"]: row for row in found.boxes.to_pylist()}
+    matched = [row for row, is_trained in zip(rows, trains, strict=True) if is_trained]
+
+    def a_moment_away(row):
+        for other in matched:
+            seconds = abs(other["pts_s"] - row["pts_s"])
+            if other["video_sha256"] == row["video_sha256"] and 0 < seconds <= params.labels.moment_s:
+                boxes = [np.array([[places[one["box_id"]][side] for side in SIDES]]) for one in (row, other)]
+                if iou_matrix(*boxes)[0, 0] >= 0.3:
+                    yield other["box_id"]
+
+    accepted = {}
+    for row, is_trained in zip(rows, trains, strict=True):
+        box_id = row["box_id"]
+        if not is_trained or box_id in asked or (row["video_sha256"], row["pts_s"]) in resolved.hands:
+            continue
+        own, around = near_by_itself(box_id), [near_by_itself(one) for one in a_moment_away(row)]
+        means = {
+            action: (one + float(np.mean([other[action] for other in around]))) / 2 if around else one
+            for action, one in own.items()
+        }
         first, second = sorted(means.values(), reverse=True)[:2]
         best = max(means, key=lambda action: means[action])
-        if first + first - second >= labelling.lambdas[best].certainty - 1e-6:
+        same = np.mean([max(one, key=lambda action: one[action]) == best for one in around]) if around else 0.5
+        if first + first - second - 0.6 * (1 - same) >= labelling.lambdas[best].certainty - 1e-6:
             accepted[box_id] = best
     return accepted
 

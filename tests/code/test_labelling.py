@@ -314,7 +314,9 @@ def test_a_persons_word_on_a_crop_goes_over_its_groups_name(line, found, decided
 
 
 def test_crops_under_lambda_and_of_nothing_named_train_nothing_unless_decided(line, found, decided):
-    strict = LabelParams(centre=False, nearest=3, precision=0.999, min_certainty=3.0, min_hand_certainty=0.5)
+    strict = LabelParams(
+        centre=False, nearest=3, moment_s=0.6, precision=0.999, min_certainty=3.0, min_hand_certainty=0.5
+    )
     for crop in crops_of(line, found, resolved_of(line, found, decided), labels=strict):
         assert crop.decided_by == "person"
     mixed = [replace(one, decided="mixed") for one in decided if one.task == "group"]
