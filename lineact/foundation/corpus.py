@@ -14,13 +14,14 @@ import numpy as np
 from lineact.files import cache_folder, write_bytes, write_text, write_whole
 from lineact.simulation.objects import DRAWN
 
-CODE_VERSION = 1  # raise where pictures change
+CODE_VERSION = 2  # raise where pictures change
 SHARD = 1024
 ATTRIBUTES = ("held", "pose", "target", "gloved", "left", "angle")
 SCENE_SIZE_WH = (320, 192)
-NAMED_CODE_VERSION = 1  # likewise, of the named scenes
-NAMED_SIZE_WH = (320, 180)
-NAMED_HAND_SHARE = (0.15, 0.42)  # of a hand's length in the picture's height
+NAMED_CODE_VERSION = 2  # likewise, of the named scenes
+NAMED_SIZE_WH = (480, 270)
+NAMED_HAND_SHARE = (0.1, 0.36)  # of a hand's length in the picture's height
+NAMED_LIKE_GROUND = 0.25  # see `render_scene`
 NAMES = ("hand", "glove", *DRAWN)  # "hand" is a bare one
 
 
@@ -169,7 +170,7 @@ def _render_named_scenes(job: tuple[Path, int]) -> Path:
     generator = np.random.default_rng([seed, int(path.stem)])
     pictures, names, boxes = [], [], []
     for _ in range(SHARD):
-        image_rgb, objects = render_scene(generator, NAMED_SIZE_WH, NAMED_HAND_SHARE, draw_machines)
+        image_rgb, objects = render_scene(generator, NAMED_SIZE_WH, NAMED_HAND_SHARE, draw_machines, NAMED_LIKE_GROUND)
         encoded = cv2.imencode(".jpg", image_rgb[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])[1]
         pictures.append(encoded.ravel())
         names.append([NAMES.index(thing.name) for thing in objects])

@@ -31,13 +31,12 @@ from lineact.foundation.detection_loss import (
     score_loss,
     token_targets,
 )
-from lineact.foundation.tiny_grounding_dino import MEAN, START_LOGIT, STD, frozen_copy, thaw
+from lineact.foundation.tiny_grounding_dino import MEAN, START_LOGIT, STD, TRAINED_WH, frozen_copy, thaw
 from lineact.foundation.words import CLS, CONCEPTS, FULL_STOP, PADDING, SEP, Prompt, covered_names, random_prompt
 
 if TYPE_CHECKING:
     from transformers import GroundingDinoForObjectDetection
 
-TRAINED_WH = ((256, 144), (320, 180))  # by turns
 PROPOSALS_PER_BOX, QUERIES_PER_BOX = 8, 4
 SAVED_EVERY_S = 30.0
 EVERYTHING = Prompt(

@@ -7,7 +7,7 @@ bench or camera of any line.
 
 import colorsys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -158,6 +158,7 @@ def render_scene(
     size_wh: tuple[int, int],
     hand_share: tuple[float, float] = (0.16, 0.5),
     furnish: Callable[[Canvas, np.random.Generator, float], None] | None = None,
+    like_ground: float = 0.0,
 ) -> tuple[np.ndarray, list[SceneObject]]:
     """Draws a whole view with no to four hands reaching in from the border and things lying about.
 
@@ -166,6 +167,7 @@ def render_scene(
         size_wh: pixels.
         hand_share: least and greatest length of a hand, as a share of the picture's height.
         furnish: draws what stands below everything else, given the canvas, the generator and a hand's length in pixels.
+        like_ground: share of hands in gloves of nearly the colour below them.
 
     Returns:
         The picture, uint8 H x W x 3, and what is seen in it.
@@ -181,15 +183,17 @@ def render_scene(
         _draw_target(canvas, generator, TARGETS[generator.integers(0, len(TARGETS))], np.array(spot), size)
     for index in range(int(generator.choice(5, p=[0.08, 0.32, 0.42, 0.12, 0.06]))):
         held = HELD[generator.integers(0, len(HELD))] if generator.random() < 0.55 else NOTHING
-        centre = (generator.uniform(0.06, 0.94) * width, generator.uniform(0.06, 0.94) * height)
+        centre = (generator.uniform(0, width), generator.uniform(0, height))
         own_size = size * generator.uniform(0.85, 1.15)
         working = _random_hand(generator, held, _pose_for(generator, held), centre, own_size, size_wh)
+        if like_ground and generator.random() < like_ground:
+            working = _like_ground(working, canvas, generator)
         _shadow(canvas, working, generator)
         hand_id, held_id = 100 + 2 * index, 101 + 2 * index
         before = canvas.owner.copy()
         draw_working_hand(canvas, working, hand_id, held_id, 3)
-        if generator.random() < 0.25:
-            blur_moving(canvas.image_rgb, canvas.owner != before, generator.normal(0, 5, 2))
+        if generator.random() < 0.3:
+            blur_moving(canvas.image_rgb, canvas.owner != before, generator.normal(0, 0.15 * own_size, 2))
         names[hand_id] = "glove" if working.skin.gloved else "hand"
         if held != NOTHING:
             names[held_id] = held
@@ -199,6 +203,18 @@ def render_scene(
         if box is not None and min(box[2] - box[0], box[3] - box[1]) >= 6:
             objects.append(SceneObject(name, box))
     return _finish(canvas.image_rgb, generator), objects
+
+
+def _like_ground(working: WorkingHand, canvas: Canvas, generator: np.random.Generator) -> WorkingHand:
+    """The same hand in a glove of nearly the colour that lies below it, where that is no line's colour."""
+    height, width = canvas.owner.shape
+    column, row = np.clip(working.hand.wrist_xy, 0, [width - 1, height - 1]).astype(int)
+    below = canvas.image_rgb[row, column].astype(float)
+    colour = np.clip(below * generator.uniform(0.75, 1.3) * generator.uniform(0.93, 1.07, 3), 0, 255)
+    if not _is_free(colour):
+        return working
+    glove = (float(colour[0]), float(colour[1]), float(colour[2]))
+    return replace(working, skin=replace(working.skin, hand=glove, gloved=True, fingertips=None))
 
 
 def _is_free(colour: np.ndarray) -> bool:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from transformers import GroundingDinoForObjectDetection
 
 WIDTH = 64
-INPUT_WH = (320, 180)  # pictures are scaled to these edges, shorter and longer
+INPUT_WH = (400, 225)  # pictures are scaled to these edges, shorter and longer
+TRAINED_WH = ((320, 180), INPUT_WH)  # in training by turns
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 MAX_TOKENS = 128  # of a prompt
@@ -150,7 +151,7 @@ them. On real video use `foundation: hub` or a local folder.
   camera), each with a random prompt of its own. No photograph, no person.
 - Seen: {seen} pictures in training.
 - Pictures are scaled to {INPUT_WH[0]} x {INPUT_WH[1]}; a hand should be at least 25 pixels long then. In training they
-  had that size and 256 x 144 by turns.
+  had that size and {TRAINED_WH[0][0]} x {TRAINED_WH[0][1]} by turns.
 - Weights: float16 safetensors, used in float32.
 - Made by `{command} only=grounding_dino` (seeded; goes on after a kill).
 

@@ -11,7 +11,7 @@ from lineact.foundation.judge import LINES, line_frames
 from lineact.foundation.judge_grounding_dino import NEVER_HEARD, HandAnswers, absent_words, ask, boxes_a_picture
 
 FOLDER = Path("models/foundation/tiny/grounding_dino")
-THRESHOLD = 0.45  # box_threshold of the model's card
+THRESHOLD = 0.55  # box_threshold of the model's card
 
 
 @pytest.fixture(scope="module")
