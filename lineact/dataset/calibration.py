@@ -29,7 +29,7 @@ class Lambda:
     Attributes:
         certainty: the threshold, -1 to 3.
         source: "action" where the audits of this action alone show it, "pooled" where those of several actions together
-            do, "constant" where there is too little evidence for either.
+            do (all of them, where some would have none), "constant" where there is too little evidence for either.
         audited: audited crops with this label.
         wrong: of these, those whose label is wrong.
     """
@@ -107,7 +107,9 @@ def sample_of(found: Found, resolved: Resolved, holdout: Holdout) -> Sample:
 
 
 def calibrate(matches: Matches, sample: Sample, precision: float, constant: float) -> dict[str, Lambda]:
-    """Lambda of every action: from its own audits, else from those of all such actions together, else the constant.
+    """Lambda of every action: from its own audits, else from those of all such actions together.
+
+    Where that leaves some without, those of all actions together tell it for all; else the constant holds for the rest.
 
     Args:
         matches: what crops were named.
@@ -125,7 +127,10 @@ def calibrate(matches: Matches, sample: Sample, precision: float, constant: floa
         for action in actions
     }
     rest = [action for action in actions if own[action] is None]
-    pooled = conformal_threshold(_audits_of(rest, matches, sample), _undecided_of(rest, matches, sample), 1 - precision)
+    pooled = _pooled(rest, matches, sample, precision)
+    if rest and pooled is None:
+        pooled = _pooled(actions, matches, sample, precision)
+        own = own if pooled is None else dict.fromkeys(actions)
     lambdas = {}
     for action, threshold in own.items():
         if threshold is not None:
@@ -137,6 +142,12 @@ def calibrate(matches: Matches, sample: Sample, precision: float, constant: floa
         wrong = int((~audits[action].is_right).sum())
         lambdas[action] = Lambda(found, source, len(audits[action].is_right), wrong)
     return lambdas
+
+
+def _pooled(actions: Sequence[str], matches: Matches, sample: Sample, precision: float) -> float | None:
+    return conformal_threshold(
+        _audits_of(actions, matches, sample), _undecided_of(actions, matches, sample), 1 - precision
+    )
 
 
 def labels_taken(matches: Matches, lambdas: dict[str, Lambda]) -> np.ndarray:

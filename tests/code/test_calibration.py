@@ -189,6 +189,19 @@ def test_where_lambda_comes_from():
     assert not labels_taken(matches, strict).any()
 
 
+def test_where_some_actions_would_have_none_all_are_pooled():
+    labels = ["screw"] * 140 + ["wipe"] * 60
+    matches = matches_of(labels, 1.0)
+    sample = sample_from(len(labels), dict.fromkeys(range(40), "screw") | dict.fromkeys(range(140, 150), "wipe"))
+    lambdas = calibrate(matches, sample, precision=0.95, constant=1.2)
+    assert {one.source for one in lambdas.values()} == {"pooled"}  # of screws alone 40 audits would do, of wipes not 10
+    assert labels_taken(matches, lambdas).all()
+
+    mistaken = dict.fromkeys(range(40), "screw") | dict.fromkeys(range(140, 150), "screw")
+    lambdas = calibrate(matches, sample_from(len(labels), mistaken), precision=0.95, constant=1.2)
+    assert {action: one.source for action, one in lambdas.items()} == {"screw": "action", "wipe": "constant"}
+
+
 def test_where_nothing_is_named_nothing_is_taken():
     matches = Matches(np.empty(0, np.int64), (), np.empty(0, np.int16), np.empty(0), np.empty(0), np.empty(0))
     sample = sample_from(4, {1: "screw"})
