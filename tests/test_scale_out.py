@@ -27,6 +27,7 @@ from tests.generated_videos import passing_hand, write_video
 
 ROOT = Path(__file__).resolve().parents[1]
 LINE = "small"
+SETTINGS = ["detector=motion", "ingest.max_bad_share=0.5", "ingest.label_fps=10"]
 STAGES = ("ingest", "detect", "embed")
 RECORDINGS = 4
 pytestmark = pytest.mark.services
@@ -60,7 +61,7 @@ class Station:
         folder.mkdir()
         (folder / "data").symlink_to(raw.parent)
         (folder / "models").symlink_to(ROOT / "models")
-        sections = compose_line(ROOT / "conf", "demo", ["ingest.max_bad_share=0.5", "ingest.label_fps=10"])
+        sections = compose_line(ROOT / "conf", "demo", SETTINGS)
         (folder / "params.yaml").write_text(yaml.safe_dump({"lines": {LINE: sections | {"compute": compute}}}))
 
     def start(self, stage: str) -> subprocess.Popen:

@@ -486,23 +486,16 @@ def test_a_latency_counts_on_the_target_machine_alone(target, passed):
     assert target in gate.reason
 
 
-def add_to_demo(project: Path, *lines: str) -> None:
-    """Chooses another detector for demo, beside its settings for `motion`, and adds lines at the end."""
+def test_a_line_may_hold_settings_of_a_detector_that_it_does_not_use(project):
     path = project / "conf/line/demo.yaml"
     text = path.read_text()
     assert "  motion:" in text
-    source = "  - override /source: simulation\n"
-    chosen = text.replace(source, source + "  - override /detector: grounding_dino\n")
-    path.write_text(chosen + "".join(f"{line}\n" for line in lines))
-
-
-def test_a_line_may_hold_settings_of_a_detector_that_it_does_not_use(project):
-    assert set(compose_line(project / "conf", "demo")["detect"]) >= {"motion"}
-    add_to_demo(project)
     detect = compose_line(project / "conf", "demo")["detect"]
     assert detect["backend"] == "grounding_dino"
     assert detect["grounding_dino"]["prompt"] == ["hand"]
     assert not set(detect) & {"motion", "groundingdino_py"}
+    path.write_text(text.replace("/detector: grounding_dino_tiny", "/detector: motion"))
+    assert compose_line(project / "conf", "demo")["detect"]["motion"]["hand_length_share"] == 0.16
 
 
 @pytest.mark.parametrize(
@@ -516,7 +509,8 @@ def test_a_line_may_hold_settings_of_a_detector_that_it_does_not_use(project):
     ],
 )
 def test_settings_of_a_detector_that_is_not_used_are_checked_all_the_same(added, named, project):
-    add_to_demo(project, added)
+    path = project / "conf/line/demo.yaml"
+    path.write_text(f"{path.read_text()}{added}\n")
     with pytest.raises(ConfigError, match=named):
         compose_line(project / "conf", "demo")
 
