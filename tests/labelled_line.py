@@ -117,7 +117,7 @@ def dataset_params(**changes) -> DatasetParams:
         "min_holdout_frames": 5,
         "max_bad_share": 0.05,
         "labels": LabelParams(
-            centre=False, nearest=3, moment_s=0.6, precision=0.9, min_certainty=0.5, min_hand_certainty=0.5
+            centre=False, nearest=3, moment_s=0.0, precision=0.9, min_certainty=0.5, min_hand_certainty=0.5
         ),
         "min_iou": 0.5,
         "context": 1.5,

@@ -97,7 +97,7 @@ def project(line, embedded, tmp_path, monkeypatch):
         "max_bad_share": 0.0, "min_iou": 0.5, "context": 1.5, "crop_px": 32, "detector_frames": 0, "jpeg_quality": 90,
         "short_context": {"context_s": 0.0, "context_crops": 4},
         "holdout": {"recordings": ["rec_3"], "last_share": 0.0, "guard_s": 0.0},
-        "labels": {"centre": False, "nearest": 3, "moment_s": 0.6, "precision": 0.9,
+        "labels": {"centre": False, "nearest": 3, "moment_s": 0.0, "precision": 0.9,
                    "min_certainty": 0.5, "min_hand_certainty": 0.5},
         "validation": {"share": 0.3, "by": "auto", "block_s": 1.0, "guard_s": 0.2}, "seed": 0,
     }  # fmt: skip

@@ -1,5 +1,7 @@
 """Labelling in columns is the same as row by row, bit by bit: against slow, obviously right code."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -168,11 +170,13 @@ def reviewed(request, line, embedded):
     return found, decided
 
 
+@pytest.mark.parametrize("moment_s", [0.0, 0.6])
 @pytest.mark.parametrize("left_out", [None, "box", "crop", "group"])
-def test_the_same_crops_get_the_same_labels_as_one_by_one(line, reviewed, left_out):
+def test_the_same_crops_get_the_same_labels_as_one_by_one(line, reviewed, left_out, moment_s):
     found, decided = reviewed
     some = looked_at_last(line, found, [one for one in decided if one.task != left_out])
     params = dataset_params()
+    params = replace(params, labels=replace(params.labels, moment_s=moment_s))
     resolved = resolve(found, standing(some), line.holdout, params)
     labelling = label_the_rest(found, resolved, line.holdout, params)
     accepted = labelling.accepted
