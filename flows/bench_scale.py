@@ -1,4 +1,4 @@
-"""`python -m flows.bench_scale line=demo [workers=1,2] [detector=grounding_dino_tiny]`: one process beside workers.
+"""`python -m flows.bench_scale line=demo [workers=1,2] [detector=motion]`: one process beside workers.
 
 In one run, on this machine: the stages ingest, detect and embed in their own process, then on so many workers of a Dask
 cluster, each time from nothing. What they write must be the same bytes.
@@ -146,7 +146,7 @@ def _row(way: Way, local: Way, video_s: float) -> list[str]:
 
 
 def main() -> None:
-    """`line=demo [workers=1,2] [detector=grounding_dino_tiny]`."""
+    """`line=demo [workers=1,2] [detector=motion]`."""
     values = command_line.parse(sys.argv[1:], ("line",), ("workers", "detector"))
     refuse_without_recordings(values["line"])
     counts = command_line.names_of(values.get("workers") or ",".join(map(str, WORKERS)))

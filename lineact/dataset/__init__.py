@@ -5,12 +5,13 @@
 decided, `parts` splits, `pictures` cuts crops and writes the detector's files, `report` tells what came of it.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
 from lineact.context import ContextParams
 from lineact.splits import HoldoutParams, ValidationParams
+
+MOST_MOMENT_S = 10.0  # beyond, other actions vote, and pairs of crops fill the memory
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,8 @@ class LabelParams:
     Attributes:
         centre: compare about the line's mean embedding, as in `match`.
         nearest: k: an action is as near as the mean of its k nearest named crops.
-        moment_s: crops of the same place up to so many seconds before and after have a say; 0: each crop by itself.
+        moment_s: crops of the same place up to so many seconds before and after have a say, 0 to MOST_MOMENT_S; 0: each
+            crop by itself.
         precision: wanted share of right labels among those taken, 0 to below 1; the audit calibrates lambda to it.
         min_certainty: lambda where the audit is too small to calibrate it, -1 to 3: cosine to the nearest action, plus
             its lead over the second, less what dissent of the crops a moment away takes (`lineact.dataset.matching`).
@@ -38,8 +40,8 @@ class LabelParams:
     def __post_init__(self) -> None:
         if self.nearest < 1:
             raise ValueError(f"nearest must be at least 1, found {self.nearest}")
-        if not 0 <= self.moment_s < math.inf:
-            raise ValueError(f"moment_s must be a number of seconds from 0 up, found {self.moment_s}")
+        if not 0 <= self.moment_s <= MOST_MOMENT_S:
+            raise ValueError(f"moment_s must be from 0 to {MOST_MOMENT_S:g} seconds, found {self.moment_s}")
         if not 0 <= self.precision < 1:
             raise ValueError(f"precision must be from 0 to below 1, found {self.precision}")
         for name in ("min_certainty", "min_hand_certainty"):

@@ -27,9 +27,9 @@ class Lambda:
     """The least certainty of one action's labels.
 
     Attributes:
-        certainty: the threshold, -1 to 3.
+        certainty: the threshold, -1.6 to 3.
         source: "action" where the audits of this action alone show it, "pooled" where those of several actions together
-            do (all of them, where some would have none), "constant" where there is too little evidence for either.
+            do, "constant" where there is too little evidence for either.
         audited: audited crops with this label.
         wrong: of these, those whose label is wrong.
     """
@@ -107,9 +107,7 @@ def sample_of(found: Found, resolved: Resolved, holdout: Holdout) -> Sample:
 
 
 def calibrate(matches: Matches, sample: Sample, precision: float, constant: float) -> dict[str, Lambda]:
-    """Lambda of every action: from its own audits, else from those of all such actions together.
-
-    Where that leaves some without, those of all actions together tell it for all; else the constant holds for the rest.
+    """Lambda of every action: from its own audits, else from those of all such actions together, else the constant.
 
     Args:
         matches: what crops were named.
@@ -127,10 +125,7 @@ def calibrate(matches: Matches, sample: Sample, precision: float, constant: floa
         for action in actions
     }
     rest = [action for action in actions if own[action] is None]
-    pooled = _pooled(rest, matches, sample, precision)
-    if rest and pooled is None:
-        pooled = _pooled(actions, matches, sample, precision)
-        own = own if pooled is None else dict.fromkeys(actions)
+    pooled = conformal_threshold(_audits_of(rest, matches, sample), _undecided_of(rest, matches, sample), 1 - precision)
     lambdas = {}
     for action, threshold in own.items():
         if threshold is not None:
@@ -142,12 +137,6 @@ def calibrate(matches: Matches, sample: Sample, precision: float, constant: floa
         wrong = int((~audits[action].is_right).sum())
         lambdas[action] = Lambda(found, source, len(audits[action].is_right), wrong)
     return lambdas
-
-
-def _pooled(actions: Sequence[str], matches: Matches, sample: Sample, precision: float) -> float | None:
-    return conformal_threshold(
-        _audits_of(actions, matches, sample), _undecided_of(actions, matches, sample), 1 - precision
-    )
 
 
 def labels_taken(matches: Matches, lambdas: dict[str, Lambda]) -> np.ndarray:

@@ -29,7 +29,7 @@ ROWS_AT_ONCE = 1024  # crops compared with the named ones at a time
 PAIRS_AT_ONCE = 1_000_000  # fewer crops, where so many are named
 NO_RIVAL = -1.0  # least possible cosine: of an action without a second
 DISSENT = 0.6  # certainty lost where all crops a moment away would be named otherwise
-ALONE = 0.5  # agreement of a crop with none a moment away
+ALONE = 0.5  # agreement of a crop with none a moment away, where others have some
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Matches:
         actions: int16, M: places in `names`.
         similarity: float64, M: S_i1, -1 to 1.
         margin: float64, M: S_i1 - S_i2, 0 to 2.
-        agreement: float64, M: G_i, 0 to 1; ALONE where nothing is a moment away.
+        agreement: float64, M: G_i, 0 to 1; ALONE where nothing is a moment away, 1 for all where that holds for all.
     """
 
     rows: np.ndarray
@@ -125,7 +125,7 @@ def nearness(
     nearest: int,
     mean: np.ndarray | None = None,
 ) -> np.ndarray:
-    """How near each action is to crops by themselves; a named crop does not count for itself.
+    """How near each action is to crops by themselves; a named crop does not count for itself, but for its neighbours.
 
     Args:
         embeddings: float, N x D, of unit length where there is no mean; never all in memory at once.
@@ -177,7 +177,7 @@ def best_actions(rows: np.ndarray, names: tuple[str, ...], near: np.ndarray, pai
     best = order[:, 0]
     second = ranked[:, 1] if len(names) > 1 else NO_RIVAL
     same = np.bincount(this, alone[other] == best[this], len(rows))
-    agreement = np.where(count > 0, same / np.maximum(count, 1), ALONE)
+    agreement = np.where(count > 0, same / np.maximum(count, 1), ALONE if len(pairs) else 1.0)
     return Matches(rows, names, best.astype(np.int16), ranked[:, 0], ranked[:, 0] - second, agreement)
 
 

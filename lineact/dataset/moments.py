@@ -7,6 +7,7 @@ import pyarrow.compute as pc
 from lineact.boxes import area
 from lineact.dataset.frames import SIDES
 
+EPSILON_S = 1e-6  # frames' times are not exact: what is a moment apart here must be so an hour later
 SAME_PLACE_IOU = 0.3  # a working hand leaves its box within two or three looks
 
 
@@ -22,7 +23,7 @@ def a_moment_apart(crops: pa.Table, boxes: pa.Table, moment_s: float) -> np.ndar
         int64, P x 2: rows of `crops`, each pair both ways; none of one frame.
     """
     rows = pc.index_in(crops["box_id"], value_set=boxes["box_id"].combine_chunks())
-    boxes_xyxy_px = np.stack([boxes[side].take(rows).to_numpy() for side in SIDES], axis=1)
+    boxes_xyxy_px = np.stack([boxes[side].take(rows).to_numpy() for side in SIDES], axis=1).astype(np.float64)
     recordings = crops["video_sha256"].dictionary_encode().combine_chunks().indices.to_numpy()
     times_s = crops["pts_s"].to_numpy()
     order = np.lexsort((times_s, recordings))
@@ -30,7 +31,7 @@ def a_moment_apart(crops: pa.Table, boxes: pa.Table, moment_s: float) -> np.ndar
     for step in range(1, len(order)):
         first, second = order[:-step], order[step:]
         apart_s = times_s[second] - times_s[first]
-        is_near = (recordings[first] == recordings[second]) & (apart_s <= moment_s)
+        is_near = (recordings[first] == recordings[second]) & (apart_s <= moment_s + EPSILON_S)
         if not is_near.any():
             break  # crops further on are further away
         first, second = first[is_near & (apart_s > 0)], second[is_near & (apart_s > 0)]
@@ -45,4 +46,4 @@ def _pairwise_iou(boxes_a_xyxy_px: np.ndarray, boxes_b_xyxy_px: np.ndarray) -> n
     opposite = np.minimum(boxes_a_xyxy_px[:, 2:], boxes_b_xyxy_px[:, 2:])
     intersection = area(np.concatenate([corner, opposite], axis=1))
     union = area(boxes_a_xyxy_px) + area(boxes_b_xyxy_px) - intersection
-    return np.divide(intersection, union, out=np.zeros_like(intersection, float), where=union > 0)
+    return np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)

@@ -56,7 +56,8 @@ def slow_best(row, names, near, pairs):
     first, *more = sorted(together, reverse=True)
     label = together.index(first)
     same = [list(near[other]).index(max(near[other])) == label for other in others]
-    return names[label], first, first - (more[0] if more else -1.0), sum(same) / len(same) if same else ALONE
+    agreement = sum(same) / len(same) if same else (ALONE if len(pairs) else 1.0)
+    return names[label], first, first - (more[0] if more else -1.0), agreement
 
 
 @given(st.integers(0, 10**6), st.integers(1, 4), st.integers(0, 20))
@@ -87,6 +88,12 @@ def test_what_lasts_is_surer_and_one_odd_look_is_outvoted():
     steady = best_actions(np.arange(4), ("screw", "wipe"), near[[0, 0, 0, 3]], pairs)
     assert steady.certainty[0] > found.certainty[0]
     assert steady.certainty[0] > steady.certainty[3]
+
+
+def test_where_nothing_is_a_moment_away_from_anything_each_crop_counts_by_itself():
+    near = np.array([[0.9, 0.2], [0.5, 0.6]])
+    found = best_actions(np.arange(2), ("screw", "wipe"), near, NO_PAIRS)
+    assert found.certainty.tolist() == found.likeness.tolist() == pytest.approx([1.6, 0.7])
 
 
 def test_a_named_crop_does_not_vouch_for_itself():
@@ -189,19 +196,6 @@ def test_where_lambda_comes_from():
     assert not labels_taken(matches, strict).any()
 
 
-def test_where_some_actions_would_have_none_all_are_pooled():
-    labels = ["screw"] * 140 + ["wipe"] * 60
-    matches = matches_of(labels, 1.0)
-    sample = sample_from(len(labels), dict.fromkeys(range(40), "screw") | dict.fromkeys(range(140, 150), "wipe"))
-    lambdas = calibrate(matches, sample, precision=0.95, constant=1.2)
-    assert {one.source for one in lambdas.values()} == {"pooled"}  # of screws alone 40 audits would do, of wipes not 10
-    assert labels_taken(matches, lambdas).all()
-
-    mistaken = dict.fromkeys(range(40), "screw") | dict.fromkeys(range(140, 150), "screw")
-    lambdas = calibrate(matches, sample_from(len(labels), mistaken), precision=0.95, constant=1.2)
-    assert {action: one.source for action, one in lambdas.items()} == {"screw": "action", "wipe": "constant"}
-
-
 def test_where_nothing_is_named_nothing_is_taken():
     matches = Matches(np.empty(0, np.int64), (), np.empty(0, np.int16), np.empty(0), np.empty(0), np.empty(0))
     sample = sample_from(4, {1: "screw"})
@@ -236,6 +230,7 @@ def test_the_curve_of_precision_against_coverage():
         ("nearest", 0),
         ("moment_s", -0.1),
         ("moment_s", float("nan")),
+        ("moment_s", 10.5),
         ("precision", 1.0),
         ("precision", -0.1),
         ("min_certainty", 3.5),

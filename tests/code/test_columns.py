@@ -138,11 +138,12 @@ def slow_labels(found, resolved, holdout, params, labelling):
     def a_moment_away(row):
         for other in matched:
             seconds = abs(other["pts_s"] - row["pts_s"])
-            if other["video_sha256"] == row["video_sha256"] and 0 < seconds <= params.labels.moment_s:
+            if other["video_sha256"] == row["video_sha256"] and 0 < seconds <= params.labels.moment_s + 1e-6:
                 boxes = [np.array([[places[one["box_id"]][side] for side in SIDES]]) for one in (row, other)]
                 if iou_matrix(*boxes)[0, 0] >= 0.3:
                     yield other["box_id"]
 
+    alone = 0.5 if any(any(a_moment_away(row)) for row in matched) else 1.0
     accepted = {}
     for row, is_trained in zip(rows, trains, strict=True):
         box_id = row["box_id"]
@@ -155,7 +156,7 @@ def slow_labels(found, resolved, holdout, params, labelling):
         }
         first, second = sorted(means.values(), reverse=True)[:2]
         best = max(means, key=lambda action: means[action])
-        same = np.mean([max(one, key=lambda action: one[action]) == best for one in around]) if around else 0.5
+        same = np.mean([max(one, key=lambda action: one[action]) == best for one in around]) if around else alone
         if first + first - second - 0.6 * (1 - same) >= labelling.lambdas[best].certainty - 1e-6:
             accepted[box_id] = best
     return accepted

@@ -62,6 +62,7 @@ def test_localize_is_yes_or_no(conf):
         ("dataset.labels.nearest=5", True),
         ("dataset.labels.precision=0.95", True),
         ("dataset.labels.min_certainty=1.0", True),
+        ("dataset.labels.moment_s=0.3", True),
         ("dataset.min_iou=0.4", True),
         ("queue.audit_certify=900", False),  # how fresh random crops are had
         ("queue.holdout_frames=30", False),

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -36,12 +37,28 @@ def test_pairs_are_of_one_recording_near_in_time_and_place(seed, count, moment_s
         for this, a in enumerate(rows)
         for other, b in enumerate(rows)
         if a["video_sha256"] == b["video_sha256"]
-        and 0 < abs(a["pts_s"] - b["pts_s"]) <= moment_s
+        and 0 < abs(a["pts_s"] - b["pts_s"]) <= moment_s + 1e-6
         and iou[this, other] >= SAME_PLACE_IOU
     }
     pairs = a_moment_apart(crops, table, moment_s)
     assert len(pairs) == len(expected)
     assert {tuple(pair) for pair in pairs.tolist()} == expected
+
+
+@pytest.mark.parametrize("fps", [5, 10, 25, 30])
+def test_an_hour_later_the_same_crops_are_a_moment_apart(fps):
+    boxes = pa.table(
+        {"box_id": [f"box {n}" for n in range(60)]} | {side: [(0.0, 9.0)[n > 1]] * 60 for n, side in enumerate(SIDES)}
+    )
+
+    def pairs(start_s):
+        times = {"pts_s": [start_s + n / fps for n in range(60)]}
+        return a_moment_apart(
+            pa.table({"video_sha256": ["a" * 64] * 60, "box_id": boxes["box_id"]} | times), boxes, 0.6
+        )
+
+    assert len(pairs(0.0)) == 2 * sum(60 - step for step in range(1, round(0.6 * fps) + 1))
+    assert pairs(0.0).tolist() == pairs(3600.1).tolist()
 
 
 def test_no_crops_no_pairs():

@@ -53,6 +53,11 @@ def test_hands_of_unseen_stations_are_found(hands):
     assert scores["accuracy_iou40"] >= 0.8  # every false box counts once, and every right one: overlaps are gone
 
 
+def test_hands_of_the_demo_are_found_as_it_labels(hands):
+    scores = hands["demo"].scores(LABELLING)
+    assert min(scores.values()) >= 0.8
+
+
 @pytest.mark.parametrize("line", LINES)
 def test_no_station_is_left_out(hands, line):
     assert hands[line].scores(LABELLING)["recall_iou40"] >= 0.35
