@@ -187,6 +187,18 @@ def test_the_same_crops_get_the_same_labels_as_one_by_one(line, reviewed, left_o
     assert accepted.of(wanted) == {one: accepted.labels()[one] for one in wanted if one in accepted.labels()}
 
 
+def test_the_crops_of_the_line_have_neighbours_that_move_their_certainty(line, reviewed):
+    found, decided = reviewed
+    params = dataset_params()
+    resolved = resolve(found, standing(decided), line.holdout, params)
+    labellings = [
+        label_the_rest(found, resolved, line.holdout, replace(params, labels=replace(params.labels, moment_s=moment_s)))
+        for moment_s in (0.0, 0.6)
+    ]
+    alone, together = (labelling.matches.certainty for labelling in labellings)
+    assert (alone != together).mean() > 0.5
+
+
 @pytest.mark.parametrize("at_once", [1, 7, 50])
 def test_so_many_at_once_change_no_label(line, reviewed, monkeypatch, at_once):
     found, decided = reviewed
