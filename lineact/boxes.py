@@ -16,8 +16,21 @@ def iou_matrix(boxes_a_xyxy_px: np.ndarray, boxes_b_xyxy_px: np.ndarray) -> np.n
         float64, N x M, 0 to 1; 0 where both boxes are empty.
     """
     a = np.asarray(boxes_a_xyxy_px, np.float64).reshape(-1, 1, 4)
-    b = np.asarray(boxes_b_xyxy_px, np.float64).reshape(1, -1, 4)
-    overlap_wh = np.clip(np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0, None)  # N x M x 2
+    return paired_iou(a, np.asarray(boxes_b_xyxy_px, np.float64).reshape(1, -1, 4))
+
+
+def paired_iou(boxes_a_xyxy_px: np.ndarray, boxes_b_xyxy_px: np.ndarray) -> np.ndarray:
+    """Intersection over union of each box with its partner.
+
+    Args:
+        boxes_a_xyxy_px: ... x 4.
+        boxes_b_xyxy_px: ... x 4, of a shape that broadcasts with the other.
+
+    Returns:
+        float64, ..., 0 to 1; 0 where both boxes are empty.
+    """
+    a, b = np.asarray(boxes_a_xyxy_px, np.float64), np.asarray(boxes_b_xyxy_px, np.float64)
+    overlap_wh = np.clip(np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0, None)
     intersection = overlap_wh.prod(-1)
     union = area(a) + area(b) - intersection
     return np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)

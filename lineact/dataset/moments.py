@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lineact.boxes import area
+from lineact.boxes import paired_iou
 from lineact.dataset.frames import SIDES
 
 EPSILON_S = 1e-6  # frames' times are not exact: what is a moment apart here must be so an hour later
@@ -23,7 +23,7 @@ def a_moment_apart(crops: pa.Table, boxes: pa.Table, moment_s: float) -> np.ndar
         int64, P x 2: rows of `crops`, each pair both ways; none of one frame.
     """
     rows = pc.index_in(crops["box_id"], value_set=boxes["box_id"].combine_chunks())
-    boxes_xyxy_px = np.stack([boxes[side].take(rows).to_numpy() for side in SIDES], axis=1).astype(np.float64)
+    boxes_xyxy_px = np.stack([boxes[side].take(rows).to_numpy() for side in SIDES], axis=1)
     recordings = crops["video_sha256"].dictionary_encode().combine_chunks().indices.to_numpy()
     times_s = crops["pts_s"].to_numpy()
     order = np.lexsort((times_s, recordings))
@@ -35,15 +35,6 @@ def a_moment_apart(crops: pa.Table, boxes: pa.Table, moment_s: float) -> np.ndar
         if not is_near.any():
             break  # crops further on are further away
         first, second = first[is_near & (apart_s > 0)], second[is_near & (apart_s > 0)]
-        overlap = _pairwise_iou(boxes_xyxy_px[first], boxes_xyxy_px[second]) >= SAME_PLACE_IOU
+        overlap = paired_iou(boxes_xyxy_px[first], boxes_xyxy_px[second]) >= SAME_PLACE_IOU
         pairs += [np.stack(pair, axis=1)[overlap] for pair in ((first, second), (second, first))]
     return np.concatenate(pairs)
-
-
-def _pairwise_iou(boxes_a_xyxy_px: np.ndarray, boxes_b_xyxy_px: np.ndarray) -> np.ndarray:
-    """Row by row; 0 where both boxes are empty."""
-    corner = np.maximum(boxes_a_xyxy_px[:, :2], boxes_b_xyxy_px[:, :2])
-    opposite = np.minimum(boxes_a_xyxy_px[:, 2:], boxes_b_xyxy_px[:, 2:])
-    intersection = area(np.concatenate([corner, opposite], axis=1))
-    union = area(boxes_a_xyxy_px) + area(boxes_b_xyxy_px) - intersection
-    return np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)

@@ -12,13 +12,14 @@ import cv2
 import numpy as np
 
 from lineact.files import cache_folder, write_bytes, write_text, write_whole
+from lineact.simulation.canvas import Canvas
 from lineact.simulation.objects import DRAWN
 
 CODE_VERSION = 2  # raise where pictures change
 SHARD = 1024
 ATTRIBUTES = ("held", "pose", "target", "gloved", "left", "angle")
 SCENE_SIZE_WH = (320, 192)
-NAMED_CODE_VERSION = 2  # likewise, of the named scenes
+NAMED_CODE_VERSION = 3  # likewise, of the named scenes
 NAMED_SIZE_WH = (480, 270)
 NAMED_HAND_SHARE = (0.1, 0.36)  # of a hand's length in the picture's height
 NAMED_LIKE_GROUND = 0.25  # see `render_scene`
@@ -76,7 +77,8 @@ def named_scene_corpus(count: int, seed: int, workers: int) -> NamedScenes:
         seed: another seed gives other pictures.
         workers: processes.
     """
-    key = {"code": NAMED_CODE_VERSION, "seed": seed, "size_wh": NAMED_SIZE_WH, "hand_share": NAMED_HAND_SHARE}
+    looks = {"size_wh": NAMED_SIZE_WH, "hand_share": NAMED_HAND_SHARE, "like_ground": NAMED_LIKE_GROUND}
+    key = {"code": NAMED_CODE_VERSION, "seed": seed, **looks}
     folder = cache_folder("foundation_named_scenes", key)
     shards = [folder / f"{index:05d}.npz" for index in range(-(-count // SHARD))]
     _run_missing(_render_named_scenes, [(path, seed) for path in shards], workers)
@@ -163,14 +165,19 @@ def _render_scenes(job: tuple[Path, int]) -> Path:
 
 
 def _render_named_scenes(job: tuple[Path, int]) -> Path:
+    from lineact.foundation.grounds import lay_ground
     from lineact.foundation.machines import draw_machines
     from lineact.foundation.scenes import render_scene
+
+    def furnish(canvas: Canvas, own: np.random.Generator, hand_px: float) -> None:
+        lay_ground(canvas, own, hand_px)
+        draw_machines(canvas, own, hand_px)
 
     path, seed = job
     generator = np.random.default_rng([seed, int(path.stem)])
     pictures, names, boxes = [], [], []
     for _ in range(SHARD):
-        image_rgb, objects = render_scene(generator, NAMED_SIZE_WH, NAMED_HAND_SHARE, draw_machines, NAMED_LIKE_GROUND)
+        image_rgb, objects = render_scene(generator, NAMED_SIZE_WH, NAMED_HAND_SHARE, furnish, NAMED_LIKE_GROUND)
         encoded = cv2.imencode(".jpg", image_rgb[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])[1]
         pictures.append(encoded.ravel())
         names.append([NAMES.index(thing.name) for thing in objects])

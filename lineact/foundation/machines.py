@@ -52,10 +52,19 @@ class _Machine:
         if self._generator.random() < 0.6:
             inset = self._generator.uniform(0.06, 0.2)
             self._slab(-half_w + inset, -half_h + inset, half_w - inset, half_h - inset, self._near(body))
-        for _ in range(int(self._generator.integers(1, 7))):
+        if self._generator.random() < 0.2:
+            self._rack(float(half_w), float(half_h), body)
+        for _ in range(int(self._generator.integers(0, 7))):
             self._part(float(half_w), float(half_h), body)
         if self._generator.random() < 0.5:
             self._screws(float(half_w), float(half_h))
+
+    def _rack(self, half_w: float, half_h: float, body: Colour) -> None:
+        """An opening with bars in front of it, over most of the housing."""
+        share_w, share_h = self._generator.uniform(0.5, 0.92, 2)
+        corners = (-half_w * share_w, -half_h * share_h, half_w * share_w, half_h * share_h)
+        self._slab(*corners, shade(body, self._generator.uniform(0.1, 0.5)))
+        self._grille(*corners, shade(body, self._generator.uniform(0.4, 1.2)))
 
     def _part(self, half_w: float, half_h: float, body: Colour) -> None:
         """A panel with something on it, anywhere inside the housing."""

@@ -95,7 +95,7 @@ def random_colour(generator: np.random.Generator) -> Colour:
         value = generator.uniform(0.12, 1.0)
         saturation = generator.uniform(0, 1) ** 1.3
         colour = 255 * np.array(colorsys.hsv_to_rgb(generator.random(), saturation, value))
-        if _is_free(colour):
+        if is_free(colour):
             return float(colour[0]), float(colour[1]), float(colour[2])
 
 
@@ -108,7 +108,7 @@ def random_skin(generator: np.random.Generator) -> Skin:
             generator.uniform(0.35, 0.98),
         )
         tone = 255 * np.array(colorsys.hsv_to_rgb(hue, saturation, value))
-        if _is_free(tone):
+        if is_free(tone):
             break
     skin: Colour = (float(tone[0]), float(tone[1]), float(tone[2]))
     gloved = bool(generator.random() < 0.5)
@@ -211,13 +211,14 @@ def _like_ground(working: WorkingHand, canvas: Canvas, generator: np.random.Gene
     column, row = np.clip(working.hand.wrist_xy, 0, [width - 1, height - 1]).astype(int)
     below = canvas.image_rgb[row, column].astype(float)
     colour = np.clip(below * generator.uniform(0.75, 1.3) * generator.uniform(0.93, 1.07, 3), 0, 255)
-    if not _is_free(colour):
+    if not is_free(colour):
         return working
     glove = (float(colour[0]), float(colour[1]), float(colour[2]))
     return replace(working, skin=replace(working.skin, hand=glove, gloved=True, fingertips=None))
 
 
-def _is_free(colour: np.ndarray) -> bool:
+def is_free(colour: np.ndarray) -> bool:
+    """Whether a colour (RGB, 0 to 255) keeps its distance from every line's."""
     return bool(np.linalg.norm(np.array(palette.ALL) - colour, axis=1).min() > COLOUR_DISTANCE)
 
 

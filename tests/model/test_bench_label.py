@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from lineact.bench_label import labelled, plain_loop, recall_on, table_of_runs
@@ -51,13 +52,17 @@ def runs(tmp_path_factory):
         "plain": plain_loop(path, 4.0, params),
         "every": labelled(path, 4.0, ingest, params, sifted=False),
         "sifted": labelled(path, 4.0, ingest, params, sifted=True),
+        "openvino": labelled(
+            path, 4.0, ingest, replace(params, grounding_dino=replace(dino, engine="auto")), sifted=True
+        ),
     }
 
 
 def test_all_ways_find_the_same_boxes(runs):
     assert runs["plain"].boxes_xyxy_px.keys() == runs["every"].boxes_xyxy_px.keys()
     assert runs["sifted"].boxes_xyxy_px.keys() < runs["every"].boxes_xyxy_px.keys()
-    for way in ("every", "sifted"):
+    assert runs["openvino"].boxes_xyxy_px.keys() == runs["sifted"].boxes_xyxy_px.keys()
+    for way in ("every", "sifted", "openvino"):
         for time_s, boxes in runs[way].boxes_xyxy_px.items():
             np.testing.assert_allclose(boxes, runs["plain"].boxes_xyxy_px[time_s], atol=0.05)
 
@@ -68,10 +73,18 @@ def test_fewer_images_and_calls(runs):
     assert runs["sifted"].images < 20
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="engine: auto takes the GPU")
+def test_openvino_takes_picture_by_picture_and_says_so(runs):
+    assert runs["openvino"].calls == runs["openvino"].images == runs["sifted"].images
+    assert [runs[way].name for way in ("every", "sifted", "openvino")] == [
+        "lineact, every frame", "lineact", "lineact, OpenVINO",
+    ]  # fmt: skip
+
+
 def test_recall_counts_hands_on_the_asked_frames(runs):
     run = replace(runs["plain"], boxes_xyxy_px={0.0: np.array([[0, 0, 10, 10.0]]), 0.1: np.zeros((0, 4))})
     truth = {0.0: np.array([[0, 0, 10, 11.0], [50, 50, 60, 60]]), 0.1: np.array([[0, 0, 10, 10.0]])}
     assert recall_on(run, truth, 0.4) == (1, 3)
     assert table_of_runs([run], [(1, 3)])[0][-1] == "0.333"
     assert table_of_runs([run], [(0, 0)])[0][-1] == "no hands"
-    assert table_of_runs([run, replace(run, seconds=run.seconds / 5)], [(1, 3)] * 2)[1][3] == "5.0"
+    assert table_of_runs([run, replace(run, seconds=run.seconds / 5)], [(1, 3)] * 2)[1][4] == "5.0"
