@@ -62,7 +62,7 @@ def _ruled(size_hw: tuple[int, ...], generator: np.random.Generator, hand_px: fl
     """Lines across and along, darker or brighter: joints of tiles, wires, the print of a cutting mat."""
     along, across = _turned_axes(size_hw, generator)
     pitch = hand_px * generator.uniform(0.2, 1.3)
-    other_pitch = pitch * generator.choice([1.0, 1.0, generator.uniform(0.5, 2)])
+    other_pitch = pitch * float(generator.choice([1.0, 1.0, generator.uniform(0.5, 2)]))
     width = max(hand_px * generator.uniform(0.02, 0.1), 1.0)
     on_line = (along % pitch < width) | (across % other_pitch < width)
     if generator.random() < 0.2:
@@ -72,7 +72,7 @@ def _ruled(size_hw: tuple[int, ...], generator: np.random.Generator, hand_px: fl
 
 def _turned_axes(size_hw: tuple[int, ...], generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Distances in pixels along two crossing directions; most grounds lie straight."""
-    turn = generator.integers(0, 2) * np.pi / 2 + generator.normal(0, 0.03)
+    turn = float(generator.integers(0, 2) * np.pi / 2 + generator.normal(0, 0.03))
     if generator.random() < 0.3:
         turn = generator.uniform(0, np.pi)
     ys, xs = np.mgrid[0 : size_hw[0], 0 : size_hw[1]].astype(np.float32)
