@@ -61,7 +61,7 @@ RESNET_RUN = EncoderRun(3500, 800, 64, 2e-3, 0.02, 0.2, 0.1, 0.0, 3)
 CLIP_RUN = EncoderRun(3500, 800, 64, 1.5e-3, 0.05, 0.0, 0.1, 2.0, 4)
 YOLOV5_RUN = DetectorRun(2600, 700, 16, 2e-3, 0)
 PREPROCESSING = Preprocessing(tiny.SIDE_PX, tiny.MEAN, tiny.STD)
-GROUNDING_DINO_RUN = GroundingRun(16500, 2500, 16, 2e-3, 0)
+GROUNDING_DINO_RUN = GroundingRun(23500, 5000, 16, 2e-3, 0)
 MODELS = ("vit_teacher", "blip2_vision", "vit_student", "yolov5", "grounding_dino")
 COMPARED = (*tiny.RESNET_STARTS, "clip")  # starts that no line needs, but the comparison of classifiers
 LARGER_YOLOV5 = {f"yolov5{size}": size for size in tiny.YOLOV5_SIZES if size != "n"}  # made where they are asked for

@@ -17,7 +17,7 @@ SCORE_FLOOR = 0.05
 MIN_IOU = 0.4
 NMS_IOU = 0.5
 MOST_ABSENT = 0.1  # boxes a picture for things not in view that a threshold may leave on held-out scenes
-THRESHOLDS = np.round(np.arange(0.1, 0.71, 0.05), 2)
+THRESHOLDS = np.round(np.arange(0.1, 0.71, 0.01), 2)
 # No prompt of the training holds them.
 NEVER_HEARD = ("giraffe", "bicycle", "teapot", "volcano")
 
