@@ -1,6 +1,6 @@
 """Grounding DINO (Hugging Face port), asked with words. Reads weights by hub name and revision, or from a folder."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -90,7 +90,7 @@ class GroundingDino:
             Detections(
                 one["boxes"].cpu().numpy().astype(np.float32),
                 one["scores"].cpu().numpy().astype(np.float32),
-                tuple(one["text_labels"]),
+                phrases_of(one),
             )
             for one in found
         ]
@@ -170,6 +170,11 @@ class GroundingDino:
                 "ask for fewer things"
             )
         return dict(text.to(model.device))
+
+
+def phrases_of(found: Mapping[str, Any]) -> tuple[str, ...]:
+    """The phrases of transformers' answer for one image, one per box: for no boxes it gives one empty phrase."""
+    return tuple(found["text_labels"]) if len(found["scores"]) else ()
 
 
 def _has_gpu() -> bool:

@@ -45,7 +45,7 @@ class HandAnswers:
 
 
 def ask(folder: Path, images_rgb: Sequence[np.ndarray], prompt: Sequence[str]) -> list[Detections]:
-    """The production backend's answers, down to `SCORE_FLOOR`, without overlapping ones."""
+    """The production backend's answers by torch, down to `SCORE_FLOOR`, without overlapping ones."""
     params = GroundingDinoParams(tuple(prompt), SCORE_FLOOR, SCORE_FLOOR, 8, str(folder), "main", "float32", "torch")
     backend = GroundingDino(params)
     found: list[Detections] = []

@@ -1,4 +1,4 @@
-"""Made-up machines for pretraining scenes: housings with panels, grilles, buttons, screws and hoses in random colours.
+"""Made-up machines for pretraining scenes: housings with panels, racks, buttons, screws and hoses in random colours.
 
 Whoever has only seen hands on bare surfaces takes a row of buttons for fingers. No machine here is a line's product.
 """

@@ -1,8 +1,8 @@
 """Procedural pretraining pictures: hands, things and surfaces with random looks.
 
 Shapes of hands and things are the simulator's; everything that makes a station recognisable is not: colours keep a
-distance from all of `lineact.simulation.palette`, surfaces and their patterns are made here, and there is no product,
-bench or camera of any line.
+distance from all of `lineact.simulation.palette` before light and noise change them, surfaces and their patterns are
+made here and in `grounds`, and there is no product, bench or camera of any line.
 """
 
 import colorsys

@@ -146,9 +146,10 @@ them. On real video use `foundation: hub` or a local folder.
 
 - Words: {known}; synonyms as in `lineact/foundation/words.py`. "hand" finds bare and gloved hands, "glove" only gloved
   ones, "bare hand" only bare ones. Any other word is spelled with letters and should find nothing.
-- Data: procedural pictures of `lineact/foundation/scenes.py` and `machines.py` (random colours that keep away from
-  those of every simulated line, random surfaces, machines, lights, hands and things; no line's product, bench or
-  camera), each with a random prompt of its own. No photograph, no person.
+- Data: procedural pictures of `lineact/foundation/scenes.py`, `grounds.py` and `machines.py` (random colours that keep
+  away from those of every simulated line before light, pattern and noise change them; random surfaces, machines,
+  lights, hands and things; no line's product, bench or camera), each with a random prompt of its own. No photograph,
+  no person.
 - Seen: {seen} pictures in training.
 - Pictures are scaled to {INPUT_WH[0]} x {INPUT_WH[1]}; a hand should be at least 25 pixels long then. In training they
   had that size and {TRAINED_WH[0][0]} x {TRAINED_WH[0][1]} by turns.

@@ -466,6 +466,12 @@ def test_grounding_dino_stores_nothing_under_its_floor(hub_model):
     assert len(some.scores) == (everything.scores > floor).sum() > 0
 
 
+def test_an_image_without_any_box_has_no_phrase_either(hub_model):
+    (nothing,) = GroundingDino(replace(DINO, weights=str(hub_model), score_floor=1.0)).detect_images(images(1))
+    assert nothing.boxes_xyxy_px.shape == (0, 4)
+    assert len(nothing.scores) == len(nothing.phrases) == 0
+
+
 def test_grounding_dino_labels_a_recording(hub_model, line):
     raw, frames = line
     dino = replace(DINO, weights=str(hub_model))

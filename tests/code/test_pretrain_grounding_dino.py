@@ -59,6 +59,15 @@ def folder(tmp_path_factory):
     return path
 
 
+def test_scenes_stand_on_grounds_and_machines_on_these(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("lineact.foundation.corpus.SHARD", 2)
+    monkeypatch.setattr("lineact.foundation.grounds.lay_ground", lambda *_: drawn.append("ground"))
+    monkeypatch.setattr("lineact.foundation.machines.draw_machines", lambda *_: drawn.append("machines"))
+    _render_named_scenes((tmp_path / "00000.npz", 1))
+    assert drawn == ["ground", "machines"] * 2
+
+
 # Words
 
 
@@ -298,8 +307,8 @@ def test_the_threshold_is_the_best_that_keeps_absent_things_quiet():
     hand, elsewhere = (0, 0, 10, 10), (50, 50, 60, 60)
     hands = HandAnswers([detections((hand, 0.62), (elsewhere, 0.22)), detections((hand, 0.42))], [np.array([hand])] * 2)
     assert hands.scores(0.5) == {"recall_iou40": 0.5, "accuracy_iou40": 1.0}
-    assert choose_threshold(hands, [detections()]) == pytest.approx(0.25)
-    assert choose_threshold(hands, [detections((hand, 0.58))]) == pytest.approx(0.6)
+    assert choose_threshold(hands, [detections()]) == pytest.approx(0.23)
+    assert choose_threshold(hands, [detections((hand, 0.58))]) == pytest.approx(0.59)
 
 
 def test_absent_words_name_nothing_of_the_station():

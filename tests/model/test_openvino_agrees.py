@@ -16,10 +16,10 @@ EMBEDDED = Path(__file__).parents[2] / "models" / "foundation" / "tiny" / "groun
 SETTINGS = Path(__file__).parents[2] / "conf" / "detector" / "grounding_dino_tiny.yaml"
 
 
-@pytest.fixture(scope="module")
-def answers(tmp_path_factory):
+@pytest.fixture(scope="module", params=["demo", "gi_d"])
+def answers(request, tmp_path_factory):
     """Of each engine, in float32."""
-    frames = line_frames("demo", 8.0, 1)
+    frames = line_frames(request.param, 8.0, 1)
     shown = frames.images_rgb
     params = GroundingDinoParams(("hand",), 0.25, 0.05, 8, str(EMBEDDED), "main", "float32", "torch")
     with pytest.MonkeyPatch.context() as patch:
