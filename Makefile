@@ -12,13 +12,13 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export NAME VIDEOS CROPS YOLO DATA_YAML NAMES DETECTOR FOUNDATION ACTIONS LINE REVIEWER PORT HOST TOKEN_FILE ALL WEIGHTS GENERAL
 export CHANGES CLIP HOURS FORMAT TO FROM WHAT NUMBERED_FROM LINES SEEDS CHOICES LEAVE EXTRACTORS HEADS STEPS LABELLED SOURCE MINUTES
 export EVENTS VIDEO CLIPS BLUR_REGIONS BLUR_FACES RINGS EXISTING CHECK MLFLOW_URL PREFECT_URL
-export REFERENCE EVERY_H PER_YEAR ON_ALARM WORKERS SCHEDULER RESOURCE
+export REFERENCE EVERY_H PER_YEAR ON_ALARM WORKERS SCHEDULER RESOURCE DRAWS
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/$(UV_VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo lines test test-services test-long try-label-studio system lint ui serve review review-export line activate \
   export-labels import-labels compare-detectors compare-classifiers compare-localizers live harvest shift publish monitor report forget \
-  backup restore audit move-services move-embedded soak bench-live bench-label bench-train bench-scale scheduler worker \
+  backup restore audit move-services move-embedded soak bench-live bench-label bench-audit bench-train bench-scale scheduler worker \
   bench-review lock clean
 
 help:            ## these targets
@@ -113,6 +113,9 @@ bench-live: setup  ## LINE=demo [CLIP=FILE] [HOURS=1]: the runtime beside ultral
 
 bench-label: setup  ## LINE=demo: Grounding DINO's labelling beside a plain loop with the same weights
 	$(BIN)/python -m flows.bench_label line="$$LINE"
+
+bench-audit: setup  ## LINE=demo [DRAWS=200]: how right labels are over redraws of the random crops that calibrate
+	$(BIN)/python -m flows.bench_audit line="$$LINE" draws="$$DRAWS"
 
 bench-train: setup  ## training beside a plain loop with 1,000 to 100,000 generated crops (4 GB of disk for the while)
 	$(BIN)/python -m flows.bench_train

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flows import command_line
-from flows.pipeline import TINY, artefact_folder, stages_of
+from flows.pipeline import TINY, artefact_folder, refuse_without_truth
 from lineact.bench_label import labelled, plain_loop, recall_on, table_of_runs
 from lineact.detect import DetectParams
 from lineact.detect.grounding_dino import GroundingDino, load_grounding_dino
@@ -41,10 +41,9 @@ def bench_label(line: str, recording: str) -> list[list[str]]:
 
     Raises:
         ConfigError: where the line detects with something else, or has no simulated truth.
-        InputError: where it has no such recording.
+        InputError: where it has no such recording, or `ingest` has not run.
     """
-    if "simulate" not in stages_of(line):
-        raise ConfigError(f"line {line}: expected a simulated line, whose truth is known, found one on real video")
+    refuse_without_truth(line, "ingest")
     detect = from_mapping(DetectParams, section_of(line, "detect"), f"params.yaml: lines.{line}.detect")
     detect = detect.with_embedded(TINY / "grounding_dino")
     if detect.grounding_dino is None:

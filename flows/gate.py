@@ -124,7 +124,7 @@ class Certifier:
         """Which random crops are still asked after these decisions, as the gate would say it.
 
         While crops that calibrate are left, and nothing else was decided, it is what was asked before: each of their
-        answers moves lambda, and all crops would be labelled anew after each.
+        answers moves lambda and names others, and all crops would be labelled anew after each.
         """
         calibrating = set(self._found.asked.calibrating)
         others = _in_order(one for one in decisions.rows if one.item_id not in calibrating)

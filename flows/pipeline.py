@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from lineact.errors import ConfigError
+from lineact.errors import ConfigError, InputError
 from tasks.configure import lists_of_lines
 
 CONF = Path("conf")
@@ -77,6 +77,21 @@ def lock_entry(stage: str, line: str) -> dict[str, Any]:
 def has_run(stage: str, line: str) -> bool:
     """Whether dvc.lock knows a result of the stage, of today's settings or of others."""
     return Path("dvc.lock").is_file() and f"{stage}@{line}" in _lock_entries()
+
+
+def refuse_without_truth(line: str, stage: str) -> None:
+    """Lets a simulated line through, one of whose stages has run.
+
+    Raises:
+        ConfigError: where it is on real video, whose truth nobody knows, or as `stages_of`.
+        InputError: where the stage has not run.
+    """
+    if "simulate" not in stages_of(line):
+        raise ConfigError(f"line {line}: expected a simulated line, whose truth is known, found one on real video")
+    if not has_run(stage, line):
+        raise InputError(
+            f"dvc.lock: expected a result of {stage}@{line}, found none; run `python -m flows.retrain line={line}`"
+        )
 
 
 def _lock_entries() -> dict[str, Any]:

@@ -44,3 +44,12 @@ def embedded(line, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("work"))
         return line.embed()
+
+
+@pytest.fixture(scope="session")
+def found(line, embedded):
+    """Its tables, with a queue of twenty crops that calibrate."""
+    from tests.labelled_line import match_params, queue_params
+
+    matched = line.match(embedded, match_params())
+    return line.found(embedded, matched, line.queue(embedded, matched, queue_params(audit_calibrate=20)))

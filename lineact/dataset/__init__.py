@@ -1,8 +1,9 @@
 """Labels and decisions become training data: crops with actions, frames with hand boxes, and held-out truth.
 
-`asked` says what the queue asks for, `labels` applies names and decisions, `matching` names the other crops,
-`calibration` says which of these labels are taken, `accepted` certifies them, `awaiting` says whether enough is
-decided, `parts` splits, `pictures` cuts crops and writes the detector's files, `report` tells what came of it.
+`asked` says what the queue asks for, `labels` applies names and decisions, `named` gathers the crops that name others,
+`moments` says which lie a moment apart, `matching` names the other crops, `calibration` says which of these labels are
+taken, `accepted` certifies them, `awaiting` says whether enough is decided, `parts` splits, `pictures` cuts crops and
+writes the detector's files, `report` tells what came of it.
 """
 
 from dataclasses import dataclass

@@ -144,8 +144,8 @@ def label_the_rest(found: Found, resolved: Resolved, holdout: Holdout, params: D
         params: the settings.
     """
     asked = found.asked
-    matches = match_to_named(found, resolved, holdout, params)
     sample = sample_of(found, resolved, holdout)
+    matches = match_to_named(found, resolved, sample.audited, holdout, params)
     lambdas = calibrate(matches, sample, params.labels.precision, params.labels.min_certainty)
     box_ids = found.embedded["box_id"].take(matches.rows)
     calibrates = pc.is_in(box_ids, pa.array(asked.calibrating, pa.string())).to_numpy()

@@ -124,7 +124,7 @@ def asked_audits(waiting: Waiting, params: DatasetParams, line: str) -> AskedAud
     """
     if not asks_audits(params.policy):
         return AskedAudits((), certified="", shuts_gate=False)
-    if waiting.groups:  # before the groups are named nothing is accepted: nobody knows yet which crops certify
+    if waiting.groups:  # each name moves labels: nobody knows yet which crops will be accepted, and so certify
         return AskedAudits((*waiting.calibrating, *waiting.certifying), certified="", shuts_gate=False)
     certificate = waiting.certificate
     if not certificate.pooled.met:

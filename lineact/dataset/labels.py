@@ -295,7 +295,8 @@ def _resolve_crops(decided: list[Decision], today: Today, answered: Mapping[str,
 
 
 def _drop_contradicted_names(found: Found, resolved: Resolved) -> None:
-    # No witnesses are crops far from their group's templates, and audits: they judge what names make of the others.
+    # No witnesses are crops far from their group's templates, and audits: a name that one of them drops would be
+    # missing where that audit is judged, too.
     audits = found.asked.audits
     decided = pa.array([box_id for box_id in resolved.crop_actions if box_id not in audits], pa.string())
     crops = found.crops.filter(

@@ -18,7 +18,7 @@ from lineact.dataset.parts import Parts
 from lineact.decisions import MIXED, NG, HandBox
 from lineact.files import write_csv, write_whole
 
-REJECTED = "rejected"  # a label under lambda; never NG
+REJECTED = "rejected"  # a label under lambda, or contradicted; never NG
 
 
 def holdout_rows(holdout_hands: dict[FrameId, tuple[list[HandBox], str]]) -> list[dict]:
@@ -38,8 +38,9 @@ def label_metrics(matches: Matches, lambdas: dict[str, Lambda], sample: Sample) 
     """How crops that nobody decided were named: coverage, evidence, and lambda by action.
 
     Returns:
-        Flat numbers. `label_coverage`: share of the undecided crops whose label is taken; the others are rejected.
-        `audit_right`: share of right labels among the audited crops at or above lambda, None where there is none.
+        Flat numbers. `label_coverage`: share of the undecided crops whose label is taken; the others are rejected,
+        `labels_contradicted` of them, sure or not, by an audit. `audit_right`: share of right labels among the audited
+        crops whose label would be taken, each judged without its own word; None where there is none.
     """
     is_taken = labels_taken(matches, lambdas)
     places = matches.places_of(sample.undecided)
@@ -51,6 +52,7 @@ def label_metrics(matches: Matches, lambdas: dict[str, Lambda], sample: Sample) 
         "label_coverage": len(taken) / len(undecided) if len(undecided) else None,
         "labels_ng": sum(matches.names[place] == NG for place in matches.actions[taken]),
         "labels_rejected": len(undecided) - len(taken),
+        "labels_contradicted": int(matches.is_contradicted[undecided].sum()),
         "audited": len(sample.audited),
         "audited_taken": len(right),
         "audit_right": float(np.mean(right)) if len(right) else None,
@@ -65,7 +67,7 @@ def write_label_plots(
     """Writes precision_coverage.csv and .png, and label_confusion.csv, all from the audited crops.
 
     The confusion matrix has a row for each label that a person gave, and a column for each that matching gave, the last
-    of them for labels under lambda.
+    of them for labels that are not taken.
     """
     curve = precision_curve(matches, sample)
     write_csv(

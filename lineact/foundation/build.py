@@ -50,8 +50,8 @@ if TYPE_CHECKING:
 SEED, HELD_OUT_SEED = 1, 9001
 SCENE_SEED, HELD_OUT_SCENE_SEED = 2, 9002
 NAMED_SCENE_SEED, HELD_OUT_NAMED_SCENE_SEED = 3, 9003
-CROPS, SCENES, NAMED_SCENES = 36 * 1024, 8 * 1024, 12 * 1024
-HELD_OUT_CROPS, HELD_OUT_SCENES, JUDGED_SCENES = 2048, 1024, 96
+CROPS, SCENES, NAMED_SCENES = 36 * 1024, 8 * 1024, 24 * 1024
+HELD_OUT_CROPS, HELD_OUT_SCENES, JUDGED_SCENES = 2048, 1024, 512
 GUIDE_RUN = EncoderRun(1521, 300, 64, 2e-3, 0.02, 0.2, 0.1, 0.0, 0)
 TEACHER_RUN = EncoderRun(3500, 800, 64, 1.5e-3, 0.05, 0.2, 0.1, 2.0, 0)
 BLIP2_RUN = EncoderRun(900, 700, 64, 1e-3, 0.05, 1.0, 0.1, 1.0, 1)
@@ -61,7 +61,7 @@ RESNET_RUN = EncoderRun(3500, 800, 64, 2e-3, 0.02, 0.2, 0.1, 0.0, 3)
 CLIP_RUN = EncoderRun(3500, 800, 64, 1.5e-3, 0.05, 0.0, 0.1, 2.0, 4)
 YOLOV5_RUN = DetectorRun(2600, 700, 16, 2e-3, 0)
 PREPROCESSING = Preprocessing(tiny.SIDE_PX, tiny.MEAN, tiny.STD)
-GROUNDING_DINO_RUN = GroundingRun(23500, 5000, 16, 2e-3, 0)
+GROUNDING_DINO_RUN = GroundingRun(27500, 4500, 16, 2e-3, 0)
 MODELS = ("vit_teacher", "blip2_vision", "vit_student", "yolov5", "grounding_dino")
 COMPARED = (*tiny.RESNET_STARTS, "clip")  # starts that no line needs, but the comparison of classifiers
 LARGER_YOLOV5 = {f"yolov5{size}": size for size in tiny.YOLOV5_SIZES if size != "n"}  # made where they are asked for
@@ -221,7 +221,8 @@ def build_grounding_dino(out: Path, run: GroundingRun = GROUNDING_DINO_RUN) -> d
     with tempfile.TemporaryDirectory() as folder:  # judged as it is committed: in float16
         save_grounding_dino(model, Path(folder) / "model", "")
         scores = judge(Path(folder) / "model", held_out, JUDGED_SCENES)
-    save_grounding_dino(model, out, grounding_dino_card(run.steps * run.batch, scores, COMMAND))
+    seen = f"{run.steps} steps of {run.batch} pictures out of {len(scenes)}"
+    save_grounding_dino(model, out, grounding_dino_card(seen, scores, COMMAND))
     return scores
 
 

@@ -19,7 +19,7 @@ CODE_VERSION = 2  # raise where pictures change
 SHARD = 1024
 ATTRIBUTES = ("held", "pose", "target", "gloved", "left", "angle")
 SCENE_SIZE_WH = (320, 192)
-NAMED_CODE_VERSION = 3  # likewise, of the named scenes
+NAMED_CODE_VERSION = 4  # likewise, of the named scenes
 NAMED_SIZE_WH = (480, 270)
 NAMED_HAND_SHARE = (0.1, 0.36)  # of a hand's length in the picture's height
 NAMED_LIKE_GROUND = 0.25  # see `render_scene`
@@ -169,9 +169,9 @@ def _render_named_scenes(job: tuple[Path, int]) -> Path:
     from lineact.foundation.machines import draw_machines
     from lineact.foundation.scenes import render_scene
 
-    def furnish(canvas: Canvas, own: np.random.Generator, hand_px: float) -> None:
+    def furnish(canvas: Canvas, own: np.random.Generator, hand_px: float) -> np.ndarray:
         lay_ground(canvas, own, hand_px)
-        draw_machines(canvas, own, hand_px)
+        return draw_machines(canvas, own, hand_px)
 
     path, seed = job
     generator = np.random.default_rng([seed, int(path.stem)])

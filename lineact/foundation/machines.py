@@ -10,24 +10,31 @@ from lineact.simulation.canvas import Canvas, Colour, shade, turned
 
 MACHINE_ID = 5  # owner of a machine's pixels in a scene's canvas
 MAX_MACHINES = 2
-SIDES = (1.4, 4.5)  # shortest and longest side of a housing, hand lengths
+RIM_PLACES = 4  # of each machine
+SIDES = (1.4, 4.5)  # shortest and longest side of a housing or width of a drum, hand lengths
 
 
-def draw_machines(canvas: Canvas, generator: np.random.Generator, hand_px: float) -> None:
+def draw_machines(canvas: Canvas, generator: np.random.Generator, hand_px: float) -> np.ndarray:
     """Draws no to `MAX_MACHINES` machines on a canvas that shows nothing else yet.
 
     Args:
         canvas: where; its pen is changed.
         generator: all randomness.
         hand_px: length of a hand in this scene.
+
+    Returns:
+        Places in view on the machines' rims, where a hand may work: pixels, n x 2 (x, y).
     """
     height, width = canvas.owner.shape
+    rims = [np.empty((0, 2))]
     for _ in range(int(generator.integers(0, MAX_MACHINES + 1))):
         centre = np.array([generator.uniform(0.1, 0.9) * width, generator.uniform(0.1, 0.9) * height])
         turn = float(generator.integers(0, 4) * np.pi / 2 + generator.normal(0, 0.05))
         if generator.random() < 0.2:  # some stand askew
             turn = float(generator.uniform(0, 2 * np.pi))
-        _Machine(canvas, generator, centre, turn, hand_px).draw()
+        rims.append(_Machine(canvas, generator, centre, turn, hand_px).draw())
+    places = np.concatenate(rims)
+    return places[((places >= 0) & (places < [width, height])).all(axis=1)]
 
 
 class _Machine:
@@ -39,15 +46,17 @@ class _Machine:
         self._canvas, self._generator = canvas, generator
         self._centre_xy, self._turn_rad, self._hand_px = centre_xy, turn_rad, hand_px
 
-    def draw(self) -> None:
+    def draw(self) -> np.ndarray:
         self._canvas.pen = MACHINE_ID
         half_w, half_h = self._generator.uniform(*SIDES, 2) / 2
         body = random_colour(self._generator)
         for _ in range(int(self._generator.integers(0, 3))):
             self._hose(float(half_w), float(half_h))
-        if self._generator.random() < 0.25:
-            self._drum(float(min(half_w, half_h)), body)
-            return
+        if self._generator.random() < 0.3:
+            radius = float(self._generator.uniform(*SIDES) / 2)
+            self._drum(radius, body)
+            turns = self._generator.uniform(0, 2 * np.pi, RIM_PLACES)
+            return self._at(radius * np.stack([np.cos(turns), np.sin(turns)], axis=1))
         self._slab(-half_w, -half_h, half_w, half_h, body)
         if self._generator.random() < 0.6:
             inset = self._generator.uniform(0.06, 0.2)
@@ -58,6 +67,10 @@ class _Machine:
             self._part(float(half_w), float(half_h), body)
         if self._generator.random() < 0.5:
             self._screws(float(half_w), float(half_h))
+        along, side = self._generator.uniform(-1, 1, RIM_PLACES), self._generator.choice([-1.0, 1.0], RIM_PLACES)
+        swapped = self._generator.random(RIM_PLACES) < 0.5
+        rim = np.where(swapped[:, None], np.stack([side, along], axis=1), np.stack([along, side], axis=1))
+        return self._at(rim * np.array([half_w, half_h]))
 
     def _rack(self, half_w: float, half_h: float, body: Colour) -> None:
         """An opening with bars in front of it, over most of the housing."""
@@ -114,7 +127,8 @@ class _Machine:
             self._canvas.line(self._at([spot - 0.04, spot + 0.04]), shade(colour, 0.3), 1)
 
     def _drum(self, radius: float, body: Colour) -> None:
-        for share in np.sort(self._generator.uniform(0.1, 1.0, int(self._generator.integers(1, 4))))[::-1]:
+        inner = np.sort(self._generator.uniform(0.1, 1.0, int(self._generator.integers(0, 5))))[::-1]
+        for share in (1.0, *inner):
             self._disc([0.0, 0.0], radius * float(share), body)
             body = self._near(body)
         bolt, count = random_colour(self._generator), int(self._generator.integers(0, 9))

@@ -21,6 +21,7 @@ from lineact.simulation.objects import DRAWN, Thing, draw_thing
 from lineact.simulation.worker import WorkingHand, draw_working_hand, visible_box
 
 COLOUR_DISTANCE = 20.0  # least distance from every colour of the lines' palette, RGB levels
+AT_PLACES = 0.2  # share of hands at a place that stands out, where a scene has such
 LEAST_VISIBLE = 0.08  # of a held thing, against the hand's pixels
 NOTHING = "nothing"
 ABSENT = "absent"
@@ -157,7 +158,7 @@ def render_scene(
     generator: np.random.Generator,
     size_wh: tuple[int, int],
     hand_share: tuple[float, float] = (0.16, 0.5),
-    furnish: Callable[[Canvas, np.random.Generator, float], None] | None = None,
+    furnish: Callable[[Canvas, np.random.Generator, float], np.ndarray] | None = None,
     like_ground: float = 0.0,
 ) -> tuple[np.ndarray, list[SceneObject]]:
     """Draws a whole view with no to four hands reaching in from the border and things lying about.
@@ -166,7 +167,8 @@ def render_scene(
         generator: all randomness.
         size_wh: pixels.
         hand_share: least and greatest length of a hand, as a share of the picture's height.
-        furnish: draws what stands below everything else, given the canvas, the generator and a hand's length in pixels.
+        furnish: draws what stands below everything else, given the canvas, the generator and a hand's length in pixels,
+            and tells places where hands are often at work, pixels, n x 2.
         like_ground: share of hands in gloves of nearly the colour below them.
 
     Returns:
@@ -175,8 +177,7 @@ def render_scene(
     width, height = size_wh
     canvas = Canvas(_surface(generator, size_wh), light_xy=_random_light(generator))
     size = float(height * generator.uniform(*hand_share))
-    if furnish is not None:
-        furnish(canvas, generator, size)
+    places = furnish(canvas, generator, size) if furnish is not None else np.empty((0, 2))
     names = _litter(canvas, generator, int(generator.integers(2, 9)), size, first_id=10)
     for _ in range(int(generator.integers(0, 3))):
         spot = (generator.uniform(0, width), generator.uniform(0, height))
@@ -184,6 +185,9 @@ def render_scene(
     for index in range(int(generator.choice(5, p=[0.08, 0.32, 0.42, 0.12, 0.06]))):
         held = HELD[generator.integers(0, len(HELD))] if generator.random() < 0.55 else NOTHING
         centre = (generator.uniform(0, width), generator.uniform(0, height))
+        if len(places) and generator.random() < AT_PLACES:
+            place = generator.choice(places) + generator.normal(0, 0.25 * size, 2)
+            centre = tuple(np.clip(place, 0, [width, height]).tolist())
         own_size = size * generator.uniform(0.85, 1.15)
         working = _random_hand(generator, held, _pose_for(generator, held), centre, own_size, size_wh)
         if like_ground and generator.random() < like_ground:

@@ -127,11 +127,11 @@ def save_grounding_dino(model: "GroundingDinoForObjectDetection", folder: Path, 
     write_whole(folder, write)
 
 
-def grounding_dino_card(seen: int, scores: Mapping[str, float], command: str) -> str:
+def grounding_dino_card(seen: str, scores: Mapping[str, float], command: str) -> str:
     """The model card.
 
     Args:
-        seen: pictures in training.
+        seen: how many pictures in training, in words.
         scores: of `judge_grounding_dino.judge`.
         command: that makes the model.
     """
@@ -150,7 +150,7 @@ them. On real video use `foundation: hub` or a local folder.
   away from those of every simulated line before light, pattern and noise change them; random surfaces, machines,
   lights, hands and things; no line's product, bench or camera), each with a random prompt of its own. No photograph,
   no person.
-- Seen: {seen} pictures in training.
+- Seen in training: {seen}.
 - Pictures are scaled to {INPUT_WH[0]} x {INPUT_WH[1]}; a hand should be at least 25 pixels long then. In training they
   had that size and {TRAINED_WH[0][0]} x {TRAINED_WH[0][1]} by turns.
 - Weights: float16 safetensors, used in float32.
@@ -158,8 +158,8 @@ them. On real video use `foundation: hub` or a local folder.
 
 Scores at IoU 0.4, on held-out procedural pictures and on the simulated lines, which it has never seen. box_threshold
 was chosen on other held-out pictures and holds for all rows. Boxes count after non-maximum suppression at IoU 0.5.
-"absent" is what a prompt for one thing that is not in view brings back, on average over such prompts ("worst": the
-worst of them).
+Frames of lines are 640 x 360, without compression. "absent" is what a prompt for one thing that is not in view brings
+back, on average over such prompts ("worst": the worst of them).
 
 | score | value |
 |---|---|

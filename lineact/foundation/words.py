@@ -159,11 +159,11 @@ def random_prompt(generator: np.random.Generator, seen: np.ndarray) -> Prompt:
     shown = [concept for concept in CONCEPTS[1:] if np.isin(covered_names(concept), seen).any()]
     hidden = [concept for concept in CONCEPTS[1:] if concept not in shown]
     case = generator.random()
-    if case < 0.3:
+    if case < 0.28:
         return _spoken(generator, [HAND], 0)
-    if case < 0.45:
+    if case < 0.4:
         return _spoken(generator, _some(generator, shown or hidden, 1), 0)
-    if case < 0.65:  # HAND is not among them: most pictures show one
+    if case < 0.7:  # HAND is not among them: most pictures show one
         unknown = int(generator.integers(0, 3))
         return _spoken(generator, _some(generator, hidden, int(generator.integers(0, 4)) + (not unknown)), unknown)
     wanted = _some(generator, shown, int(generator.integers(0, 6)))

@@ -1,6 +1,6 @@
 """Which labels are accepted without a person's word, and what the random answers certify of them."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pyarrow as pa
@@ -24,12 +24,6 @@ from tests.many_samples import assert_at_most, most_allowed, wrong_after_each_lo
 
 
 @pytest.fixture(scope="module")
-def found(line, embedded):
-    matched = line.match(embedded, match_params())
-    return line.found(embedded, matched, line.queue(embedded, matched, queue_params(audit_calibrate=20)))
-
-
-@pytest.fixture(scope="module")
 def decided(line, found):
     return answer_queue(found.queue, line.boxes, SimulatedTruth(line.truth, 0.4), review_params().reviewer).decisions
 
@@ -41,9 +35,8 @@ def labelling_of(line, found, decided):
 
 
 def assert_same_matches(one, other):
-    for column in ("rows", "actions", "similarity", "margin"):
-        np.testing.assert_array_equal(getattr(one.matches, column), getattr(other.matches, column))
-    assert one.matches.names == other.matches.names
+    for field in fields(one.matches):
+        np.testing.assert_array_equal(getattr(one.matches, field.name), getattr(other.matches, field.name))
 
 
 # --- the set
@@ -72,12 +65,37 @@ def test_what_certifying_answers_say_changes_no_label_and_no_lambda(line, found,
     assert changed.lambdas == plain.lambdas
 
 
-def test_calibrating_answers_move_lambda_and_name_nothing(line, found, decided):
+def test_answers_about_doubtful_crops_calibrate_nothing(line, found, decided):
+    doubtful = {one.item_id for one in decided if one.task == "crop"}
+    assert doubtful
+    other = [
+        replace(one, decided="NG" if one.decided != "NG" else "wipe") if one.task == "crop" else one for one in decided
+    ]
+    plain, changed = labelling_of(line, found, decided).sample, labelling_of(line, found, other).sample
+    np.testing.assert_array_equal(changed.audited, plain.audited)
+    assert changed.said == plain.said
+    sampled = found.embedded["box_id"].take(np.concatenate([plain.audited, plain.undecided])).to_pylist()
+    assert not doubtful & set(sampled)
+
+
+def test_calibrating_answers_move_lambda_and_name_others(line, found, decided):
     calibrating = set(asked_of(found.queue).calibrating)
     wrong = [replace(one, decided="NG") if one.item_id in calibrating else one for one in decided]
     plain, changed = labelling_of(line, found, decided), labelling_of(line, found, wrong)
-    assert_same_matches(changed, plain)
     assert changed.lambdas != plain.lambdas
+    assert not np.array_equal(changed.matches.similarity, plain.matches.similarity)
+    assert "NG" in changed.matches.names
+
+
+def test_an_action_that_no_group_has_is_named_by_an_audit(line, found, decided):
+    """A movement so rare that no group is it is labelled all the same once a random crop shows it."""
+    calibrating = set(asked_of(found.queue).calibrating)
+    named = [one for one in decided if one.item_id in calibrating or (one.task == "group" and one.decided != "wipe")]
+    said = {one.decided for one in named if one.item_id in calibrating}
+    assert "wipe" in said
+    assert "wipe" in labelling_of(line, found, named).matches.names
+    groups = [one for one in named if one.task == "group"]
+    assert "wipe" not in labelling_of(line, found, groups).matches.names
 
 
 def test_an_exact_reviewer_certifies_right_labels(line, found, decided):

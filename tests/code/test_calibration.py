@@ -1,5 +1,7 @@
 """Names from the nearest named crops, and lambda from a random audit: against slow, obviously right code."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 from lineact.dataset import LabelParams
 from lineact.dataset.calibration import (
     Audits,
+    Lambda,
     Sample,
     calibrate,
     conformal_threshold,
@@ -15,7 +18,19 @@ from lineact.dataset.calibration import (
     needed_audits,
     precision_curve,
 )
-from lineact.dataset.matching import ALONE, DISSENT, Matches, best_actions, nearness
+from lineact.dataset.matching import (
+    ALONE,
+    DISSENT,
+    NEARLY,
+    NOBODY,
+    NOTHING_NAMED,
+    Matches,
+    Near,
+    TrainingCrops,
+    best_actions,
+    nearness,
+)
+from lineact.dataset.named import Named
 
 
 def unit(rows):
@@ -26,27 +41,50 @@ def unit(rows):
 NO_PAIRS = np.empty((0, 2), np.int64)
 
 
-def slow_near(embeddings, row, rows, actions, nearest):
+def named_by(rows, actions, audited=()):
+    """Named crops, some of them audited ones."""
+    return Named(np.array(rows), tuple(actions), np.isin(rows, audited))
+
+
+def not_heard(near):
+    """The same where no audit speaks."""
+    return Near(near, np.full(len(near), NOBODY), np.full(len(near), -np.inf))
+
+
+def slow_near(embeddings, row, named, nearest, withheld):
+    """How near each action is, what the nearest audit says, and how near that is."""
+    counts = [
+        (float(embeddings[row] @ embeddings[other]), action, is_audit)
+        for other, action, is_audit in zip(named.rows, named.actions, named.is_audit, strict=True)
+        if other not in (row, withheld)
+    ]
     means = []
-    for name in sorted(set(actions)):
-        others = [other for other, action in zip(rows, actions, strict=True) if action == name and other != row]
-        cosines = sorted((float(embeddings[row] @ embeddings[other]) for other in others), reverse=True)[:nearest]
+    for name in named.names:
+        cosines = sorted((cosine for cosine, action, _ in counts if action == name), reverse=True)[:nearest]
         means.append(sum(cosines) / len(cosines) if cosines else -1.0)
-    return means
+    audits = [one for one in counts if one[2]]
+    return means, *((named.names.index(max(audits)[1]), max(audits)[0]) if audits else (NOBODY, -np.inf))
 
 
-@given(st.integers(0, 10**6), st.integers(1, 5), st.integers(1, 12))
-def test_an_action_is_as_near_as_the_mean_of_its_nearest_named_crops(seed, nearest, named_count):
+@given(st.integers(0, 10**6), st.integers(1, 5), st.integers(1, 12), st.booleans())
+def test_an_action_is_as_near_as_the_mean_of_its_nearest_named_crops(seed, nearest, named_count, withholds):
     rng = np.random.default_rng(seed)
     embeddings = unit(rng.normal(size=(20, 4)))
     rows = rng.choice(20, named_count, replace=False)
     actions = [str(rng.choice(["screw", "wipe", "NG"])) for _ in rows]
-    near = nearness(embeddings, np.arange(20), rows, actions, nearest)
+    named = named_by(rows, actions, audited=rng.choice(20, 10, replace=False))
+    withheld = rng.choice(rows, 20) if withholds else None
+    near = nearness(embeddings, np.arange(20), named, nearest, withheld=withheld)
     for row in range(20):
-        assert near[row] == pytest.approx(slow_near(embeddings, row, rows, actions, nearest))
+        means, heard, heard_from = slow_near(
+            embeddings, row, named, nearest, None if withheld is None else withheld[row]
+        )
+        assert near.actions[row] == pytest.approx(means)
+        assert near.heard[row] == heard
+        assert near.heard_from[row] == pytest.approx(heard_from)
 
 
-def slow_best(row, names, near, pairs):
+def slow_best(row, near, pairs):
     """Label, similarity, margin and agreement of one crop."""
     others = [other for this, other in pairs.tolist() if this == row]
     together = [
@@ -57,7 +95,7 @@ def slow_best(row, names, near, pairs):
     label = together.index(first)
     same = [list(near[other]).index(max(near[other])) == label for other in others]
     agreement = sum(same) / len(same) if same else (ALONE if len(pairs) else 1.0)
-    return names[label], first, first - (more[0] if more else -1.0), agreement
+    return label, first, first - (more[0] if more else -1.0), agreement
 
 
 @given(st.integers(0, 10**6), st.integers(1, 4), st.integers(0, 20))
@@ -67,32 +105,35 @@ def test_the_label_is_the_action_that_is_nearest_over_a_moment(seed, name_count,
     near = rng.uniform(-1, 1, (8, name_count))
     both = [pair for pair in rng.integers(0, 8, (pair_count, 2)).tolist() if pair[0] != pair[1]]
     pairs = np.array(sorted({*map(tuple, both), *((b, a) for a, b in both)}), np.int64).reshape(-1, 2)
-    found = best_actions(np.arange(8), names, near, pairs)
+    heard, heard_from = rng.integers(NOBODY, name_count, 8), rng.uniform(-1, 1, 8)
+    found = best_actions(np.arange(8), names, Near(near, heard, heard_from), pairs, ALONE if len(pairs) else 1.0)
     for row in range(8):
-        label, similarity, margin, agreement = slow_best(row, names, near, pairs)
-        assert names[found.actions[row]] == label
+        label, similarity, margin, agreement = slow_best(row, near, pairs)
+        assert found.actions[row] == label
         assert found.similarity[row] == pytest.approx(similarity)
         assert found.margin[row] == pytest.approx(margin)
         assert found.agreement[row] == pytest.approx(agreement)
         assert found.likeness[row] == pytest.approx(similarity + margin)
         assert found.certainty[row] == pytest.approx(similarity + margin - DISSENT * (1 - agreement))
         assert -1 - DISSENT <= found.certainty[row] <= 3 + 1e-9
+        speaks = heard[row] != NOBODY and heard_from[row] >= near[row][label] - NEARLY
+        assert found.is_contradicted[row] == (speaks and heard[row] != label)
 
 
 def test_what_lasts_is_surer_and_one_odd_look_is_outvoted():
     near = np.array([[0.9, 0.2], [0.5, 0.6], [0.9, 0.2], [0.9, 0.2]])  # the last one is alone
     pairs = np.array([(a, b) for a in range(3) for b in range(3) if a != b])
-    found = best_actions(np.arange(4), ("screw", "wipe"), near, pairs)
+    found = best_actions(np.arange(4), ("screw", "wipe"), not_heard(near), pairs, ALONE)
     assert found.actions.tolist() == [0, 0, 0, 0]
     assert found.agreement.tolist() == [0.5, 1.0, 0.5, ALONE]
-    steady = best_actions(np.arange(4), ("screw", "wipe"), near[[0, 0, 0, 3]], pairs)
+    steady = best_actions(np.arange(4), ("screw", "wipe"), not_heard(near[[0, 0, 0, 3]]), pairs, ALONE)
     assert steady.certainty[0] > found.certainty[0]
     assert steady.certainty[0] > steady.certainty[3]
 
 
 def test_where_nothing_is_a_moment_away_from_anything_each_crop_counts_by_itself():
     near = np.array([[0.9, 0.2], [0.5, 0.6]])
-    found = best_actions(np.arange(2), ("screw", "wipe"), near, NO_PAIRS)
+    found = best_actions(np.arange(2), ("screw", "wipe"), not_heard(near), NO_PAIRS, 1.0)
     assert found.certainty.tolist() == found.likeness.tolist() == pytest.approx([1.6, 0.7])
 
 
@@ -100,9 +141,9 @@ def test_a_named_crop_does_not_vouch_for_itself():
     embeddings = unit([[1, 0], [0.9, 0.1], [0, 1]])
 
     def label_of_first(rows, actions):
-        near = nearness(embeddings, np.arange(3), np.array(rows), actions, 1)
-        names = tuple(sorted(set(actions)))
-        return names[best_actions(np.arange(3), names, near, NO_PAIRS).actions[0]]
+        named = named_by(rows, actions)
+        near = nearness(embeddings, np.arange(3), named, 1)
+        return named.names[best_actions(np.arange(3), named.names, near, NO_PAIRS, 1.0).actions[0]]
 
     assert label_of_first([0, 2], ["screw", "wipe"]) == "wipe"  # its own name is left out: the only screw is itself
     assert label_of_first([0, 1, 2], ["screw", "screw", "wipe"]) == "screw"
@@ -149,6 +190,71 @@ def test_on_average_at_most_the_wanted_share_of_taken_labels_is_wrong(max_wrong)
     assert np.mean(taken) > 10  # and not by taking nothing
 
 
+def a_line(rng, steadiness):
+    """Crops of three actions in stays of four looks, each stay a little off: embeddings, actions and pairs.
+
+    Where an action does not last the stay, the hand goes over to another one halfway, at the same place.
+    """
+    stays, centres = 150, unit(rng.normal(size=(3, 6)))
+    first = rng.integers(0, 3, stays)
+    second = np.where(rng.random(stays) < steadiness, first, rng.integers(0, 3, stays))
+    action = np.stack([first, first, second, second], axis=1).ravel()
+    stay = np.repeat(np.arange(stays), 4)
+    off = rng.normal(0, 0.35, (stays, 6))
+    embeddings = unit(centres[action] + off[stay] + rng.normal(0, 0.12, (len(stay), 6)))
+    looks = [(4 * one + a, 4 * one + a + step) for one in range(stays) for a in range(3) for step in range(1, 4 - a)]
+    pairs = np.array([*looks, *((b, a) for a, b in looks)])
+    return embeddings, np.array(["screw", "wipe", "NG"])[action], pairs
+
+
+@pytest.mark.parametrize("steadiness", [1.0, 0.5, 0.0])
+def test_on_average_at_most_the_wanted_share_is_wrong_where_audits_name_others(steadiness):
+    """Each is judged without its own word; with it the drawn crops would seem righter than the rest is."""
+    wrong, audits_right, rest_right, taught = [], [], [], []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        embeddings, said, pairs = a_line(rng, steadiness)
+        count = len(said)
+        crops = TrainingCrops(embeddings, np.arange(count), pairs, nearest=3)
+        templates = rng.permutation(count)[:12]
+        audited = np.sort(rng.choice(np.setdiff1d(np.arange(count), templates), 150, replace=False))
+        rows = np.sort(np.concatenate([templates, audited]))
+        undecided = np.setdiff1d(np.arange(count), rows)
+        matches = crops.match(named_by(rows, said[rows], audited))
+        sample = Sample(audited, tuple(said[audited]), undecided)
+        taken = undecided[labels_taken(matches, calibrate(matches, sample, 0.95, 9.0))[undecided]]
+        is_right = np.array(matches.names)[matches.actions] == said
+        wrong.append((~is_right[taken]).mean() if len(taken) else 0.0)
+        audits_right.append(is_right[audited].mean())
+        rest_right.append(is_right[undecided].mean())
+        by_templates = crops.match(named_by(templates, said[templates]))
+        taught.append((np.array(by_templates.names)[by_templates.actions] == said)[undecided].mean())
+    assert np.mean(wrong) <= 0.05
+    assert abs(np.mean(audits_right) - np.mean(rest_right)) < 0.012
+    assert np.mean(taught) + 0.02 < np.mean(rest_right)
+
+
+def test_an_audit_is_judged_without_its_own_word_and_others_are_not():
+    """Nor does its word come back by the crop a moment away, which it names."""
+    embeddings = unit([[1, 0], [1, 0.01], [0.6, 0.8], [0.3, -0.95], [1, 0.02]])
+    crops = TrainingCrops(embeddings, np.arange(5), np.array([(0, 1), (1, 0)]), nearest=1)
+    alone = crops.match(named_by([0, 2, 3], ["screw", "wipe", "screw"], audited=[0]))
+    assert [alone.names[place] for place in alone.actions[:2]] == ["wipe", "screw"]
+    another = crops.match(named_by([0, 2, 3, 4], ["screw", "wipe", "screw", "screw"], audited=[0, 4]))
+    assert [another.names[place] for place in another.actions[:2]] == ["screw", "screw"]
+
+
+def test_an_audit_contradicts_what_is_nearly_as_near_to_it_as_to_its_names():
+    """Of several: the first audit that is answered would else contradict all labels but its own."""
+    embeddings = unit([[0.9, 0.44], [0.9, -0.44], [1, 0], [0.85, 0.52], [0, 1]])
+    crops = TrainingCrops(embeddings, np.arange(5), NO_PAIRS, nearest=2)
+    for audit, is_contradicted in ((3, True), (4, False)):
+        named = crops.match(named_by([0, 1, 3, 4], ["screw", "screw", "NG", "NG"], audited=[audit]))
+        look = embeddings[2] @ embeddings[audit]
+        assert named.names[named.actions[2]] == "screw"
+        assert named.is_contradicted[2] == is_contradicted == (look >= 0.9 - NEARLY)
+
+
 def test_without_a_wrong_label_so_many_audits_let_everything_through():
     certainties = np.linspace(0, 1, 500)
     for max_wrong in (0.01, 0.05, 0.5):
@@ -166,8 +272,9 @@ def matches_of(labels, similarity, margin=0.0):
     """Crops in the rows 0, 1, ... with these labels."""
     names = tuple(sorted(set(labels)))
     actions = np.array([names.index(label) for label in labels], np.int16)
-    columns = (np.broadcast_to(np.asarray(one, float), len(labels)) for one in (similarity, margin, 1.0))
-    return Matches(np.arange(len(labels)), names, actions, *columns)
+    similarities, margins = (np.broadcast_to(np.asarray(one, float), len(labels)) for one in (similarity, margin))
+    ones, nothing = np.ones(len(labels)), np.zeros(len(labels), bool)
+    return Matches(np.arange(len(labels)), names, actions, similarities, margins, ones, nothing)
 
 
 def sample_from(count, said):
@@ -197,11 +304,18 @@ def test_where_lambda_comes_from():
 
 
 def test_where_nothing_is_named_nothing_is_taken():
-    matches = Matches(np.empty(0, np.int64), (), np.empty(0, np.int16), np.empty(0), np.empty(0), np.empty(0))
     sample = sample_from(4, {1: "screw"})
-    assert calibrate(matches, sample, 0.9, 0.5) == {}
-    assert labels_taken(matches, {}).tolist() == []
-    assert precision_curve(matches, sample) == []
+    assert calibrate(NOTHING_NAMED, sample, 0.9, 0.5) == {}
+    assert labels_taken(NOTHING_NAMED, {}).tolist() == []
+    assert precision_curve(NOTHING_NAMED, sample) == []
+
+
+def test_what_an_audit_contradicts_is_not_taken_however_sure():
+    matches = matches_of(["screw"] * 3, [0.9, 0.9, 0.4])
+    lambdas = {"screw": Lambda(0.5, "constant", 0, 0)}
+    assert labels_taken(matches, lambdas).tolist() == [True, True, False]
+    contradicted = replace(matches, is_contradicted=np.array([True, False, False]))
+    assert labels_taken(contradicted, lambdas).tolist() == [False, True, False]
 
 
 def test_a_wrong_sure_label_raises_lambda():
@@ -222,6 +336,9 @@ def test_the_curve_of_precision_against_coverage():
     assert by_similarity == [(0.25, 1.0), (0.5, 1.0), (1.0, 0.75)]  # the last two tie
     by_margin = [round(right, 3) for name, _, _, right in curve if name == "margin"]
     assert by_margin == [1.0, 1.0, 1.0, 0.75]
+    contradicted = replace(matches, is_contradicted=np.array([False, False, True, False]))
+    kept = [(share, right) for name, _, share, right in precision_curve(contradicted, sample) if name == "similarity"]
+    assert kept == [(0.25, 1.0), (0.5, 1.0), (0.75, 1.0)]  # not the wrong one, and of all four
 
 
 @pytest.mark.parametrize(

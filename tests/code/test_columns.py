@@ -13,7 +13,7 @@ from lineact.dataset import matching
 from lineact.dataset.accepted import label_the_rest
 from lineact.dataset.frames import SIDES, Frames, PlacedBoxes, boxes_on_frames, frame_keys, rows_on
 from lineact.dataset.labels import resolve
-from lineact.dataset.matching import named_crops
+from lineact.dataset.named import named_crops
 from lineact.decisions import frame_key, standing
 from lineact.embeddings import Embeddings, mean_of
 from lineact.errors import InputError
@@ -122,6 +122,7 @@ def slow_labels(found, resolved, holdout, params, labelling):
     vectors = {row["box_id"]: found.embeddings[index] for index, row in enumerate(rows)}
     asked = set(found.asked.otherwise.to_pylist()) | set(found.asked.calibrating)
     asked |= set(resolved.crop_actions) - found.asked.audits
+    audits = [rows[row]["box_id"] for row in labelling.sample.audited]
 
     def near_by_itself(box_id):
         means = {}
@@ -154,9 +155,12 @@ def slow_labels(found, resolved, holdout, params, labelling):
             action: (one + float(np.mean([other[action] for other in around]))) / 2 if around else one
             for action, one in own.items()
         }
+        heard = max(audits, key=lambda one: float(vectors[box_id] @ vectors[one])) if audits else None
         first, second = sorted(means.values(), reverse=True)[:2]
         best = max(means, key=lambda action: means[action])
         same = np.mean([max(one, key=lambda action: one[action]) == best for one in around]) if around else alone
+        if heard and named[heard] != best and float(vectors[box_id] @ vectors[heard]) >= own[best] - 0.1:
+            continue
         if first + first - second - 0.6 * (1 - same) >= labelling.lambdas[best].certainty - 1e-6:
             accepted[box_id] = best
     return accepted

@@ -1,6 +1,9 @@
 """Detection: rules, storing of shards, settings, and the Grounding DINO backends on small random weights."""
 
 import json
+import os
+import pickle
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -105,6 +108,11 @@ A, B, C = (10, 10, 30, 30), (60, 10, 80, 30), (10, 60, 30, 80)
 )
 def test_rules(found, change, dropped):
     assert drop_by_rules(found_boxes(*found), (100, 100), replace(FILTERS, **change)) == dropped
+
+
+def test_overlapping_boxes_of_different_phrases_are_one_hand():
+    found = replace(found_boxes((A, 0.8), ((11, 11, 31, 31), 0.9), (B, 0.7)), phrases=("hand", "glove", "glove"))
+    assert drop_by_rules(found, (100, 100), FILTERS) == ["nms", None, None]
 
 
 def test_boxes_end_at_the_border():
@@ -282,6 +290,39 @@ def test_a_killed_run_loses_only_the_shard_in_flight(line):
     assert boxes["x1"].to_pylist() == list(range(0, 20, 2))
 
 
+KILLED = """
+import os, pickle, signal, sys
+from pathlib import Path
+import numpy as np
+from lineact.detect import detect_boxes
+from lineact.detect.backend import Detections
+
+class Killed:
+    key = {"backend": "counting"}
+    def detect(self, recording, pts_s):
+        for time_s in pts_s:
+            if round(time_s * 10) == 14:
+                os.kill(os.getpid(), signal.SIGKILL)
+            x = round(time_s * 10)
+            yield Detections(np.array([(x, 0, x + 60, 60)], np.float32), np.array([0.3], np.float32), ("hand",))
+
+frames, params = pickle.loads(Path(sys.argv[2]).read_bytes())
+detect_boxes(Path(sys.argv[1]), frames, params, Killed())
+"""
+
+
+def test_kill_9_loses_only_the_shard_in_flight(line, tmp_path):
+    raw, frames = line
+    (tmp_path / "asked").write_bytes(pickle.dumps((frames, PARAMS)))
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    killed = subprocess.run([sys.executable, "-c", KILLED, raw, tmp_path / "asked"], env=environment, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    rest = CountingBackend()
+    boxes = detect_boxes(raw, frames, PARAMS, rest)
+    assert [round(time_s * 10) for time_s in rest.asked] == [8, 10, 12, 14, 16, 18]
+    assert boxes["x1"].to_pylist() == list(range(0, 20, 2))
+
+
 def test_a_missing_recording_is_an_error(line, tmp_path):
     _, frames = line
     write_video(tmp_path / "other" / "b.mp4", [scene(1)] * 3)
@@ -312,6 +353,23 @@ def test_each_rule_shows_what_it_dropped(line, tmp_path, box_threshold, rows, cr
     assert picture.shape == (rows * 112, 160 + 8 * 112, 3)
     tiles = picture[:, 160:].reshape(112, 8, 112, 3)
     assert [bool(tiles[:, index].any()) for index in range(8)] == [True] * crops + [False] * (8 - crops)
+
+
+def test_rules_have_a_row_of_examples_each(line, tmp_path):
+    import cv2
+
+    raw, frames = line
+    filters = replace(FILTERS, box_threshold=0.34, region=(0.0, 0.0, 0.125, 1.0))
+    boxes = detect_boxes(raw, frames, replace(PARAMS, filters=filters), CountingBackend())
+    assert set(boxes["dropped_by"].to_pylist()) - {None} == {"box_threshold", "region"}
+    write_pictures(tmp_path, raw, frames, boxes, 6)
+    picture = np.asarray(cv2.imread(str(tmp_path / "dropped.png")))
+    assert picture.shape == (2 * 112, 160 + 8 * 112, 3)
+    counts = count_metrics(frames, boxes)
+    for row, rule in enumerate(rule for rule in RULES if counts[f"boxes_dropped_{rule}"]):
+        assert picture[row * 112 : (row + 1) * 112, :160].any(), f"the name of {rule}"
+        tiles = picture[row * 112 : (row + 1) * 112, 160:].reshape(112, 8, 112, 3)
+        assert sum(bool(tiles[:, index].any()) for index in range(8)) == counts[f"boxes_dropped_{rule}"]
 
 
 @pytest.mark.parametrize(

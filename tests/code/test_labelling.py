@@ -97,7 +97,8 @@ def crops_of(line, found, resolved, **changes):
 
 
 def frames_of(line, found, resolved, count):
-    alike = looking_alike(found, match_to_named(found, resolved, line.holdout, dataset_params()), 0.5)
+    audited = np.empty(0, np.int64)
+    alike = looking_alike(found, match_to_named(found, resolved, audited, line.holdout, dataset_params()), 0.5)
     return frames_for_detector(found, resolved, line.holdout, alike, count)
 
 

@@ -10,6 +10,7 @@ from lineact.boxes import iou_matrix
 from lineact.detect.grounding_dino import GroundingDino, GroundingDinoParams
 from lineact.detect.prompt import prompt_text
 from lineact.foundation import tiny_grounding_dino as tiny
+from lineact.foundation.build import build_grounding_dino
 from lineact.foundation.corpus import NAMES, NamedScenes, _render_named_scenes
 from lineact.foundation.detection_loss import (
     NOBODY,
@@ -21,7 +22,7 @@ from lineact.foundation.detection_loss import (
     score_loss,
     token_targets,
 )
-from lineact.foundation.judge_grounding_dino import NEVER_HEARD, HandAnswers, absent_words, choose_threshold
+from lineact.foundation.judge_grounding_dino import NEVER_HEARD, HandAnswers, absent_words, ask, choose_threshold
 from lineact.foundation.pretrain_grounding_dino import (
     GroundingRun,
     ThingHead,
@@ -59,13 +60,23 @@ def folder(tmp_path_factory):
     return path
 
 
-def test_scenes_stand_on_grounds_and_machines_on_these(tmp_path, monkeypatch):
+def test_scenes_stand_on_grounds_and_machines_on_these_and_hands_at_their_rims(tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr("lineact.foundation.corpus.SHARD", 2)
+    monkeypatch.setattr("lineact.foundation.scenes.AT_PLACES", 1.0)
     monkeypatch.setattr("lineact.foundation.grounds.lay_ground", lambda *_: drawn.append("ground"))
-    monkeypatch.setattr("lineact.foundation.machines.draw_machines", lambda *_: drawn.append("machines"))
-    _render_named_scenes((tmp_path / "00000.npz", 1))
+
+    def draw_machines(*_):
+        drawn.append("machines")
+        return np.array([[240.0, 135.0]])
+
+    monkeypatch.setattr("lineact.foundation.machines.draw_machines", draw_machines)
+    scenes = NamedScenes([_render_named_scenes((tmp_path / "00000.npz", 1))])
     assert drawn == ["ground", "machines"] * 2
+    hands = [scenes.scene(index)[2][np.isin(scenes.scene(index)[1], covered_names(HAND))] for index in range(2)]
+    centres = np.concatenate([(boxes[:, :2] + boxes[:, 2:]) / 2 for boxes in hands])
+    assert len(centres)
+    assert np.median(np.linalg.norm(centres - [240, 135], axis=1)) < 60
 
 
 # Words
@@ -118,11 +129,12 @@ def test_a_prompt_is_tokenised_as_the_production_backend_does(seed, seen):
 
 def test_prompts_are_of_every_kind():
     generator, seen = np.random.default_rng(0), np.array([NAMES.index(name) for name in ("glove", "box")])
-    prompts = [random_prompt(generator, seen) for _ in range(500)]
+    prompts = [random_prompt(generator, seen) for _ in range(2000)]
     hits = [{name for names in prompt.names for name in names} & set(seen.tolist()) for prompt in prompts]
-    assert 0.05 < np.mean([not hit for hit in hits]) < 0.35, "some name nothing in view"
+    assert 0.27 < np.mean([not hit for hit in hits]) < 0.36, "some name nothing in view"
     alone = [prompt.phrases[0] in HAND.phrases for prompt in prompts if len(prompt.phrases) == 1]
     assert np.mean(alone) > 0.4, "lines ask for hands"
+    assert 0.24 < sum(alone) / len(prompts) < 0.34
     assert max(len(prompt.phrases) for prompt in prompts) >= 4
     assert any(() in prompt.names for prompt in prompts), "words that are not known"
 
@@ -294,6 +306,26 @@ def test_stopped_and_started_again_gives_the_same_weights(scenes, tokenizer, tmp
         assert torch.equal(value, again[name]), name
 
 
+@pytest.mark.slow  # half a minute
+def test_what_is_built_is_a_folder_that_can_be_asked_and_a_card(tmp_path, monkeypatch):
+    from lineact.foundation.judge import line_frames
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("lineact.foundation.corpus.SHARD", 4)
+    monkeypatch.setattr("lineact.foundation.corpus._run_missing", lambda render, jobs, _: [render(job) for job in jobs])
+    monkeypatch.setattr("lineact.foundation.build.NAMED_SCENES", 4)
+    monkeypatch.setattr("lineact.foundation.build.JUDGED_SCENES", 2)
+    frames = line_frames("demo", 1.0, 1, 2)
+    monkeypatch.setattr("lineact.foundation.judge_grounding_dino.LINES", ("demo",))
+    monkeypatch.setattr("lineact.foundation.judge_grounding_dino.CONCEPTS", CONCEPTS[:4])
+    monkeypatch.setattr("lineact.foundation.judge_grounding_dino.line_frames", lambda *_: frames)
+    scores = build_grounding_dino(tmp_path / "out", GroundingRun(1, 0, 2, 1e-3, 0))
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "- Seen in training: 1 steps of 2 pictures out of 4." in card
+    assert f"| demo_absent_boxes_a_frame | {scores['demo_absent_boxes_a_frame']:.3f} |" in card
+    assert len(ask(tmp_path / "out", frames.images_rgb, ["hand", "drill"])) == len(frames.images_rgb)
+
+
 # Judging
 
 
@@ -309,6 +341,9 @@ def test_the_threshold_is_the_best_that_keeps_absent_things_quiet():
     assert hands.scores(0.5) == {"recall_iou40": 0.5, "accuracy_iou40": 1.0}
     assert choose_threshold(hands, [detections()]) == pytest.approx(0.23)
     assert choose_threshold(hands, [detections((hand, 0.58))]) == pytest.approx(0.59)
+    for answers, threshold in ((1, 0.23), (2, 0.59)):  # of 20 pictures: 0.05 a picture, and 0.1
+        absent = [detections((hand, 0.58))] * answers + [detections()] * (20 - answers)
+        assert choose_threshold(hands, absent) == pytest.approx(threshold)
 
 
 def test_absent_words_name_nothing_of_the_station():

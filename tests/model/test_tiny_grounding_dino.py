@@ -1,24 +1,26 @@
 """The committed tiny Grounding DINO on stations that it has never seen, asked through the production backend."""
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from lineact.boxes import iou_matrix
 from lineact.detect.backend import Detections
 from lineact.foundation.judge import LINES, line_frames
-from lineact.foundation.judge_grounding_dino import NEVER_HEARD, HandAnswers, absent_words, ask, boxes_a_picture
+from lineact.foundation.judge_grounding_dino import HandAnswers, absent_words, ask, boxes_a_picture
+from lineact.foundation.weights import read_tensors
 
 FOLDER = Path("models/foundation/tiny/grounding_dino")
-THRESHOLD = 0.51  # box_threshold of the model's card
+THRESHOLD = 0.47  # box_threshold of the model's card
 LABELLING = 0.45  # box_threshold of conf/detector/grounding_dino_tiny.yaml
 
 
 @pytest.fixture(scope="module")
 def frames():
     """A few frames of each line, by line."""
-    return {line: line_frames(line, 12.0, 2, 1) for line in LINES}
+    return {line: line_frames(line, 20.0, 3, 1) for line in LINES}
 
 
 @pytest.fixture(scope="module")
@@ -41,15 +43,26 @@ def _named(found: Detections, word: str) -> np.ndarray:
 
 
 def test_the_folder_is_small_and_says_what_it_is():
-    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 14e6
+    weights = read_tensors(str(FOLDER))
+    assert {one.dtype for one in weights.values()} == {torch.float16}
+    assert 172e6 / 100 < sum(one.numel() for one in weights.values()) < 172e6 / 50  # of grounding-dino-tiny's
     card = (FOLDER / "README.md").read_text()
     assert f"| box_threshold | {THRESHOLD:.3f} |" in card
     assert f"box_threshold: {LABELLING:g} " in Path("conf/detector/grounding_dino_tiny.yaml").read_text()
 
 
+@pytest.mark.parametrize("line", LINES)
+def test_the_card_says_that_the_targets_are_reached_on_every_station(line):
+    card = (FOLDER / "README.md").read_text()
+    scores = {name: float(value) for name, value in re.findall(rf"\| {line}_(\w+) \| ([\d.]+) \|", card)}
+    assert scores["recall_iou40"] >= 0.9
+    assert scores["accuracy_iou40"] >= 0.8
+    assert scores["absent_boxes_a_frame"] <= 0.1
+
+
 def test_hands_of_unseen_stations_are_found(hands):
     scores = _all_lines(hands).scores(THRESHOLD)
-    assert scores["recall_iou40"] >= 0.75
+    assert scores["recall_iou40"] >= 0.88
     assert scores["accuracy_iou40"] >= 0.9  # every false box counts once, and every right one: overlaps are gone
 
 
@@ -60,27 +73,23 @@ def test_hands_of_the_demo_are_found_as_it_labels(hands):
 
 @pytest.mark.parametrize("line", LINES)
 def test_no_station_is_left_out(hands, line):
-    assert hands[line].scores(THRESHOLD)["recall_iou40"] >= 0.6
-    assert min(hands[line].scores(LABELLING).values()) >= 0.6
+    assert hands[line].scores(THRESHOLD)["recall_iou40"] >= 0.8
+    assert min(hands[line].scores(LABELLING).values()) >= 0.8
 
 
 @pytest.mark.parametrize("word", ["screwdriver", "box", "bottle"])
-def test_asked_for_something_else_hands_are_not_returned(frames, word):
-    returned = asked = 0
-    for own in frames.values():
-        for found, truth in zip(ask(FOLDER, own.images_rgb, [word]), own.boxes_xyxy_px, strict=True):
-            overlap = iou_matrix(truth, found.boxes_xyxy_px[found.scores >= THRESHOLD])
-            asked, returned = asked + len(truth), returned + int((overlap >= 0.5).any(1).sum())
-    assert asked > 20
-    assert returned <= 0.1 * asked
+@pytest.mark.parametrize("line", LINES)
+def test_asked_for_something_else_hands_are_not_returned(frames, line, word):
+    own = frames[line]
+    answers = HandAnswers(ask(FOLDER, own.images_rgb, [word]), own.boxes_xyxy_px)
+    assert sum(len(boxes) for boxes in own.boxes_xyxy_px) >= 10
+    assert answers.scores(THRESHOLD)["recall_iou40"] <= 0.1
 
 
-def test_what_is_not_there_is_hardly_ever_found(frames):
-    counts = [
-        boxes_a_picture(ask(FOLDER, own.images_rgb[::6], [word]), THRESHOLD)
-        for line, own in frames.items()
-        for word in (*absent_words(line)[:3], *NEVER_HEARD[:2])
-    ]
+@pytest.mark.parametrize("line", LINES)
+def test_what_is_not_there_is_hardly_ever_found(frames, line):
+    pictures = frames[line].images_rgb[::6]
+    counts = [boxes_a_picture(ask(FOLDER, pictures, [word]), THRESHOLD) for word in absent_words(line)]
     assert np.mean(counts) <= 0.1
 
 
