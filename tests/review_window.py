@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
-from playwright.sync_api import ConsoleMessage, Page, expect
+from playwright.sync_api import ConsoleMessage, Page, Request, expect
 
 from lineact.decisions import Decision, standing
 from lineact.review.journal import Journal
@@ -125,15 +125,30 @@ class Window:
         page: playwright's handle.
         rows: the queue, by item id.
         errors: of the browser's console; a test takes out those that it provokes.
+        asked: requests on their way.
     """
 
     page: Page
     rows: dict[str, dict]
     errors: list[str] = field(default_factory=list)
+    asked: list[Request] = field(default_factory=list)
+
+    def watch(self) -> None:
+        """Notes what the page asks for and what its console says."""
+        self.page.on("console", self.note)
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("request", self.asked.append)
+        self.page.on("requestfinished", self.asked.remove)
+        self.page.on("requestfailed", self.asked.remove)
 
     def note(self, said: ConsoleMessage) -> None:
         if said.type in ("error", "warning"):
             self.errors.append(said.text)
+
+    def settle(self) -> None:
+        """Waits until nothing is on its way: the page looks ahead by itself, and that can be refused, too."""
+        while self.asked:
+            self.page.wait_for_timeout(10)
 
     @property
     def item_id(self) -> str:

@@ -91,8 +91,7 @@ def open_window(chromium, started):
         context.on("request", lambda request: asked.append(request.url))
         contexts.append(context)
         window = Window(context.new_page(), {row["item_id"]: row for row in rows})
-        window.page.on("console", window.note)
-        window.page.on("pageerror", lambda error: window.errors.append(str(error)))
+        window.watch()
         window.page.goto(url)
         expect(window.page.locator("#question")).not_to_be_empty()
         windows.append(window)
@@ -107,6 +106,7 @@ def open_window(chromium, started):
 
 def forgive(window, *expected):
     """Takes out the errors that a test provoked; every one must be one of these."""
+    window.settle()
     assert all(any(text in error for text in expected) for error in window.errors), window.errors
     window.errors.clear()
 
