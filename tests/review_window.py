@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
-from playwright.sync_api import ConsoleMessage, Page, Request, expect
+from playwright.sync_api import ConsoleMessage, Page, expect
 
 from lineact.decisions import Decision, standing
 from lineact.review.journal import Journal
@@ -125,21 +125,24 @@ class Window:
         page: playwright's handle.
         rows: the queue, by item id.
         errors: of the browser's console; a test takes out those that it provokes.
-        asked: requests on their way.
+        unanswered: requests on their way.
     """
 
     page: Page
     rows: dict[str, dict]
     errors: list[str] = field(default_factory=list)
-    asked: list[Request] = field(default_factory=list)
+    unanswered: int = 0
 
     def watch(self) -> None:
         """Notes what the page asks for and what its console says."""
         self.page.on("console", self.note)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.on("request", self.asked.append)
-        self.page.on("requestfinished", self.asked.remove)
-        self.page.on("requestfailed", self.asked.remove)
+        self.page.on("request", lambda _: self.count(1))
+        self.page.on("requestfinished", lambda _: self.count(-1))
+        self.page.on("requestfailed", lambda _: self.count(-1))
+
+    def count(self, requests: int) -> None:
+        self.unanswered += requests
 
     def note(self, said: ConsoleMessage) -> None:
         if said.type in ("error", "warning"):
@@ -147,7 +150,7 @@ class Window:
 
     def settle(self) -> None:
         """Waits until nothing is on its way: the page looks ahead by itself, and that can be refused, too."""
-        while self.asked:
+        while self.unanswered:
             self.page.wait_for_timeout(10)
 
     @property
