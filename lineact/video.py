@@ -11,6 +11,7 @@ import numpy as np
 
 from lineact.errors import InputError
 from lineact.files import sha256_of_file
+from lineact.picture_size import MOST_PIXELS, unusable_size
 
 VIDEO_SUFFIXES = frozenset(
     {".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv"}
@@ -18,7 +19,6 @@ VIDEO_SUFFIXES = frozenset(
 )
 DEFAULT_FPS = 25.0  # where a container does not tell its rate
 CONTEXT_KEY = "lineact_crop_context"
-MOST_PIXELS = 2**26  # of a frame, twice an 8K camera's: a file of some KB may declare frames that fill the memory
 BOUNDED = {"max_pixels": str(MOST_PIXELS)}  # FFmpeg's option: a decoder refuses larger frames, also in mid-stream
 PTS_TOLERANCE_S = 1e-4  # timestamps survive a trip through Parquet and CSV to far better than this
 
@@ -138,11 +138,9 @@ def opened_video(path: Path) -> Iterator[Any]:
             if not container.streams.video:
                 raise InputError(f"{path}: expected a video stream, found none (a sound file?); replace or remove it")
             codec = container.streams.video[0].codec_context
-            if codec.width * codec.height > MOST_PIXELS:
-                raise InputError(
-                    f"{path}: expected frames of at most {MOST_PIXELS} pixels, found {codec.width} x {codec.height}; "
-                    "replace or remove it"
-                )
+            is_told = codec.width and codec.height
+            if is_told and (unusable := unusable_size(codec.width, codec.height)):
+                raise InputError(f"{path}: expected frames of {unusable}; replace or remove it")
             codec.options = BOUNDED
             yield container
     except av.FFmpegError as error:

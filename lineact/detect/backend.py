@@ -7,6 +7,8 @@ from typing import Protocol
 
 import numpy as np
 
+from lineact.errors import InputError
+from lineact.picture_size import unusable_size
 from lineact.read_ahead import read_ahead
 from lineact.video import read_frames
 
@@ -51,6 +53,13 @@ class Backend(Protocol):
 
     key: dict[str, object]
 
+    def load(self) -> None:
+        """Makes ready now what else the first frame would wait for.
+
+        Raises:
+            InputError: where weights do not fit, or the prompt is too long for them.
+        """
+
     def detect(self, recording: Recording, pts_s: Sequence[float]) -> Iterator[Detections]:
         """Regions on the frames at these times, in ascending order of time."""
 
@@ -60,6 +69,18 @@ class ImageModel(Protocol):
 
     def detect_images(self, images_rgb: Sequence[np.ndarray]) -> list[Detections]:
         """Regions on each image (uint8, H x W x 3)."""
+
+
+def refuse_unusable_sizes(images_rgb: Sequence[np.ndarray]) -> None:
+    """Lets pass images (uint8, H x W x 3) on which a network sees something.
+
+    Raises:
+        InputError: where one is smaller than a patch, or vast.
+    """
+    for image in images_rgb:
+        height_px, width_px = image.shape[:2]
+        if unusable := unusable_size(width_px, height_px):
+            raise InputError(f"detect: expected images of {unusable}; leave it out")
 
 
 def detect_in_batches(

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from lineact.detect.backend import Detections, Recording, detect_in_batches
-from lineact.detect.prompt import PromptParams, prompt_text
+from lineact.detect.backend import Detections, Recording, detect_in_batches, refuse_unusable_sizes
+from lineact.detect.prompt import PromptParams, prompt_text, refuse_long_text
 from lineact.errors import InputError
 from lineact.files import is_full_disk, sha256_of_tree
 from lineact.foundation.weights import CONFIG, find_file, read_config, reason_of
@@ -76,7 +76,11 @@ class GroundingDino:
             self.key["engine"] = "openvino"
 
     def load(self) -> None:
-        """Loads the model now instead of at the first frame."""
+        """Loads the model and reads the prompt now instead of at the first frame.
+
+        Raises:
+            InputError: where the weights are not those of their config.json, or the prompt is too long for them.
+        """
         _ = self._text
 
     def detect(self, recording: Recording, pts_s: Sequence[float]) -> Iterator[Detections]:
@@ -109,6 +113,7 @@ class GroundingDino:
         """The model's own output for a batch."""
         import torch
 
+        refuse_unusable_sizes(images_rgb)
         if "engine" in self.key:
             return self._openvino([self._prepared([image])["pixel_values"] for image in images_rgb])
         _, model = self._loaded
@@ -123,10 +128,7 @@ class GroundingDino:
     def _prepared(self, images_rgb: Sequence[np.ndarray]) -> Any:
         """Scaled, normalised and padded to one size: `pixel_values` N x 3 x H x W, and `pixel_mask`."""
         processor, _ = self._loaded
-        # Of an image 1 or 3 pixels high transformers would take the height for the channels.
-        return processor.image_processor(
-            images=list(images_rgb), input_data_format="channels_last", return_tensors="pt"
-        )
+        return processor.image_processor(images=list(images_rgb), return_tensors="pt")
 
     def _post_processed(self, images_rgb: Sequence[np.ndarray], output: Any, threshold: float) -> list[dict[str, Any]]:
         """Boxes in pixels, scores and phrases of the queries that score above a threshold."""
@@ -163,12 +165,7 @@ class GroundingDino:
         """The tokenised prompt, each 1 x L."""
         processor, model = self._loaded
         text = processor.tokenizer(prompt_text(self.params.prompt), return_tensors="pt", return_token_type_ids=True)
-        longest = model.config.max_text_len
-        if text["input_ids"].shape[1] > longest:
-            raise InputError(
-                f"detect.grounding_dino.prompt: expected at most {longest} tokens, found {text['input_ids'].shape[1]}; "
-                "ask for fewer things"
-            )
+        refuse_long_text(text["input_ids"].shape[1], model.config.max_text_len, "grounding_dino")
         return dict(text.to(model.device))
 
 

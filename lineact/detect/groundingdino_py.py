@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from lineact.detect.backend import Detections, Recording, detect_in_batches
-from lineact.detect.prompt import PromptParams, prompt_text
+from lineact.detect.backend import Detections, Recording, detect_in_batches, refuse_unusable_sizes
+from lineact.detect.prompt import PromptParams, prompt_text, refuse_long_text
 from lineact.errors import InputError
 from lineact.files import sha256_of_file, sha256_of_tree
 from lineact.foundation.weights import read_safetensors, refuse_pickle
@@ -56,6 +56,14 @@ class GroundingDinoPy:
             "code": CODE_VERSION,
         }
 
+    def load(self) -> None:
+        """Loads the model now instead of at the first frame.
+
+        Raises:
+            InputError: where the weights are not those of the configuration, or the prompt is too long for them.
+        """
+        _ = self._model
+
     def detect(self, recording: Recording, pts_s: Sequence[float]) -> Iterator[Detections]:
         """Regions on the frames at these times, in ascending order of time."""
         return detect_in_batches(self, recording, pts_s, self.params.batch_size)
@@ -65,6 +73,7 @@ class GroundingDinoPy:
         import torch
         from groundingdino.util.misc import nested_tensor_from_tensor_list
 
+        refuse_unusable_sizes(images_rgb)
         model = self._model
         device = next(model.parameters()).device
         samples = nested_tensor_from_tensor_list([_to_tensor(image) for image in images_rgb]).to(device)
@@ -117,6 +126,8 @@ class GroundingDinoPy:
                 f"{self.params.checkpoint}: expected the weights of {self.params.config}, found {len(absent)} missing "
                 f"(first: {absent[0]}) and {len(unexpected)} unknown; name the configuration that belongs to it"
             )
+        token_ids = model.tokenizer(prompt_text(self.params.prompt))["input_ids"]
+        refuse_long_text(len(token_ids), model.max_text_len, "groundingdino_py")  # the package would cut it off
         model.bert = EncodedOnce(model.bert)
         return model.to(arguments.device).eval()
 

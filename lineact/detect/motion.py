@@ -73,6 +73,9 @@ class MotionDetector:
         self.key: dict[str, object] = {"backend": "motion", "settings": asdict(params), "code": CODE_VERSION}
         self._colours: tuple[str, np.ndarray] | None = None
 
+    def load(self) -> None:
+        """Nothing: it has no weights."""
+
     def detect(self, recording: Recording, pts_s: Sequence[float]) -> Iterator[Detections]:
         """Hands on the frames at these times, in ascending order of time."""
         hand_colours = self._hand_colours(recording)

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from lineact.errors import InputError
+
 MAX_WORDS = 256  # Grounding DINO reads as many tokens, and a word is at least one
 
 
@@ -52,3 +54,18 @@ def _check_prompt(prompt: tuple[str, ...]) -> None:
 def prompt_text(prompt: tuple[str, ...]) -> str:
     """The model's text for a list of phrases: lower case, each ended by a full stop."""
     return " ".join(f"{words.strip().lower()}." for words in prompt)
+
+
+def refuse_long_text(tokens: int, longest: int, backend: str) -> None:
+    """Lets pass what a model reads to its end.
+
+    Args:
+        tokens: of the prompt's text.
+        longest: how many the model reads.
+        backend: whose section holds the prompt.
+
+    Raises:
+        InputError: where there are more.
+    """
+    if tokens > longest:
+        raise InputError(f"detect.{backend}.prompt: expected at most {longest} tokens, found {tokens}; ask for fewer things")

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 from lineact.errors import FullDiskError, InputError
@@ -15,6 +16,7 @@ CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
+DIFFERENCE_CHARACTERS = 200  # torch names every missing weight in one line
 CONVERT = "python -m lineact.foundation.pickled"
 WEIGHTS_INDEX = "model.safetensors.index.json"
 _REASONS = {  # what huggingface_hub's errors mean here
@@ -233,4 +235,9 @@ def load_strictly(module: "torch.nn.Module", tensors: dict[str, "torch.Tensor"],
     try:
         module.load_state_dict(tensors)
     except RuntimeError as error:
-        raise InputError(f"{where}: weights do not fit the architecture in its config: {error}") from error
+        _, *differences = str(error).splitlines()
+        first = shorten(differences[0], DIFFERENCE_CHARACTERS, placeholder=" ...")
+        raise InputError(
+            f"{where}: weights do not fit the architecture in its config ({len(differences)} differences, the first: "
+            f"{first}); copy all files of the model again"
+        ) from error

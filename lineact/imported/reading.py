@@ -15,10 +15,10 @@ from lineact.decisions import NG, HandBox
 from lineact.errors import InputError
 from lineact.imported import ImportParams, Listed, Problem
 from lineact.imported.copies import thumbnail
+from lineact.picture_size import MOST_PIXELS, unusable_size
 from lineact.png import encode_png
 from lineact.progress import Progress
 
-MOST_PIXELS = 2**26  # of a picture
 NAMED_PROBLEMS = 8  # so many are told at once; problems.csv has all
 
 
@@ -119,14 +119,14 @@ def decode_picture(path: Path) -> np.ndarray:
         content = np.frombuffer(path.read_bytes(), np.uint8)
     except OSError as error:
         raise ValueError(f"expected a picture, found none that can be read ({error.strerror})") from error
-    _refuse_vast(content)
+    _refuse_size(content)
     image_bgr = cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) else None
     if image_bgr is None:
         raise ValueError("expected a picture, found something that cannot be decoded")
     return np.ascontiguousarray(image_bgr[..., ::-1])
 
 
-def _refuse_vast(content: np.ndarray) -> None:
+def _refuse_size(content: np.ndarray) -> None:
     """Reads the size that a picture's head declares: a file of some KB may unpack to more than the memory holds."""
     from PIL import Image, UnidentifiedImageError
 
@@ -139,8 +139,8 @@ def _refuse_vast(content: np.ndarray) -> None:
     except (UnidentifiedImageError, OSError, SyntaxError, ImportError) as error:
         # ImportError: ultralytics, once imported, has Pillow ask for a package where it does not know a file
         raise ValueError("expected a picture, found something that cannot be decoded") from error
-    if width * height > MOST_PIXELS:
-        raise ValueError(f"expected a picture of at most {MOST_PIXELS} pixels, found {width} x {height}")
+    if unusable := unusable_size(width, height):
+        raise ValueError(f"expected a picture of {unusable}")
 
 
 def _read(listed: Listed, params: ImportParams, context: float) -> Picture:

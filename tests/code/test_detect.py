@@ -225,6 +225,9 @@ class CountingBackend:
         self.asked: list[float] = []
         self.killed_after = killed_after
 
+    def load(self) -> None:
+        """It has no weights."""
+
     def detect(self, recording: Recording, pts_s: Sequence[float]) -> Iterator[Detections]:
         del recording
         for time_s in pts_s:
@@ -549,8 +552,17 @@ def test_a_prompt_that_is_too_long_is_an_error(hub_model):
         GroundingDino(replace(DINO, weights=str(hub_model), prompt=("hand",) * 20)).detect_images(images(1))
 
 
-@pytest.mark.parametrize("size_wh", [(2, 1), (3, 2), (12, 9)])
-def test_an_image_smaller_than_a_patch_is_scaled_up(hub_model, size_wh):
+@pytest.mark.parametrize("size_wh", [(2, 1), (15, 180), (320, 15)])
+def test_an_image_smaller_than_a_patch_is_refused_before_the_model_is_loaded(hub_model, size_wh, monkeypatch):
+    monkeypatch.setattr(GroundingDino, "_loaded", None)
+    small = np.zeros((size_wh[1], size_wh[0], 3), np.uint8)
+    found = rf"images of at least 16 x 16 pixels, found {size_wh[0]} x {size_wh[1]}; leave it out"
+    with pytest.raises(InputError, match=found):
+        GroundingDino(replace(DINO, weights=str(hub_model))).detect_images([*images(1), small])
+
+
+@pytest.mark.parametrize("size_wh", [(24, 16), (16, 320)])
+def test_an_image_of_one_patch_is_answered(hub_model, size_wh):
     image = np.zeros((size_wh[1], size_wh[0], 3), np.uint8)
     found = GroundingDino(replace(DINO, weights=str(hub_model))).detect_images([image])[0]
     assert len(found.scores) == 10

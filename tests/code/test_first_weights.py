@@ -8,6 +8,7 @@ import yaml
 
 from flows.first_weights import look_for_weights
 from lineact.errors import InputError
+from lineact.foundation import tiny
 from tests.tiny_grounding_dino import write_hub_model
 
 ROOT = Path(__file__).parents[2]
@@ -38,6 +39,11 @@ def _configured(folder: Path, model_type: str) -> str:
     return str(folder)
 
 
+def _tower(folder: Path) -> Path:
+    tiny.save_blip2_vision(tiny.blip2_vision(), folder, "card")
+    return folder
+
+
 def test_missing_weights_name_both_ways_out(sections):
     _write(sections)
     with pytest.raises(InputError, match=r"some/detector(.|\n)*local folder(.|\n)*detector: motion"):
@@ -61,9 +67,36 @@ def test_weights_of_another_architecture_are_refused(sections, tmp_path, detecto
 
 def test_usable_weights_pass(sections, tmp_path):
     sections["detect"]["grounding_dino"]["weights"] = str(write_hub_model(tmp_path / "detector"))
-    sections["embed"]["hub_model"] = _configured(tmp_path / "tower", "blip-2")
+    sections["embed"]["hub_model"] = str(_tower(tmp_path / "tower"))
     _write(sections)
     look_for_weights(LINE)
+
+
+def _changed(folder: Path, **settings: object) -> str:
+    """The same weights under another config.json."""
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | settings))
+    return str(folder)
+
+
+@pytest.mark.parametrize("is_detector", [True, False])
+def test_weights_of_another_size_than_their_configuration_tells_are_refused(sections, tmp_path, is_detector):
+    detector, tower = write_hub_model(tmp_path / "detector"), _tower(tmp_path / "tower")
+    changed = {"d_model": 64} if is_detector else {"hidden_size": 64}
+    sections["detect"]["grounding_dino"]["weights"] = _changed(detector, **(changed if is_detector else {}))
+    sections["embed"]["hub_model"] = _changed(tower, **({} if is_detector else changed))
+    _write(sections)
+    with pytest.raises(InputError, match=f"{'detector' if is_detector else 'tower'}(.|\n)*expected"):
+        look_for_weights(LINE)
+
+
+def test_a_prompt_of_too_many_tokens_is_refused(sections, tmp_path):
+    longest = json.loads((write_hub_model(tmp_path / "detector") / "config.json").read_text())["max_text_len"]
+    sections["detect"]["grounding_dino"] |= {"weights": str(tmp_path / "detector"), "prompt": ["hand"] * longest}
+    sections["embed"]["hub_model"] = str(_tower(tmp_path / "tower"))
+    _write(sections)
+    with pytest.raises(InputError, match=rf"grounding_dino\.prompt: expected at most {longest} tokens"):
+        look_for_weights(LINE)
 
 
 def test_a_line_that_was_labelled_before_may_need_none(sections):

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from contextlib import nullcontext
 
 import cv2
 import numpy as np
@@ -127,6 +128,15 @@ def test_parts_that_the_folders_name_stay(run, tmp_path):
     }
     assert metrics["pictures_guard"] == 0
     assert classes_in(tmp_path / "raw") == ["closed", "open"]
+
+
+@pytest.mark.parametrize(("size_wh", "is_usable"), [((16, 16), True), ((15, 40), False), ((1, 1), False)])
+def test_a_picture_smaller_than_a_patch_is_named(tmp_path, size_wh, is_usable):
+    path = tmp_path / "a.png"
+    path.write_bytes(encode_png(np.zeros((size_wh[1], size_wh[0], 3), np.uint8)))
+    expected = nullcontext() if is_usable else pytest.raises(ValueError, match="of at least 16 x 16 pixels, found")
+    with expected:
+        assert decode_picture(path).shape == (size_wh[1], size_wh[0], 3)
 
 
 def test_a_broken_picture_is_told_with_ultralytics_imported_too(tmp_path):

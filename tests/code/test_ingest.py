@@ -158,13 +158,15 @@ def bad_file(kind: str, path: Path) -> None:
         path.write_bytes(b"")
     elif kind == "sound":
         write_sound(path)
+    elif kind == "smaller than a patch":
+        write_video(path, [np.zeros((12, 320, 3), np.uint8)] * 5)
     elif kind == "truncated_mp4":  # an MP4's index lies at its end: without it nothing decodes
         whole = write_video(path.with_name("whole.mp4"), moving_pictures(30))
         path.write_bytes(whole.read_bytes()[:-2000])
         whole.unlink()
 
 
-@pytest.mark.parametrize("kind", ["text", "empty", "sound", "truncated_mp4"])
+@pytest.mark.parametrize("kind", ["text", "empty", "sound", "truncated_mp4", "smaller than a patch"])
 def test_a_bad_file_is_named_and_left_out(tmp_path, kind):
     raw = tmp_path / "raw"
     for index in range(5):
@@ -178,6 +180,13 @@ def test_a_bad_file_is_named_and_left_out(tmp_path, kind):
     assert names == [f"good_{index}.mp4" for index in range(5)]
     with pytest.raises(InputError, match=r"ingest\.max_bad_share.*found 1 of 6(.|\n)*bad\.mp4"):
         ingest(replace(PARAMS, max_bad_share=0.1), raw=raw, out=tmp_path / "out")
+
+
+def test_recordings_of_pictures_smaller_than_a_patch_end_the_stage_before_any_is_decoded(tmp_path, monkeypatch):
+    write_video(tmp_path / "raw" / "a.mp4", [np.zeros((12, 14, 3), np.uint8)] * 5)
+    monkeypatch.setattr("lineact.video._whole_frames", None)
+    with pytest.raises(InputError, match=r"a\.mp4: expected frames of at least 16 x 16 pixels, found 14 x 12; replace"):
+        ingest(PARAMS, raw=tmp_path / "raw", out=tmp_path / "out")
 
 
 def test_nothing_left_is_an_error_whatever_the_share(tmp_path):

@@ -87,11 +87,11 @@ def test_a_frame_of_absurd_size_is_left_out_before_it_is_unpacked(tmp_path):
 def test_a_video_whose_head_declares_absurd_frames_is_refused(tmp_path, monkeypatch):
     path = write_video(tmp_path / "a.mp4", [scene()] * 3)
     height, width = scene().shape[:2]
-    monkeypatch.setattr("lineact.video.MOST_PIXELS", width * height - 1)
+    monkeypatch.setattr("lineact.picture_size.MOST_PIXELS", width * height - 1)
     for read in (video_facts, lambda path: list(read_frames(path)), lambda path: opened_video(path).__enter__()):
         with pytest.raises(InputError, match=rf"a\.mp4: expected frames of at most .*found {width} x {height}"):
             read(path)
-    monkeypatch.setattr("lineact.video.MOST_PIXELS", width * height)
+    monkeypatch.setattr("lineact.picture_size.MOST_PIXELS", width * height)
     assert len(list(read_frames(path))) == 3
 
 
