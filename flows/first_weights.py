@@ -1,4 +1,4 @@
-"""The weights that label a line are loaded once before its first run: else what is wrong shows after hours of decoding."""
+"""The weights that label a line are loaded before its first run: else what is wrong shows after hours of decoding."""
 
 from flows.pipeline import TINY, has_run
 from lineact.detect import DetectParams, open_backend
@@ -14,8 +14,8 @@ def look_for_weights(line: str) -> None:
     Later runs may restore every stage from DVC's cache, for which no weights are needed.
 
     Raises:
-        InputError: where weights are missing, are those of another architecture or do not fit their config.json, or the prompt
-            is too long for them.
+        InputError: where weights are missing, of another architecture or unlike their config.json, or the prompt is too
+            long for them.
     """
     if has_run("detect", line) and has_run("embed", line):
         return

@@ -54,6 +54,19 @@ def is_simulated(line: str) -> bool:
     return True
 
 
+def check_decisions(line: str) -> None:
+    """Looks at the decisions that a person has made so far, before anything is computed for them.
+
+    Raises:
+        InputError: where the file cannot be read, or what is in it would end the stage `dataset`.
+        ConfigError: where the line is unknown.
+    """
+    path = decisions_of(line)
+    if path.is_file() and not is_simulated(line):
+        params = params_of(line)
+        refuse_bad_rows(read_decisions(path, params.actions), params.max_bad_share, path)
+
+
 def certificate_of(line: str) -> Certificate:
     """How many of the labels that nobody decided are wrong at most, by the line's decisions as they are now.
 

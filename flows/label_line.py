@@ -13,7 +13,7 @@ from prefect.states import Completed, State
 from flows import tracking
 from flows.dvc_stage import StageResult
 from flows.first_weights import look_for_weights
-from flows.gate import pass_gate
+from flows.gate import check_decisions, pass_gate
 from flows.one_run import only_run_of
 from flows.pipeline import has_recordings, labelling_and_training
 from flows.stage import run_stages
@@ -37,6 +37,7 @@ def label_line(line: str, parent_id: str | None = None) -> "list[StageResult] | 
         results = run_stages(["configure"], line, run_id)
         if not has_recordings(line):
             return results + run_stages(labelling, line, run_id)
+        check_decisions(line)
         look_for_weights(line)
         results += run_stages(labelling, line, run_id)
         try:

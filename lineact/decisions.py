@@ -83,12 +83,14 @@ class BadRow:
         column: where it is wrong.
         found: what was found and what was expected, in words.
         text: the row as it stands in the file, so that writing the file again keeps it.
+        group: the item where the row names a group by an unknown label; else empty.
     """
 
     row: int
     column: str
     found: str
     text: str = ""
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,7 @@ def read_decisions(path: Path, actions: Sequence[str]) -> Decisions:
         InputError: where the file is missing, no CSV in UTF-8, or lacks a column.
     """
     checked = list(_checked_rows(path, actions))
-    bad = tuple(row for row in checked if isinstance(row, BadRow))
+    bad = [row for row in checked if isinstance(row, BadRow)]
     return standing([row for row in checked if isinstance(row, Decision)], bad)
 
 
@@ -175,10 +177,9 @@ def words_on(rows: Iterable[Decision]) -> list[Decision]:
     ordered = sorted(rows, key=decided_at)
     settled: list[Decision] = []  # settlements that hold
     for mark in (row for row in ordered if row.suggested == DISAGREEMENT):
-        own = [row for row in settled if row.reviewer == mark.reviewer]
         if mark.decided != WITHDRAWN:
             settled.append(mark)
-        elif own:
+        elif own := [row for row in settled if row.reviewer == mark.reviewer]:
             settled.remove(own[-1])
     others = [row for row in ordered if row.suggested != DISAGREEMENT]
     if settled:
@@ -277,8 +278,7 @@ def _rows_of(lines: list[str], place: int, names: list[str]) -> Iterator[tuple[i
         try:
             values: dict | str | None = next(reader, None)
         except csv.Error as error:
-            # reads on from the next line
-            yield first, max(place + reader.line_num, first + 2), f"expected CSV, found: {error}"
+            yield first, max(place + reader.line_num, first + 2), f"expected CSV, found: {error}"  # the next is read
             return
         if values is None:
             return
@@ -303,7 +303,7 @@ def _checked(values: dict, row: int, actions: Sequence[str]) -> Decision | BadRo
     except ValueError:
         return BadRow(row, "decided_at", f"expected a time in ISO 8601, found {values['decided_at']!r}")
     if found := _wrong_decided(values["task"], values["decided"], actions):
-        return BadRow(row, "decided", found)
+        return BadRow(row, "decided", found, group=values["item_id"] if values["task"] == "group" else "")
     if found := _wrong_item(values["task"], values["item_id"]):
         return BadRow(row, "item_id", found)
     texts = {field.name: values[field.name] for field in fields(Decision) if field.name != "seconds"}

@@ -155,11 +155,16 @@ def refuse_undecided(waiting: Waiting, params: DatasetParams, line: str) -> None
 
 
 def refuse_bad_rows(decided: Decisions, max_bad_share: float, path: Path) -> None:
-    """Ends the stage where too many rows are unusable.
+    """Ends the stage where too many rows are unusable, or a group has no other name than an unknown action's.
 
     Raises:
         InputError: names the first ones.
     """
+    if templates := [bad for bad in decided.bad if bad.group and bad.group not in decided.by_item]:
+        named = "; ".join(f"row {bad.row}, {bad.group}: {bad.found}" for bad in templates[:5])
+        raise InputError(
+            f"{path}: templates of an unknown action, {named}; mend these rows, or add it to `actions` of the line"
+        )
     rows = len(decided.usable) + len(decided.bad)
     if decided.bad and len(decided.bad) > max_bad_share * rows:
         named = "; ".join(f"row {bad.row}, column {bad.column!r}: {bad.found}" for bad in decided.bad[:5])

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lineact.detect.backend import Backend, Detections, Recording
+from lineact.detect.backend import Backend, Detections, LoadableBackend, Recording
 from lineact.detect.filters import RULES, FilterParams, clipped, drop_by_rules, drop_over_time
 from lineact.detect.grounding_dino import EMBEDDED, GroundingDinoParams
 from lineact.detect.groundingdino_py import GroundingDinoPyParams
@@ -75,11 +75,11 @@ class DetectParams:
         return replace(self, grounding_dino=replace(self.grounding_dino, weights=str(tiny)))
 
 
-def open_backend(params: DetectParams) -> Backend:
-    """The chosen backend, its weights loaded.
+def open_backend(params: DetectParams) -> LoadableBackend:
+    """The chosen backend; its weights are looked for, and loaded with the first frame.
 
     Raises:
-        InputError: where its weights are missing.
+        InputError: where its weights are missing, or of another architecture.
     """
     if params.motion is not None:
         from lineact.detect.motion import MotionDetector

@@ -53,15 +53,19 @@ class Backend(Protocol):
 
     key: dict[str, object]
 
+    def detect(self, recording: Recording, pts_s: Sequence[float]) -> Iterator[Detections]:
+        """Regions on the frames at these times, in ascending order of time."""
+
+
+class LoadableBackend(Backend, Protocol):
+    """A backend with whatever it is made of."""
+
     def load(self) -> None:
         """Makes ready now what else the first frame would wait for.
 
         Raises:
             InputError: where weights do not fit, or the prompt is too long for them.
         """
-
-    def detect(self, recording: Recording, pts_s: Sequence[float]) -> Iterator[Detections]:
-        """Regions on the frames at these times, in ascending order of time."""
 
 
 class ImageModel(Protocol):

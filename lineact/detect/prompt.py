@@ -68,4 +68,6 @@ def refuse_long_text(tokens: int, longest: int, backend: str) -> None:
         InputError: where there are more.
     """
     if tokens > longest:
-        raise InputError(f"detect.{backend}.prompt: expected at most {longest} tokens, found {tokens}; ask for fewer things")
+        raise InputError(
+            f"detect.{backend}.prompt: expected at most {longest} tokens, found {tokens}; ask for fewer things"
+        )

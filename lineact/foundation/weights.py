@@ -236,7 +236,7 @@ def load_strictly(module: "torch.nn.Module", tensors: dict[str, "torch.Tensor"],
         module.load_state_dict(tensors)
     except RuntimeError as error:
         _, *differences = str(error).splitlines()
-        first = shorten(differences[0], DIFFERENCE_CHARACTERS, placeholder=" ...")
+        first = shorten(differences[0].strip().rstrip("."), DIFFERENCE_CHARACTERS, placeholder=" ...")
         raise InputError(
             f"{where}: weights do not fit the architecture in its config ({len(differences)} differences, the first: "
             f"{first}); copy all files of the model again"

@@ -178,6 +178,7 @@ def test_which_weights_of_grounding_dino_are_compared(of_line, weights, embedded
 @pytest.mark.usefixtures("line")
 def test_a_second_comparison_asks_no_model(tmp_path, monkeypatch, capfd):
     import flows.compare_detectors as module
+    from flows import tracking
     from tests.tiny_grounding_dino import write_hub_model
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
@@ -191,6 +192,14 @@ def test_a_second_comparison_asks_no_model(tmp_path, monkeypatch, capfd):
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == first
     plots = {f"{kind}_iou{percent}.png" for kind in ("maps", "surfaces") for percent in (30, 40)}
     assert set(first) == {"table.md", "table.csv", "surfaces.csv", *plots}
+    client = tracking.client()
+    experiment = client.get_experiment_by_name("lineact-demo")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    parents = [run.info.run_id for run in runs if run.data.tags["lineact.kind"] == "comparison"]
+    assert len(parents) == 2
+    for parent_id in parents:
+        assert {artifact.path for artifact in client.list_artifacts(parent_id)} == set(first)
 
 
 @pytest.mark.slow

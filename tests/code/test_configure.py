@@ -123,6 +123,8 @@ def test_an_unusable_list_of_lines_is_told_by_whoever_reads_it(text, named, conf
         (("  min_motion:", "  min_motionn:"), r"ingest: unknown key 'min_motionn'; known keys are"),
         (("schedule:\n", "shedule:\n"), r"unknown key 'shedule'; known keys are"),
         (("schedule:\n", "schedule: [\n"), r"does not compose"),
+        (("min_similarity: ", "min_similarity: 1"), r"match: min_similarity must be from -1 to 1, found"),
+        (("  min_motion: 0", "  min_motion: 1"), r"ingest: min_motion must be from 0 to 1, found 1"),
     ],
 )
 def test_a_wrong_key_or_value_is_one_line_of_the_command(change, named, conf):
@@ -131,6 +133,24 @@ def test_a_wrong_key_or_value_is_one_line_of_the_command(change, named, conf):
     config.write_text(config.read_text().replace(*change))
     with pytest.raises(ConfigError, match=named):
         configure(conf, Path("params.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "named"),
+    [
+        ("prompt", "[]", r"prompt must name at least one thing to look for, .*found an empty list"),
+        ("prompt", "['  ']", r"prompt must hold words, found '  '"),
+        ("prompt", str(["hand"] * 300), r"prompt must have at most 256 words, found 300; ask for fewer things"),
+        ("prompt", str([" ".join(["hand"] * 300)]), r"prompt must have at most 256 words, found 300"),
+        ("text_threshold", "1.5", r"text_threshold must be from 0 to 1, found 1\.5"),
+        ("score_floor", "-0.1", r"score_floor must be from 0 to 1, found -0\.1"),
+    ],
+)
+def test_a_prompt_or_threshold_that_cannot_be_asked_is_refused_before_any_stage(setting, value, named, conf):
+    set_in(conf, f"detect.grounding_dino.{setting}", value)
+    with pytest.raises(ConfigError, match=rf"detect\.grounding_dino: {named}"):
+        configure(conf, Path("params.yaml"))
+    assert not Path("params.yaml").exists()
 
 
 def test_the_command_prints_no_traceback(conf):

@@ -225,9 +225,6 @@ class CountingBackend:
         self.asked: list[float] = []
         self.killed_after = killed_after
 
-    def load(self) -> None:
-        """It has no weights."""
-
     def detect(self, recording: Recording, pts_s: Sequence[float]) -> Iterator[Detections]:
         del recording
         for time_s in pts_s:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from flows import gate
-from flows.gate import certificate_of, certifier_of, decisions_of, found_of, pass_gate
+from flows.gate import certificate_of, certifier_of, check_decisions, decisions_of, found_of, pass_gate
 from flows.review_line import read_reviewed
 from flows.review_quality import Quality
 from lineact.certificate import Target, bound_of
@@ -249,6 +249,26 @@ def test_the_gate_stays_shut_where_the_stage_would_refuse_the_rows(reviewed):
     write_decisions(decisions_of(LINE), decided, [BadRow(0, "", "", "no row")] * len(decided))
     with pytest.raises(InputError, match=rf"{len(decided)} of {2 * len(decided)} rows are unusable"):
         pass_gate(LINE)
+
+
+def test_a_template_of_an_unknown_action_is_an_error_until_the_group_has_another_name(reviewed):
+    decided = reviewed("none")
+    first = next(row for row in decided if row.task == "group")
+    renamed = replace(first, decided="weld", decided_at=decided[-1].decided_at)
+    write_decisions(decisions_of(LINE), [renamed, *(row for row in decided if row is not first)])
+    found = rf"decisions\.csv: templates of an unknown action, row 2, {first.item_id}: unknown label 'weld'; known are"
+    for check in (check_decisions, pass_gate):
+        with pytest.raises(InputError, match=found):
+            check(LINE)
+    write_decisions(decisions_of(LINE), [renamed, *decided])  # as before the action was renamed
+    for check in (check_decisions, pass_gate):
+        check(LINE)
+
+
+def test_without_decisions_there_is_nothing_to_check(reviewed):
+    reviewed("required")
+    decisions_of(LINE).unlink(missing_ok=True)
+    check_decisions(LINE)
 
 
 # --- page, gate and stage

@@ -127,7 +127,7 @@ def test_labelling_that_passes_the_gate_says_that_the_review_is_finished(clock, 
 
     if waited:
         waiting.begin_waiting("press_a", "awaiting review")
-    for name in ("look_for_weights", "pass_gate"):
+    for name in ("check_decisions", "look_for_weights", "pass_gate"):
         monkeypatch.setattr(module, name, lambda *_: None)
     monkeypatch.setattr(module, "run_stages", lambda *_: [])
     monkeypatch.setattr(module, "labelling_and_training", lambda _: (["queue"], ["dataset"]))
