@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from lineact.certificate import upper_curve
+from lineact.charts import draw_confusion
 from lineact.dataset import DatasetParams
 from lineact.dataset.accepted import LEVEL, Certificate
 from lineact.dataset.awaiting import Waiting
@@ -38,8 +39,9 @@ def label_metrics(matches: Matches, lambdas: dict[str, Lambda], sample: Sample) 
     """How crops that nobody decided were named: coverage, evidence, and lambda by action.
 
     Returns:
-        Flat numbers. `label_coverage`: share of the undecided crops whose label is taken; the others are rejected,
-        `labels_contradicted` of them, sure or not, by an audit. `audit_right`: share of right labels among the audited
+        Flat numbers. `label_coverage`: share of the undecided crops whose label is taken; the others are rejected
+        (`label_rejected_rate`), `labels_contradicted` of them, sure or not, by an audit. `label_ng_rate`: share of the
+        undecided crops that are taken for NG. `audit_right`: share of right labels among the audited
         crops whose label would be taken, each judged without its own word; None where there is none.
     """
     is_taken = labels_taken(matches, lambdas)
@@ -48,10 +50,14 @@ def label_metrics(matches: Matches, lambdas: dict[str, Lambda], sample: Sample) 
     taken = undecided[is_taken[undecided]]
     audited, is_right = audited_labels(matches, sample)
     right = is_right[is_taken[audited]]
+    ng = sum(matches.names[place] == NG for place in matches.actions[taken])
+    rejected = len(undecided) - len(taken)
     metrics: dict[str, float | int | None] = {
         "label_coverage": len(taken) / len(undecided) if len(undecided) else None,
-        "labels_ng": sum(matches.names[place] == NG for place in matches.actions[taken]),
-        "labels_rejected": len(undecided) - len(taken),
+        "label_ng_rate": ng / len(undecided) if len(undecided) else None,
+        "label_rejected_rate": rejected / len(undecided) if len(undecided) else None,
+        "labels_ng": ng,
+        "labels_rejected": rejected,
         "labels_contradicted": int(matches.is_contradicted[undecided].sum()),
         "audited": len(sample.audited),
         "audited_taken": len(right),
@@ -64,7 +70,7 @@ def label_metrics(matches: Matches, lambdas: dict[str, Lambda], sample: Sample) 
 def write_label_plots(
     folder: Path, matches: Matches, lambdas: dict[str, Lambda], sample: Sample, actions: tuple[str, ...]
 ) -> None:
-    """Writes precision_coverage.csv and .png, and label_confusion.csv, all from the audited crops.
+    """Writes precision_coverage and label_confusion, each as .csv and .png, from the audited crops.
 
     The confusion matrix has a row for each label that a person gave, and a column for each that matching gave, the last
     of them for labels that are not taken.
@@ -80,9 +86,11 @@ def write_label_plots(
     places = matches.places_of(sample.audited)
     found = [matches.names[matches.actions[place]] if place >= 0 and is_taken[place] else REJECTED for place in places]
     counts = Counter(zip(sample.said, found, strict=True))
-    labels = (*actions, NG)
-    rows = [(said, *(counts[said, label] for label in (*labels, REJECTED))) for said in labels]
-    write_csv(folder / "label_confusion.csv", ("said", *labels, REJECTED), rows)
+    labels = (*actions, NG, REJECTED)
+    confusion = np.array([[counts[said, label] for label in labels] for said in labels])
+    rows = [(said, *row) for said, row in zip(labels[:-1], confusion[:-1].tolist(), strict=True)]
+    write_csv(folder / "label_confusion.csv", ("said", *labels), rows)
+    draw_confusion(folder / "label_confusion.png", confusion, labels, "random crops: by a person, by matching")
 
 
 def certificate_metrics(certificate: Certificate) -> dict[str, float | int | None]:

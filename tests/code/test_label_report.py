@@ -34,6 +34,8 @@ def test_taken_rejected_ng_and_contradicted_are_counted_apart(matches):
     metrics = label_metrics(matches, LAMBDAS, SAMPLE)
     assert metrics == {
         "label_coverage": 0.5,
+        "label_ng_rate": 0.25,
+        "label_rejected_rate": 0.5,
         "labels_ng": 1,
         "labels_rejected": 2,
         "labels_contradicted": 1,
@@ -58,7 +60,8 @@ def test_the_confusion_has_a_row_for_what_was_said_and_a_column_for_rejected(mat
     with (tmp_path / "precision_coverage.csv").open() as file:
         curve = [row for row in csv.DictReader(file) if row["ranked_by"] == "similarity"]
     assert [float(row["coverage"]) for row in curve] == sorted(float(row["coverage"]) for row in curve)
-    assert (tmp_path / "precision_coverage.png").read_bytes().startswith(b"\x89PNG")
+    for name in ("precision_coverage.png", "label_confusion.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
 
 
 def test_too_little_evidence_is_a_warning_that_names_the_actions(capsys):
