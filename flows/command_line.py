@@ -17,6 +17,7 @@ from lineact.errors import AwaitingReview, ConfigError, FullDiskError, LineactEr
 if TYPE_CHECKING:
     from prefect.states import State
 
+ERROR = "error: "
 INTERRUPTED = "interrupted: the same command goes on; finished stages are kept"
 
 
@@ -100,7 +101,7 @@ def run(main: Callable[[], None]) -> None:
 
 
 def _end_with_line(error: LineactError) -> None:
-    print(error if isinstance(error, AwaitingReview) else f"error: {error}", file=sys.stderr)
+    print(error if isinstance(error, AwaitingReview) else f"{ERROR}{error}", file=sys.stderr)
     sys.exit(error.exit_code)
 
 

@@ -1,17 +1,12 @@
-"""One DVC stage as a child process: its output streamed, its outcome read, its process group ended with the flow."""
+"""One DVC stage as a child process, and its outcome read."""
 
-import contextlib
-import os
 import re
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
+from flows.child import run_child
 from flows.dvc_files import drop_broken_rwlock, kept_lock
 from lineact.errors import AwaitingReview, LineactError
 
@@ -67,30 +62,10 @@ def repro(target: str, log: Callable[[str], None]) -> StageResult:
 
 
 def _run(target: str, log: Callable[[str], None]) -> list[str]:
-    """Runs DVC in a process group of its own, which ends with the block; gives its output."""
+    """Runs DVC; gives its output."""
     # --wait-for-lock: without it a second DVC process makes the first one throw away finished work.
-    command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", target]
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=environment,
-        start_new_session=True,  # a group of its own, so that DVC and the stage end together
-    )
-    lines: list[str] = []
-    try:
-        assert process.stdout is not None
-        for line in process.stdout:
-            line = line.rstrip()
-            if line:
-                lines.append(line)
-                log(line)
-        process.wait()
-    finally:
-        _end_group(process)
-    if process.returncode != 0:
+    code, lines = run_child("dvc", ["--wait-for-lock", "repro", target], log)
+    if code != 0:
         raise _failure(target, lines)
     return lines
 
@@ -121,14 +96,3 @@ def _words_of_stage(target: str, lines: list[str]) -> list[str]:
     told = [line for line in lines if not line.startswith(_OF_DVC) and not line.endswith("' didn't change, skipping")]
     messages = [number for number, line in enumerate(told) if line.startswith(f"{target}: ")]
     return told[messages[-1] :] if messages else told
-
-
-def _end_group(process: subprocess.Popen[str]) -> None:
-    if process.poll() is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=10)
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()

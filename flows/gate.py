@@ -20,6 +20,7 @@ from lineact.decisions import Decision, Decisions, read_decisions
 from lineact.errors import AwaitingReview, ConfigError
 from lineact.review.export import journal_path
 from lineact.review.journal import pending_in
+from lineact.schema import QUEUE, read_table
 from lineact.settings import from_mapping
 from lineact.splits import Holdout
 from tasks.stage import section_of
@@ -62,9 +63,11 @@ def check_decisions(line: str) -> None:
         ConfigError: where the line is unknown.
     """
     path = decisions_of(line)
+    queue = Path("data") / line / "queue" / "queue.parquet"
     if path.is_file() and not is_simulated(line):
         params = params_of(line)
-        refuse_bad_rows(read_decisions(path, params.actions), params.max_bad_share, path)
+        items = set(read_table(queue, QUEUE, ("item_id",))["item_id"].to_pylist()) if queue.is_file() else None
+        refuse_bad_rows(read_decisions(path, params.actions), params.max_bad_share, path, items)
 
 
 def certificate_of(line: str) -> Certificate:
@@ -76,8 +79,9 @@ def certificate_of(line: str) -> Certificate:
     """
     params = params_of(line)
     decided = read_decisions(decisions_of(line), params.actions)
-    refuse_bad_rows(decided, params.max_bad_share, decisions_of(line))
-    return _review(found_of(line), decided, params).labelling.certificate
+    found = found_of(line)
+    refuse_bad_rows(decided, params.max_bad_share, decisions_of(line), found.items)
+    return _review(found, decided, params).labelling.certificate
 
 
 class Certifier:
@@ -153,7 +157,7 @@ class Certifier:
     def pass_gate(self) -> None:
         """See `pass_gate`, with the tables as they were read."""
         decided = read_decisions(decisions_of(self._line), self._params.actions)
-        refuse_bad_rows(decided, self._params.max_bad_share, decisions_of(self._line))
+        refuse_bad_rows(decided, self._params.max_bad_share, decisions_of(self._line), self._found.items)
         try:
             refuse_undecided(self.waiting(decided), self._params, self._line)
         except AwaitingReview as awaiting:

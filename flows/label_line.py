@@ -38,7 +38,7 @@ def label_line(line: str, parent_id: str | None = None) -> "list[StageResult] | 
         if not has_recordings(line):
             return results + run_stages(labelling, line, run_id)
         check_decisions(line)
-        look_for_weights(line)
+        look_for_weights(line, get_run_logger().info)
         results += run_stages(labelling, line, run_id)
         try:
             pass_gate(line)

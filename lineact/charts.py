@@ -18,7 +18,7 @@ def draw_confusion(path: Path, confusion: np.ndarray, labels: Sequence[str], tit
 
     Args:
         path: PNG.
-        confusion: int, K x K, rows are actual classes.
+        confusion: int, K x K, rows are actual classes; fewer rows where the last labels are never actual ones.
         labels: K names.
         title: above it.
     """
@@ -52,9 +52,9 @@ def draw_confusions(path: Path, confusions: Mapping[str, np.ndarray], labels: Se
 def _draw_counts(axes: "Axes", confusion: np.ndarray, labels: Sequence[str], title: str) -> "AxesImage":
     shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axes.set(xlabel="predicted", ylabel="actual", title=title, xticks=range(len(labels)), yticks=range(len(labels)))
+    axes.set(xlabel="predicted", ylabel="actual", title=title, xticks=range(len(labels)), yticks=range(len(confusion)))
     axes.set_xticklabels(labels, rotation=30, ha="right")
-    axes.set_yticklabels(labels)
+    axes.set_yticklabels(labels[: len(confusion)])
     for (row, column), number in np.ndenumerate(confusion):
         colour = "white" if shares[row, column] > 0.5 else "black"
         axes.text(column, row, str(number), ha="center", va="center", color=colour)

@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import astuple, dataclass, fields, replace
+from dataclasses import astuple, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -83,14 +83,14 @@ class BadRow:
         column: where it is wrong.
         found: what was found and what was expected, in words.
         text: the row as it stands in the file, so that writing the file again keeps it.
-        group: the item where the row names a group by an unknown label; else empty.
+        unknown: the row, where nothing but its label is wrong.
     """
 
     row: int
     column: str
     found: str
     text: str = ""
-    group: str = ""
+    unknown: Decision | None = None
 
 
 @dataclass(frozen=True)
@@ -302,12 +302,12 @@ def _checked(values: dict, row: int, actions: Sequence[str]) -> Decision | BadRo
         datetime.fromisoformat(values["decided_at"])
     except ValueError:
         return BadRow(row, "decided_at", f"expected a time in ISO 8601, found {values['decided_at']!r}")
-    if found := _wrong_decided(values["task"], values["decided"], actions):
-        return BadRow(row, "decided", found, group=values["item_id"] if values["task"] == "group" else "")
     if found := _wrong_item(values["task"], values["item_id"]):
         return BadRow(row, "item_id", found)
-    texts = {field.name: values[field.name] for field in fields(Decision) if field.name != "seconds"}
-    return Decision(**texts, seconds=seconds)
+    decision = Decision(**{name: values[name] for name in DECISION_COLUMNS} | {"seconds": seconds})
+    if found := _wrong_decided(decision.task, decision.decided, actions):
+        return BadRow(row, "decided", found, unknown=decision)
+    return decision
 
 
 def _wrong_item(task: str, item_id: str) -> str:

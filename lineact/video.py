@@ -127,7 +127,8 @@ def opened_video(path: Path) -> Iterator[Any]:
     """An open PyAV container with at least one video stream.
 
     Raises:
-        InputError: in place of PyAV's errors, also of those while it is read.
+        InputError: where its frames are smaller than a patch or vast; in place of PyAV's errors, also of those while it
+            is read.
     """
     import av
 
@@ -188,7 +189,7 @@ def read_frames(
 
 
 def _whole_frames(container: Any, stream: Any, broken_pts_s: list[float] | None) -> Iterator[Any]:
-    """Decoded frames; those of a broken packet, and those that the decoder patched up, are left out and noted."""
+    """Decoded frames; those of a broken packet, patched up by the decoder or unusably small are left out and noted."""
     import av
 
     for packet in container.demux(stream):
@@ -198,7 +199,7 @@ def _whole_frames(container: Any, stream: Any, broken_pts_s: list[float] | None)
             _note(packet, broken_pts_s)
             continue
         for frame in decoded:
-            if frame.is_corrupt:
+            if frame.is_corrupt or unusable_size(frame.width, frame.height):
                 _note(frame, broken_pts_s)
             else:
                 yield frame

@@ -42,7 +42,7 @@ def dataset(
     """Writes detection/, crops.parquet, holdout.parquet and problems.csv, or says that decisions are missing."""
     found = read_found(ingest=ingest, detect=detect, embed=embed, match=match, queue=queue)
     decided = read_decisions(decisions, params.actions)
-    refuse_bad_rows(decided, params.max_bad_share, decisions)
+    refuse_bad_rows(decided, params.max_bad_share, decisions, found.items)
     holdout = Holdout(params.holdout, found.videos)
     resolved = resolve(found, decided, holdout, params)
     _tell_problems(resolved.problems)

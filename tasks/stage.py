@@ -65,6 +65,7 @@ def prepare_hub(cache: str) -> None:
     os.environ.setdefault("HF_HUB_CACHE", str(Path(cache).expanduser().resolve()))
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_MININTERVAL", "10")  # a bar is drawn anew, in a log a line is added
+        os.environ.setdefault("TQDM_POSITION", "-1")  # huggingface_hub's word for: tell it to a log, too
 
 
 def section_of(line: str, stage: str) -> Any:

@@ -1,4 +1,4 @@
-"""The first labelling of a new line, by the commands that a user types: what is wrong is told before any stage runs."""
+"""The first labelling of a new line, by the commands that a user types: what is wrong is told before it is decoded."""
 
 import pytest
 
@@ -29,5 +29,5 @@ def test_without_weights_or_with_unknown_templates_nothing_is_decoded(tmp_path, 
     write_decisions(path, [Decision("group:0", "group", "", "weld", "ann", "2026-03-01T10:00:00+00:00", 2.0, "f00d")])
     asked = run(checkout, "flows.label_line", f"line={LINE}")
     assert asked.returncode == InputError.exit_code
-    assert "templates of an unknown action, row 2, group:0: unknown label 'weld'" in " ".join(asked.stdout.split())
+    assert "row 2, group:0: unknown label 'weld'" in " ".join(asked.stdout.split())
     assert not (checkout / f"data/{LINE}/ingest").exists()

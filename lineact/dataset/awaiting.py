@@ -7,6 +7,7 @@ lambda, and with it the labels that are certified.
 """
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from lineact.dataset import DatasetParams
 from lineact.dataset.accepted import Certificate, level_after
 from lineact.dataset.asked import Asked
 from lineact.dataset.labels import Found, Resolved
-from lineact.decisions import Decisions
+from lineact.decisions import Decisions, decided_at
 from lineact.errors import AwaitingReview, InputError
 
 MANY_LABELS = 1_000_000  # of so many nearly as few looks are needed as of any number more
@@ -154,16 +155,23 @@ def refuse_undecided(waiting: Waiting, params: DatasetParams, line: str) -> None
     )
 
 
-def refuse_bad_rows(decided: Decisions, max_bad_share: float, path: Path) -> None:
-    """Ends the stage where too many rows are unusable, or a group has no other name than an unknown action's.
+def refuse_bad_rows(decided: Decisions, max_bad_share: float, path: Path, items: Collection[str] | None = None) -> None:
+    """Ends the stage where too many rows are unusable, or the latest name of a group is no action of the line.
+
+    Args:
+        decided: what is in the file.
+        max_bad_share: the most of its rows that may be unusable, 0 to 1.
+        path: the file.
+        items: item ids of today's queue: other groups' names are none; None where it is not known.
 
     Raises:
         InputError: names the first ones.
     """
-    if templates := [bad for bad in decided.bad if bad.group and bad.group not in decided.by_item]:
-        named = "; ".join(f"row {bad.row}, {bad.group}: {bad.found}" for bad in templates[:5])
+    if unknown := {item: words for item, words in _unknown_names(decided).items() if items is None or item in items}:
+        named = "; ".join(list(unknown.values())[:5])
         raise InputError(
-            f"{path}: templates of an unknown action, {named}; mend these rows, or add it to `actions` of the line"
+            f"{path}: expected templates of the line's actions, found {len(unknown)} of unknown ones ({named}); name "
+            "these groups again on the review page, mend the rows, or add the label to `actions` in the line's file"
         )
     rows = len(decided.usable) + len(decided.bad)
     if decided.bad and len(decided.bad) > max_bad_share * rows:
@@ -172,6 +180,17 @@ def refuse_bad_rows(decided: Decisions, max_bad_share: float, path: Path) -> Non
             f"{path}: {len(decided.bad)} of {rows} rows are unusable, more than the share {max_bad_share:g} of "
             f"dataset.max_bad_share: {named}; mend these rows"
         )
+
+
+def _unknown_names(decided: Decisions) -> dict[str, str]:
+    """Groups of which an unknown label is the last word: item id to what is wrong."""
+    last = {row.item_id: decided_at(row) for row in decided.usable}  # by item and time
+    found = {}
+    for bad in decided.bad:
+        row = bad.unknown
+        if row and row.task == "group" and (row.item_id not in last or last[row.item_id] < decided_at(row)):
+            found[row.item_id] = f"row {bad.row}, {row.item_id}: {bad.found}"
+    return found
 
 
 def words_of(certificate: Certificate, max_label_error: float, line: str) -> str:

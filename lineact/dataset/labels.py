@@ -71,6 +71,11 @@ class Found:
         return asked_of(self.queue)
 
     @cached_property
+    def items(self) -> frozenset[str]:
+        """Ids of the queue's items."""
+        return frozenset(self.queue["item_id"].to_pylist())
+
+    @cached_property
     def placed_boxes(self) -> PlacedBoxes:
         """The boxes that no rule dropped."""
         return PlacedBoxes(self.boxes)

@@ -87,10 +87,15 @@ def write_label_plots(
     found = [matches.names[matches.actions[place]] if place >= 0 and is_taken[place] else REJECTED for place in places]
     counts = Counter(zip(sample.said, found, strict=True))
     labels = (*actions, NG, REJECTED)
-    confusion = np.array([[counts[said, label] for label in labels] for said in labels])
-    rows = [(said, *row) for said, row in zip(labels[:-1], confusion[:-1].tolist(), strict=True)]
+    confusion = np.array([[counts[said, label] for label in labels] for said in labels[:-1]])
+    rows = [(said, *row) for said, row in zip(labels[:-1], confusion.tolist(), strict=True)]
     write_csv(folder / "label_confusion.csv", ("said", *labels), rows)
-    draw_confusion(folder / "label_confusion.png", confusion, labels, "random crops: by a person, by matching")
+    draw_confusion(
+        folder / "label_confusion.png",
+        confusion,
+        labels,
+        "random crops: actual as a person says, predicted by matching",
+    )
 
 
 def certificate_metrics(certificate: Certificate) -> dict[str, float | int | None]:

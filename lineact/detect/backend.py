@@ -58,7 +58,7 @@ class Backend(Protocol):
 
 
 class LoadableBackend(Backend, Protocol):
-    """A backend with whatever it is made of."""
+    """A backend that can be made ready before its first frame."""
 
     def load(self) -> None:
         """Makes ready now what else the first frame would wait for.
@@ -84,7 +84,7 @@ def refuse_unusable_sizes(images_rgb: Sequence[np.ndarray]) -> None:
     for image in images_rgb:
         height_px, width_px = image.shape[:2]
         if unusable := unusable_size(width_px, height_px):
-            raise InputError(f"detect: expected images of {unusable}; leave it out")
+            raise InputError(f"detect: expected images of {unusable}; leave it out, or find hands on the whole picture")
 
 
 def detect_in_batches(

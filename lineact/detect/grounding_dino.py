@@ -12,7 +12,7 @@ from lineact.detect.backend import Detections, Recording, detect_in_batches, ref
 from lineact.detect.prompt import PromptParams, prompt_text, refuse_long_text
 from lineact.errors import InputError
 from lineact.files import is_full_disk, sha256_of_tree
-from lineact.foundation.weights import CONFIG, find_file, read_config, reason_of
+from lineact.foundation.weights import CONFIG, find_file, read_config, reason_of, source_of
 
 EMBEDDED = "embedded"  # in the place of a name: the weights of models/foundation/tiny
 MODEL_TYPE = "grounding-dino"  # transformers' word, in config.json
@@ -214,9 +214,10 @@ def load_grounding_dino(params: GroundingDinoParams) -> tuple[Any, Any]:
 
     _refuse_other_architecture(params)
     try:
-        processor = AutoProcessor.from_pretrained(params.weights, revision=params.revision)
+        source = source_of(params.weights, params.revision)
+        processor = AutoProcessor.from_pretrained(source, revision=params.revision)
         loaded: Any = GroundingDinoForObjectDetection.from_pretrained(
-            params.weights,
+            source,
             revision=params.revision,
             use_safetensors=True,  # a .bin file is a pickle
             dtype=torch.float32,

@@ -88,10 +88,13 @@ def find_file(
         raise InputError(
             f"{folder}: expected a model folder with {filename}, found none; copy all files of the model there"
         )
-    from huggingface_hub import constants, hf_hub_download
+    from huggingface_hub import _CACHED_NO_EXIST, constants, hf_hub_download, try_to_load_from_cache
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
+        # the hub said so once; it is not asked again
+        if optional and try_to_load_from_cache(name_or_folder, filename, revision=revision) is _CACHED_NO_EXIST:
+            return None
         return Path(hf_hub_download(name_or_folder, filename, revision=revision))
     except (LocalEntryNotFoundError, HFValidationError, HfHubHTTPError, OSError) as error:
         # LocalEntryNotFoundError (offline, not cached) is an EntryNotFoundError too, but says nothing of the model.
@@ -106,6 +109,26 @@ def find_file(
             f"can be fetched, found neither ({reason_of(error)}); ways out: name a local folder that holds the "
             "model, or set `foundation: tiny` in the line's config to use the embedded weights"
         ) from error
+
+
+def source_of(name_or_folder: str, revision: str | None = None) -> str:
+    """What transformers is to load: the folder in the cache once a hub name's weights are all there, else the name.
+
+    By a folder it asks no network. By a name it looks for optional files anew each time, half a minute for each of them
+    where there is no network. Weights are fetched last, so the other files are there where they are.
+
+    Args:
+        name_or_folder: see `find_file`.
+        revision: see `find_file`.
+
+    Raises:
+        InputError: where a hub name is neither cached nor can be fetched.
+    """
+    config = find_file(name_or_folder, CONFIG, revision)
+    assert config is not None
+    index = config.parent / WEIGHTS_INDEX
+    names = set(json.loads(index.read_text())["weight_map"].values()) if index.is_file() else {WEIGHTS}
+    return str(config.parent) if all((config.parent / name).is_file() for name in names) else name_or_folder
 
 
 def reason_of(error: BaseException) -> str:
@@ -235,9 +258,10 @@ def load_strictly(module: "torch.nn.Module", tensors: dict[str, "torch.Tensor"],
     try:
         module.load_state_dict(tensors)
     except RuntimeError as error:
-        _, *differences = str(error).splitlines()
-        first = shorten(differences[0].strip().rstrip("."), DIFFERENCE_CHARACTERS, placeholder=" ...")
+        found = (
+            " ".join(str(error).splitlines()[1:2]).strip().rstrip(".")
+        )  # under torch's headline the first difference
         raise InputError(
-            f"{where}: weights do not fit the architecture in its config ({len(differences)} differences, the first: "
-            f"{first}); copy all files of the model again"
+            f"{where}: weights do not fit the architecture in its config "
+            f"({shorten(found, DIFFERENCE_CHARACTERS, placeholder=' ...')}); are all its files of one model?"
         ) from error

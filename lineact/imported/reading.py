@@ -111,7 +111,7 @@ def decode_picture(path: Path) -> np.ndarray:
     """A picture, uint8, H x W x 3, RGB, turned as its camera says.
 
     Raises:
-        ValueError: where it cannot be decoded.
+        ValueError: where it cannot be decoded, is smaller than a patch, or vast.
     """
     import cv2
 
@@ -127,7 +127,7 @@ def decode_picture(path: Path) -> np.ndarray:
 
 
 def _refuse_size(content: np.ndarray) -> None:
-    """Reads the size that a picture's head declares: a file of some KB may unpack to more than the memory holds."""
+    """By the size that a picture's head declares: a file of some KB may unpack to more than the memory holds."""
     from PIL import Image, UnidentifiedImageError
 
     try:

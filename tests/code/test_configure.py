@@ -138,17 +138,24 @@ def test_a_wrong_key_or_value_is_one_line_of_the_command(change, named, conf):
 @pytest.mark.parametrize(
     ("setting", "value", "named"),
     [
-        ("prompt", "[]", r"prompt must name at least one thing to look for, .*found an empty list"),
-        ("prompt", "['  ']", r"prompt must hold words, found '  '"),
-        ("prompt", str(["hand"] * 300), r"prompt must have at most 256 words, found 300; ask for fewer things"),
-        ("prompt", str([" ".join(["hand"] * 300)]), r"prompt must have at most 256 words, found 300"),
-        ("text_threshold", "1.5", r"text_threshold must be from 0 to 1, found 1\.5"),
-        ("score_floor", "-0.1", r"score_floor must be from 0 to 1, found -0\.1"),
+        ("grounding_dino.prompt", "[]", r"prompt must name at least one thing to look for, .*found an empty list"),
+        ("grounding_dino.prompt", "['  ']", r"prompt must hold words, found '  '"),
+        (
+            "grounding_dino.prompt",
+            str(["hand"] * 300),
+            r"prompt must have at most 256 words, found 300; ask for fewer things",
+        ),
+        ("grounding_dino.prompt", str([" ".join(["hand"] * 300)]), r"prompt must have at most 256 words, found 300"),
+        ("grounding_dino.text_threshold", "1.5", r"text_threshold must be from 0 to 1, found 1\.5"),
+        ("grounding_dino.score_floor", "1.1", r"score_floor must be from 0 to 1, found 1\.1"),
+        ("filters.box_threshold", "1.4", r"box_threshold must be from 0 to 1, found 1\.4"),
+        ("filters.nms_iou", "-1", r"nms_iou must be from 0 to 1, found -1"),
+        ("grounding_dino.score_floor", "-0.1", r"score_floor must be from 0 to 1, found -0\.1"),
     ],
 )
 def test_a_prompt_or_threshold_that_cannot_be_asked_is_refused_before_any_stage(setting, value, named, conf):
-    set_in(conf, f"detect.grounding_dino.{setting}", value)
-    with pytest.raises(ConfigError, match=rf"detect\.grounding_dino: {named}"):
+    set_in(conf, f"detect.{setting}", value)
+    with pytest.raises(ConfigError, match=rf"detect\.{setting.partition('.')[0]}: {named}"):
         configure(conf, Path("params.yaml"))
     assert not Path("params.yaml").exists()
 

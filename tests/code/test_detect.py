@@ -553,7 +553,7 @@ def test_a_prompt_that_is_too_long_is_an_error(hub_model):
 def test_an_image_smaller_than_a_patch_is_refused_before_the_model_is_loaded(hub_model, size_wh, monkeypatch):
     monkeypatch.setattr(GroundingDino, "_loaded", None)
     small = np.zeros((size_wh[1], size_wh[0], 3), np.uint8)
-    found = rf"images of at least 16 x 16 pixels, found {size_wh[0]} x {size_wh[1]}; leave it out"
+    found = rf"images of at least 16 x 16 pixels, found {size_wh[0]} x {size_wh[1]}; leave it out, or"
     with pytest.raises(InputError, match=found):
         GroundingDino(replace(DINO, weights=str(hub_model))).detect_images([*images(1), small])
 

@@ -61,6 +61,19 @@ def test_a_checkpoint_of_another_model_is_an_error(params, tmp_path):
         GroundingDinoPy(replace(params, checkpoint=str(other)))._model  # noqa: B018
 
 
+@pytest.mark.slow
+def test_a_prompt_that_it_would_cut_off_is_an_error_at_loading(params):
+    GroundingDinoPy(params).load()
+    with pytest.raises(InputError, match=r"groundingdino_py\.prompt: expected at most 256 tokens, found \d+; ask for"):
+        GroundingDinoPy(replace(params, prompt=("hand",) * 250)).load()
+
+
+def test_an_image_smaller_than_a_patch_is_refused_before_the_model_is_loaded(params, monkeypatch):
+    monkeypatch.setattr(GroundingDinoPy, "_model", None)
+    with pytest.raises(InputError, match="at least 16 x 16 pixels, found 40 x 12"):
+        GroundingDinoPy(params).detect_images([np.zeros((12, 40, 3), np.uint8)])
+
+
 @pytest.mark.parametrize("name", ["config", "checkpoint", "text_encoder"])
 def test_a_missing_file_is_named_with_the_ways_out(name, tmp_path):
     paths = {"config": tmp_path / "c.py", "checkpoint": tmp_path / "c.safetensors", "text_encoder": tmp_path / "bert"}

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from lineact.detect.grounding_dino import GroundingDino, GroundingDinoParams
+from lineact.foundation import tiny
+from tests.hub_server import serve_hub
 from tests.tiny_grounding_dino import write_hub_model
 
 COMMIT, OTHER_COMMIT = "a" * 40, "b" * 40
@@ -53,6 +55,46 @@ def test_another_commit_is_not_taken_for_it(cache):
     assert f"'{NAME}' (revision {OTHER_COMMIT})" in done.stderr
     assert "local folder" in done.stderr
     assert "detector: motion" in done.stderr
+
+
+EMBED = """
+import sys
+from tasks.stage import prepare_hub
+prepare_hub("weights")
+import numpy as np
+from lineact.embed import EmbedParams, open_encoder
+encoder = open_encoder(EmbedParams("hub", sys.argv[1], sys.argv[2], 1.5, 64, 1, 1), None)
+print(encoder.key["weights"], encoder.forward(np.zeros((1, 64, 64, 3), np.uint8)).shape)
+"""
+
+
+@pytest.mark.parametrize(("code", "name"), [(ASK, NAME), (EMBED, "plant/tower")])
+def test_weights_are_fetched_once_with_progress_and_serve_without_a_network(code, name, tmp_path):
+    models = {NAME: write_hub_model(tmp_path / "detector"), "plant/tower": tmp_path / "tower"}
+    tiny.save_blip2_vision(tiny.blip2_vision(), models["plant/tower"], "card")
+    environment = {"PATH": "", "PYTHONPATH": str(Path(__file__).parents[2]), "HOME": str(tmp_path)}
+
+    def ask(url: str, commit: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", code, name, commit]
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment | {"HF_ENDPOINT": url}, capture_output=True, text=True, timeout=120
+        )
+
+    with serve_hub(models, COMMIT) as hub:
+        first = ask(hub.url, COMMIT)
+        assert first.returncode == 0, first.stderr
+        assert COMMIT in first.stdout
+        assert hub.fetched.count(f"{name}/model.safetensors") == 1
+        assert len(set(hub.fetched)) == len(hub.fetched)
+        assert "model.safetensors: 100%" in first.stderr
+        other = ask(hub.url, OTHER_COMMIT)
+        assert other.returncode != 0
+        assert "the hub knows no such revision of it" in other.stderr
+    again = ask(hub.url, COMMIT)  # nobody answers there any more
+    assert again.returncode == 0, again.stderr
+    assert again.stdout == first.stdout
+    assert "Retrying" not in again.stderr
+    assert [path.name for path in (tmp_path / "weights").glob("models--*")] == [f"models--{name.replace('/', '--')}"]
 
 
 @pytest.mark.parametrize(
