@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from flows.lines import RESULTS_FILE, results_of
+from lineact.detect.grounding_dino import EMBEDDED
 from tasks.configure import (
     KINDS,
     LACKING,
@@ -218,6 +219,13 @@ def test_the_score_threshold_is_chosen_with_the_boxes_that_the_release_keeps(lin
     sections = compose_line(ROOT / "conf", line)
     for name in ("nms_iou", "max_hands"):
         assert sections["train_detector"][name] == sections["export"][name]
+
+
+@pytest.mark.parametrize("line", ["demo", "gi_d", "gi_wd", "ttp_wh"])
+def test_the_lines_of_the_papers_are_labelled_by_the_embedded_grounding_dino(line):
+    detect = compose_line(ROOT / "conf", line)["detect"]
+    assert detect["backend"] == "grounding_dino"
+    assert detect["grounding_dino"]["weights"] == EMBEDDED
 
 
 def test_active_lines_are_the_lines_of_all_kinds():
