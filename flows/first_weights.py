@@ -72,10 +72,10 @@ def _labelled_as_set(line: str) -> bool:
 
 
 def _networks_of(sections: dict[str, Any]) -> tuple[object, ...]:
-    """What tells which weights are loaded, and what they are asked."""
+    """What tells which weights are loaded, and what they are asked; an earlier version's lock may lack some of it."""
     detect, embed = sections["detect"], sections["embed"]
     backend = detect["backend"]
-    return backend, detect[backend], embed["foundation"], embed["hub_model"], embed["hub_revision"]
+    return backend, detect.get(backend), *(embed.get(name) for name in ("foundation", "hub_model", "hub_revision"))
 
 
 def main() -> None:

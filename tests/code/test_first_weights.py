@@ -158,6 +158,20 @@ def _lock(sections: dict) -> None:
     Path("dvc.lock").write_text(yaml.safe_dump({"stages": stages}))
 
 
+def test_a_lock_that_lacks_a_setting_is_of_other_networks(sections, monkeypatch):
+    _write(sections)
+    _lock(sections | {"embed": {"foundation": "tiny"}})
+    asked: list[str] = []
+
+    def run_child(module: str, *_: object) -> tuple[int, list[str]]:
+        asked.append(module)
+        return 0, []
+
+    monkeypatch.setattr("flows.first_weights.run_child", run_child)
+    look_for_weights(LINE, _refuse)
+    assert asked == ["flows.first_weights"]
+
+
 def test_a_cluster_has_the_weights_on_its_workers(sections, tmp_path, monkeypatch):
     def load(*_: object) -> None:
         raise AssertionError("loaded by the process that coordinates")
