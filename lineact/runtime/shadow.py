@@ -5,6 +5,7 @@ import json
 import logging
 import queue
 import threading
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,7 +123,7 @@ class Shadow:
         self._path = out / FILE
         self._stream = self._begun()
         self._open: dict[Difference, _Stretch] = {}
-        self._expected: dict[int, FrameResult] = {}
+        self._expected: deque[FrameResult] = deque()  # what the champion said of the frames on their way
         self._waiting: queue.Queue[FrameResult | None] = queue.Queue(MOST_WAITING)
         self._error: Exception | None = None
         self._closing = threading.Event()
@@ -170,14 +171,14 @@ class Shadow:
 
     def _frames(self) -> Iterator[Frame]:
         while (result := self._waiting.get()) is not None:
-            self._expected[result.frame.number] = result
+            self._expected.append(result)
             yield result.frame
 
     def _work(self, recogniser: Recogniser) -> None:
         last: FrameResult | None = None
         try:
             for challenged in recogniser.recognise(self._frames()):
-                last = self._expected.pop(challenged.frame.number)
+                last = self._expected.popleft()  # results come in the order of their frames
                 self._compare(last, challenged)
             if last is not None:
                 self._end_those_before(np.inf)

@@ -67,6 +67,13 @@ def results_of(bundle, count=30):
     return list(Recogniser(bundle, SETTINGS).recognise(frames))
 
 
+def again(results, times):
+    """The same pictures and hands over and over, numbered and timed on as a source does it."""
+    return [
+        one._replace(frame=frame_at(index / 10, index, one.frame.picture)) for index, one in enumerate(results * times)
+    ]
+
+
 def shadowed(bundle, results, folder, lossless=True):
     folder.mkdir()
     shadow = Shadow(Running(bundle, "new"), SETTINGS, folder, "old", lossless)
@@ -101,7 +108,7 @@ def test_differences_are_counted_and_written_with_their_times(champion, renamed,
 
 
 def test_a_live_champion_does_not_wait_for_a_slow_challenger(champion, tmp_path):
-    results = results_of(champion) * 20
+    results = again(results_of(champion), 20)
     counts, _ = shadowed(champion, results, tmp_path / "out", lossless=False)
     assert counts.left_out
     assert counts.frames + counts.left_out == len(results)
@@ -114,7 +121,7 @@ def test_a_challenger_that_fails_is_told_and_the_champion_goes_on(champion, tmp_
         raise RuntimeError("out of order")
 
     monkeypatch.setattr(champion, "classify", fail)
-    counts, _ = shadowed(champion, results * 3, tmp_path / "out")
+    counts, _ = shadowed(champion, again(results, 3), tmp_path / "out")
     assert counts.frames < 30
     assert caplog.text.count("shadow new ended: out of order") == 1
 
