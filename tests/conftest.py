@@ -6,9 +6,9 @@ import os
 import pytest
 from hypothesis import settings
 
-# Tests side by side share the cores. Were the threads of each to use all of them, they would mostly wait for one another,
-# and wait by turning: a small network then trained ten times as slowly. Both are read when torch is loaded, also by the
-# commands that a test runs.
+# Tests side by side share the cores. Were the threads of each to use all of them, they would mostly wait for one
+# another, and wait by turning: a small network then trains ten times as slowly. Both are read when torch is loaded,
+# also by the commands that a test runs.
 if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // workers)))
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
