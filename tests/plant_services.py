@@ -19,7 +19,7 @@ from tests.test_services import free_port
 ROOT = Path(__file__).resolve().parents[1]
 PASSWORD, KEY, SECRET = (secrets.token_hex(16) for _ in range(3))  # in no file: tests look for them everywhere
 USER, BUCKET = "lineact", "lineact"
-START_S = 60
+START_S = 180
 NOBODY = "nobody"  # PostgreSQL refuses to run as root
 
 

@@ -21,7 +21,7 @@ from tests.reviewed_line import LINE, journal_file
 
 ROOT = Path(__file__).resolve().parents[1]
 SCREENSHOTS = ROOT / "screenshots"
-START_S = 120
+START_S = 300
 DESK_WH, TABLET_WH, NARROW_WH = (1280, 800), (820, 1180), (390, 800)
 
 

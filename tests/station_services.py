@@ -13,7 +13,7 @@ from tests.test_services import free_port
 ROOT = Path(__file__).resolve().parents[1]
 SYSTEM_PYTHON = "/usr/bin/python3"
 MOSQUITTO = "/usr/sbin/mosquitto"
-WAIT_S = 60
+WAIT_S = 180
 
 
 def wait_for(what: Callable[[], object], seconds: float = WAIT_S) -> None:

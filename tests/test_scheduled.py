@@ -62,7 +62,7 @@ def end(process: subprocess.Popen) -> None:
         family = psutil.Process(process.pid).children(recursive=True)
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=90)
+            process.wait(timeout=180)
         for one in [*family, psutil.Process(process.pid)]:
             with contextlib.suppress(psutil.NoSuchProcess):
                 one.kill()

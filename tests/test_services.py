@@ -20,7 +20,7 @@ with get_client(sync_client=True) as client:
     names = {deployment.id: deployment.name for deployment in client.read_deployments()}
     print(json.dumps([[names.get(run.deployment_id), run.state_type.value] for run in client.read_flow_runs()]))
 """
-START_S, SCHEDULE_S = 200, 120
+START_S, SCHEDULE_S = 400, 300
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_serve_schedules_the_demo_and_ends_with_its_server(checkout, environment
     try:
         wait_for(lambda: answers(api_url), START_S, server, log)
         server_file = checkout / ".lineact/prefect/server.json"
-        wait_for(server_file.is_file, 10, server, log)
+        wait_for(server_file.is_file, 60, server, log)
         assert json.loads(server_file.read_text())["api_url"] == api_url
 
         def scheduled() -> bool:
@@ -90,7 +90,7 @@ def test_serve_schedules_the_demo_and_ends_with_its_server(checkout, environment
 
         wait_for(scheduled, SCHEDULE_S, server, log)
         server.send_signal(signal.SIGINT)  # what Ctrl-C does
-        server.wait(timeout=150)  # runs that are just starting end first
+        server.wait(timeout=400)  # runs that are just starting end first
         assert not answers(api_url)
         assert not server_file.exists()
     finally:
@@ -177,7 +177,7 @@ def test_finishing_a_review_starts_the_lines_deployment_once_and_reminders_are_e
         assert "line demo: the review is done" in said
         kinds = ("awaited", "finished", "overdue", "reminder")
         expected = [str([(f"lineact.review.{kind}", "lineact.line.demo") for kind in kinds])]
-        wait_for(lambda: run(EVENTS) == expected, 60, server, log)
+        wait_for(lambda: run(EVENTS) == expected, 180, server, log)
     finally:
         end_group(server)
 

@@ -161,7 +161,7 @@ def test_a_temporary_server_does_not_outlive_a_killed_command(project):
     assert os.getpgid(started[0].pid) != os.getpgid(command.pid)
     command.kill()
     command.wait()
-    assert not psutil.wait_procs(started, timeout=60)[1]
+    assert not psutil.wait_procs(started, timeout=180)[1]
 
 
 @pytest.fixture

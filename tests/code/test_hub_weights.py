@@ -77,7 +77,7 @@ def test_weights_are_fetched_once_with_progress_and_serve_without_a_network(code
     def ask(url: str, commit: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", code, name, commit]
         return subprocess.run(
-            command, cwd=tmp_path, env=environment | {"HF_ENDPOINT": url}, capture_output=True, text=True, timeout=120
+            command, cwd=tmp_path, env=environment | {"HF_ENDPOINT": url}, capture_output=True, text=True, timeout=400
         )
 
     with serve_hub(models, COMMIT) as hub:

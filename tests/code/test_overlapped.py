@@ -11,7 +11,7 @@ from lineact.runtime.stages import overlapped
 
 
 def threads_left(before):
-    deadline_s = time.monotonic() + 10
+    deadline_s = time.monotonic() + 60
     while (left := set(threading.enumerate()) - before) and time.monotonic() < deadline_s:
         time.sleep(0.01)
     return left
@@ -23,7 +23,7 @@ def test_every_item_goes_through_all_stages_in_order(items, stages):
 
 
 def test_stages_work_at_the_same_time():
-    met = threading.Barrier(2, timeout=10)  # breaks where one stage waits for the other's end
+    met = threading.Barrier(2, timeout=60)  # breaks where one stage waits for the other's end
 
     def first(item):
         if item:

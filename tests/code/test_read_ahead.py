@@ -57,5 +57,5 @@ def test_the_next_item_is_made_while_one_is_used():
 
     reader = read_ahead(source(), 1)
     assert next(reader) == 1
-    assert second_is_made.wait(timeout=30)
+    assert second_is_made.wait(timeout=120)
     assert list(reader) == [2]

@@ -65,7 +65,7 @@ def no_work() -> WorkSense:
 
 
 def done(command: list[str]) -> subprocess.CompletedProcess:
-    return subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=400)
 
 
 def events_in(folder: Path) -> list[dict]:
@@ -178,7 +178,7 @@ def test_two_processes_do_not_share_a_folder(command):
     assert second.returncode == 16
     assert f"another process writes events there (process {first.pid})" in second.stderr
     first.send_signal(signal.SIGTERM)
-    first.communicate(timeout=60)
+    first.communicate(timeout=180)
     assert first.returncode == 0
     assert done(command()).returncode == 0  # the lock went with its process
 

@@ -257,7 +257,7 @@ def test_a_port_that_is_none_is_named(port):
 
 
 def asked(url: str) -> str:
-    return httpx.get(url, timeout=10).raise_for_status().text
+    return httpx.get(url, timeout=60).raise_for_status().text
 
 
 def test_prometheus_is_told_what_happened():
@@ -311,7 +311,7 @@ def test_the_view_sends_pictures():
     import cv2
 
     view = view_of()
-    connection = http.client.HTTPConnection("127.0.0.1", int(view.url.rsplit(":", 1)[1].rstrip("/")), timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", int(view.url.rsplit(":", 1)[1].rstrip("/")), timeout=60)
     connection.request("GET", "/frames.mjpg")
     reply = connection.getresponse()
     assert reply.headers["Content-Type"] == "multipart/x-mixed-replace; boundary=lineact-frame"
@@ -341,7 +341,7 @@ def test_the_view_sends_pictures():
 )
 def test_the_view_answers_its_own_pages_to_this_machine_alone(path, host, status):
     view = view_of()
-    connection = http.client.HTTPConnection("127.0.0.1", int(view.url.rsplit(":", 1)[1].rstrip("/")), timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", int(view.url.rsplit(":", 1)[1].rstrip("/")), timeout=60)
     connection.request("GET", path, headers={"Host": host})
     reply = connection.getresponse()
     view.close()
